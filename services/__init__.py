@@ -1,0 +1,1 @@
+"""The services of Kontaktpflege: scheduler, evaluator, mailer, and the command line that operates them."""

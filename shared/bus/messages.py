@@ -1,0 +1,53 @@
+"""The messages: frozen, versioned, ids and scalars only (I22), as JSON under one KiB."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from shared.errors import KontaktpflegeError
+
+#: Version of the wire format. A reader leaves a message of a higher version to a newer reader's queue.
+WIRE_VERSION = 1
+
+
+class UndecodableMessage(KontaktpflegeError):
+    """A message on the queue is not one of ours; it goes to the dead-letter queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobDue:
+    """A dispatch run wants to be synchronised (scheduler -> evaluator)."""
+
+    name: ClassVar[str] = "job_due"
+    run_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOrderReady:
+    """A queued write order wants to be sent (evaluator or sweep -> mailer)."""
+
+    name: ClassVar[str] = "write_order_ready"
+    order_id: int
+
+
+Message = JobDue | WriteOrderReady
+_CLASSES: dict[str, type[JobDue] | type[WriteOrderReady]] = {c.name: c for c in (JobDue, WriteOrderReady)}
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON bytes."""
+    return json.dumps({"v": WIRE_VERSION, "type": message.name, **asdict(message)}, separators=(",", ":")).encode()
+
+
+def decode(body: bytes) -> Message:
+    """The message in `body`; raises UndecodableMessage for anything that is not exactly one of ours."""
+    try:
+        fields: dict[str, Any] = json.loads(body)
+        if fields.pop("v") != WIRE_VERSION:
+            raise UndecodableMessage("unknown wire version")
+        cls = _CLASSES[fields.pop("type")]
+        if not all(type(value) is int for value in fields.values()):
+            raise UndecodableMessage("ids must be whole numbers")
+        return cls(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise UndecodableMessage(f"not a message of this system: {exc}") from exc

@@ -1,0 +1,40 @@
+"""When something is tried again (the only importer of tenacity). Never around DATA: only connects and transactions."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from shared.errors import Conflict, Unavailable
+
+T = TypeVar("T")
+
+
+async def retry_conflicts(transaction: Callable[[], Awaitable[T]], attempts: int = 8) -> T:
+    """Runs a whole transaction again when it met another one (deadlock, serialization, lock timeout)."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Conflict),
+        wait=wait_random_exponential(multiplier=0.02, max=1.0),
+        stop=stop_after_attempt(attempts),
+        reraise=True,
+    )
+    return await retrying(transaction)
+
+
+async def wait_until_available(
+    connect: Callable[[], Awaitable[T]], log: Any, what: str, longest_pause: float = 30.0
+) -> T:
+    """Calls `connect` until it no longer raises Unavailable, with full jitter, saying so in the log each time."""
+
+    def say(state: RetryCallState) -> None:
+        reason = state.outcome.exception() if state.outcome else None
+        pause = round(state.next_action.sleep, 1) if state.next_action else 0
+        log.warning("waiting", action="waiting", what=what, reason=str(reason), again_in_seconds=pause)
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Unavailable),
+        wait=wait_random_exponential(multiplier=0.5, max=longest_pause),
+        before_sleep=say,
+        reraise=True,
+    )
+    return await retrying(connect)

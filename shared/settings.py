@@ -1,0 +1,100 @@
+"""Settings from the environment (and `.env` in development), validated at start with 'did you mean'."""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from shared.errors import InvalidSettings
+
+
+def _state_dir() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "kontaktpflege"
+
+
+class Settings(BaseModel):
+    """Everything that is decided outside the code. Durations in seconds unless the name says otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database_url: SecretStr = SecretStr("")
+    broker_url: SecretStr = SecretStr("memory://")
+    smtp_url: SecretStr = SecretStr("smtp://127.0.0.1:25")
+    smtp_password: SecretStr | None = None
+    kp_state_dir: Path = Field(default_factory=_state_dir)
+    kp_user: str | None = None
+    kp_log_level: Literal["debug", "info", "warning", "error"] = "info"
+    kp_log_format: Literal["text", "json"] = "text"
+    #: Domain of Message-IDs; default: the domain of the system's sender.
+    kp_mail_domain: str | None = None
+    kp_tick_seconds: float = Field(default=1.0, gt=0, le=1.0)
+    kp_lease_seconds: float = Field(default=300.0, ge=1)
+    #: How long a handed-over letter may wait for the server's answer before a lost mailer is presumed.
+    kp_reply_lease_seconds: float = Field(default=900.0, ge=1)
+    kp_smtp_connections: int = Field(default=10, ge=1, le=200)
+    kp_smtp_timeout_seconds: float = Field(default=60.0, gt=0)
+    kp_smtp_final_timeout_seconds: float = Field(default=600.0, gt=0)
+    kp_claim_batch: int = Field(default=200, ge=1, le=2000)
+    kp_backoff_seconds: float = Field(default=300.0, gt=0)
+    kp_ring_again_seconds: float = Field(default=120.0, gt=0)
+    kp_grace_seconds: float = Field(default=60.0, gt=0)
+    #: For rehearsals and tests: the clock starts here and runs on. Refused unless the mail server is on loopback.
+    kp_clock_start: datetime | None = None
+
+    def effective_database_url(self) -> str:
+        """The database's address; SQLite in the state directory where none is given."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.kp_state_dir / 'kontaktpflege.sqlite3'}"
+
+
+#: Names of the contract without the KP_ prefix.
+_BARE = {"DATABASE_URL", "BROKER_URL", "SMTP_URL", "SMTP_PASSWORD"}
+#: KP_ names that other parts of the product read and that are no settings of a service.
+_OTHERS = {"KP_CRASH_AT"}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+    """Reads and validates the settings; raises InvalidSettings naming the setting and the nearest valid name."""
+    merged = {**_dotenv(dotenv), **(os.environ if environ is None else environ)}
+    known = {name.upper() for name in Settings.model_fields}
+    values: dict[str, str] = {}
+    for name, value in merged.items():
+        plain = name.removesuffix("_FILE") if name.endswith("_FILE") and name not in known else name
+        if plain in known and (plain in _BARE or plain.startswith("KP_")):
+            if plain == name or plain not in merged:
+                values[plain.lower()] = value if plain == name else _read(name, value)
+        elif name.startswith("KP_") and name not in _OTHERS:
+            nearest = get_close_matches(name, known, 1)
+            raise InvalidSettings(f"unknown setting {name}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        raise InvalidSettings(f"setting {str(first['loc'][0]).upper()}: {first['msg']}") from None
+
+
+def without_password(url: str) -> str:
+    """The address as it may be shown: user name kept, password replaced."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(unquote(parts.username or ''))}:***@{host}"))
+
+
+def _dotenv(path: Path | None) -> dict[str, str]:
+    file = path or Path(".env")
+    return {k: v for k, v in dotenv_values(file).items() if v is not None} if file.is_file() else {}
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        raise InvalidSettings(f"setting {name}: {path}: {exc.strerror}") from None
