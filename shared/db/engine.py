@@ -1,0 +1,135 @@
+"""Connections and transactions on both databases; driver errors become ours here."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from shared.errors import Conflict, InvalidSettings, Unavailable
+from shared.settings import without_password
+
+#: PostgreSQL: serialization failure, deadlock, lock timeout, statement cancelled by a restart of the transaction.
+_CONFLICT_STATES = {"40001", "40P01", "55P03"}
+#: PostgreSQL: shutting down, crashed, starting up, too many connections.
+_AWAY_STATES = {"57P01", "57P02", "57P03", "53300"}
+
+
+class Database:
+    """One database, with a write side and a read side.
+
+    PostgreSQL: one pool, READ COMMITTED with explicit locks. SQLite: one writing connection (BEGIN IMMEDIATE,
+    synchronous=FULL) and several reading ones; fit for up to 100,000 applications.
+    """
+
+    def __init__(self, url: str, pool_size: int = 10) -> None:
+        self.url = _driver_url(url)
+        self.address = without_password(url)
+        self.dialect = self.url.get_backend_name()
+        if self.dialect == "sqlite":
+            self._writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE", pool_size=1)
+            self._reader = _sqlite_engine(self.url, "BEGIN", pool_size=4)
+        else:
+            self._writer = self._reader = create_async_engine(
+                self.url,
+                pool_size=pool_size,
+                max_overflow=0,
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": 5, "application_name": "kontaktpflege"},
+            )
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A writing transaction: commits at the end of the block, rolls back on any exception.
+
+        Raises Conflict (try the whole block again), Unavailable (nothing can be said about a commit that was
+        under way: read again before acting).
+        """
+        with self._translated():
+            async with self._writer.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A reading transaction: one consistent view per statement, never blocks writers."""
+        with self._translated():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    async def check(self) -> None:
+        """Raises Unavailable unless the database answers."""
+        if self.dialect == "sqlite":
+            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, InterfaceError, DBAPIError) as exc:
+            raise self._ours(exc) from exc
+        except (ConnectionError, TimeoutError, OSError) as exc:
+            raise Unavailable("database", self.address, exc) from exc
+
+    def _ours(self, exc: DBAPIError) -> Exception:
+        state = getattr(exc.orig, "sqlstate", None)
+        message = str(exc.orig).strip().splitlines()[0] if str(exc.orig).strip() else type(exc.orig).__name__
+        if state in _CONFLICT_STATES or "database is locked" in message:
+            return Conflict(message)
+        away = state in _AWAY_STATES or exc.connection_invalidated
+        if away or (state is None and isinstance(exc, OperationalError | InterfaceError) and self._is_away(message)):
+            return Unavailable("database", self.address, message)
+        return exc
+
+    def _is_away(self, message: str) -> bool:
+        return self.dialect == "postgresql" or "unable to open" in message or "disk I/O" in message
+
+
+def _driver_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidSettings("setting DATABASE_URL: not an address like postgresql://user@host/name") from None
+    name = parsed.drivername.partition("+")[0]
+    if name in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if name == "sqlite":
+        return parsed.set(drivername="sqlite+aiosqlite")
+    raise InvalidSettings(
+        f"setting DATABASE_URL: scheme {name!r} is not supported; use postgresql:// or sqlite:///FILE"
+    )
+
+
+def _sqlite_engine(url: URL, begin: str, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=pool_size, max_overflow=0, connect_args={"timeout": 30}
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions on its own
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout=30000")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

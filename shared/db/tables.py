@@ -1,0 +1,407 @@
+"""Every table. One noun per record (docs/glossary.md); unique keys are what makes doubled work harmless."""
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from shared.db.column_types import Identifier, Instant, Json, PlainText
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s__%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s__%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s__%(constraint_name)s",
+        "fk": "fk_%(table_name)s__%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> Column[int]:
+    return Column("id", Identifier, primary_key=True, autoincrement=True)
+
+
+def _ref(name: str, target: str, nullable: bool = False, ondelete: str | None = None) -> Column[int]:
+    return Column(name, Identifier, ForeignKey(f"{target}.id", ondelete=ondelete), nullable=nullable)
+
+
+def _named() -> list[Column[str]]:
+    # Names ignore case and blanks around them: `name` is shown, `name_folded` is compared.
+    return [Column("name", PlainText, nullable=False), Column("name_folded", PlainText, nullable=False, unique=True)]
+
+
+system_settings = Table(
+    "system_settings",
+    metadata,
+    Column("name", PlainText, primary_key=True),
+    Column("value", Json, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    _id(),
+    *_named(),
+    Column("display_name", PlainText, nullable=False),
+    Column("email", PlainText),
+    Column("role", PlainText, nullable=False),
+    Column("password_hash", PlainText),
+    CheckConstraint("role IN ('view', 'operate', 'edit', 'admin')", name="role"),
+)
+
+application_statuses = Table(
+    "application_statuses",
+    metadata,
+    _id(),
+    *_named(),
+    Column("meta", PlainText, nullable=False),
+    CheckConstraint("meta IN ('new', 'in_process', 'interview', 'offer', 'pool', 'hired', 'rejected')", name="meta"),
+)
+
+persons = Table(
+    "persons",
+    metadata,
+    _id(),
+    #: 'set:ID' from the import, 'key:...' equal on the configured keys, or 'one:EXTERNAL_ID' (D24).
+    Column("identity", PlainText, nullable=False, unique=True),
+    Column("duplicate_set", PlainText, unique=True),
+    #: Latest contact that counts for all applications of the person (D20).
+    Column("last_contact_at", Instant),
+    Column("opted_out_at", Instant),
+    Column("opted_out_by", PlainText),
+)
+
+applications = Table(
+    "applications",
+    metadata,
+    _id(),
+    Column("external_id", PlainText, nullable=False, unique=True),
+    _ref("person_id", "persons"),
+    Column("kind", PlainText, nullable=False),
+    Column("salutation", PlainText),
+    Column("title", PlainText),
+    Column("first_name", PlainText),
+    Column("last_name", PlainText),
+    Column("birth_date", Date),
+    #: Month * 100 + day, so that birthdays are found by index across the year's end.
+    Column("birth_month_day", Integer),
+    Column("email", PlainText),
+    #: The address as mail is sent to it; NULL where `email` is missing or not valid (D34).
+    Column("usable_email", PlainText),
+    Column("phone", PlainText),
+    Column("street", PlainText),
+    Column("postal_code", PlainText),
+    Column("city", PlainText),
+    Column("country", PlainText),
+    Column("language", PlainText),
+    Column("vacancy", PlainText),
+    Column("department", PlainText),
+    Column("location", PlainText),
+    Column("source", PlainText),
+    Column("recruiter", PlainText),
+    #: Folded copies (trimmed, NFC, case-folded) written in Python; rules compare only these.
+    Column("language_folded", PlainText),
+    Column("vacancy_folded", PlainText),
+    Column("department_folded", PlainText),
+    Column("location_folded", PlainText),
+    Column("source_folded", PlainText),
+    Column("recruiter_folded", PlainText),
+    _ref("status_id", "application_statuses", nullable=True),
+    Column("received_on", Date),
+    Column("in_pool", Boolean, nullable=False, server_default=text("false")),
+    Column("pool_since", Date),
+    #: Latest contact entry of the application itself, any medium (D20), and the latest outgoing one (D23).
+    Column("last_contact_at", Instant),
+    Column("last_outgoing_at", Instant),
+    Column("reduced_at", Instant),
+    #: Which import wrote the row last, and in which line: finds a second row of the same id in one file.
+    Column("import_id", PlainText),
+    Column("import_line", Integer),
+    CheckConstraint("kind IN ('application', 'pool', 'other')", name="kind"),
+    Index(None, "person_id"),
+    Index(None, "birth_month_day"),
+    Index(None, "status_id"),
+)
+
+custom_fields = Table(
+    "custom_fields",
+    metadata,
+    Column("application_id", Identifier, ForeignKey("applications.id", ondelete="CASCADE"), primary_key=True),
+    Column("name_folded", PlainText, primary_key=True),
+    Column("name", PlainText, nullable=False),
+    Column("value", PlainText, nullable=False),
+    Column("value_folded", PlainText, nullable=False),
+)
+
+contact_entries = Table(
+    "contact_entries",
+    metadata,
+    _id(),
+    #: The given id ('id:...'), the hash of the content ('content:...') or 'order:ID': appended once.
+    Column("identity", PlainText, nullable=False, unique=True),
+    _ref("application_id", "applications", nullable=True),
+    _ref("person_id", "persons", nullable=True),
+    Column("at", Instant, nullable=False),
+    Column("medium", PlainText, nullable=False),
+    Column("direction", PlainText, nullable=False),
+    Column("subject", PlainText),
+    Column("body", PlainText),
+    Column("author", PlainText),
+    #: Whether the entry is a contact for all applications of the person (D20).
+    Column("counts_for_person", Boolean, nullable=False, server_default=text("false")),
+    Column("import_id", PlainText),
+    Column("import_line", Integer),
+    CheckConstraint("(application_id IS NULL) <> (person_id IS NULL)", name="one_owner"),
+    Index(None, "application_id"),
+    Index(None, "person_id"),
+)
+
+application_queries = Table(
+    "application_queries",
+    metadata,
+    _id(),
+    *_named(),
+    Column("filters", Json, nullable=False),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+)
+
+form_letters = Table(
+    "form_letters",
+    metadata,
+    _id(),
+    *_named(),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+)
+
+form_letter_versions = Table(
+    "form_letter_versions",
+    metadata,
+    Column("letter_id", Identifier, ForeignKey("form_letters.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("language", PlainText, nullable=False),
+    Column("subject", PlainText, nullable=False),
+    Column("html", PlainText),
+    Column("text", PlainText),
+    _ref("sets_status_id", "application_statuses", nullable=True),
+)
+
+lineages = Table("lineages", metadata, _id(), Column("created_at", Instant, nullable=False))
+
+contact_jobs = Table(
+    "contact_jobs",
+    metadata,
+    _id(),
+    *_named(),
+    _ref("lineage_id", "lineages"),
+    Column("status", PlainText, nullable=False),
+    Column("on_since", Instant),
+    Column("off_since", Instant),
+    _ref("query_id", "application_queries"),
+    _ref("letter_id", "form_letters"),
+    Column("note", PlainText),
+    Column("dispatch_mode", PlainText, nullable=False),
+    Column("cycle_months", Integer),
+    Column("anchor_on", Date),
+    Column("dispatch_time", PlainText, nullable=False),
+    Column("time_zone", PlainText, nullable=False),
+    Column("lead_days", Integer, nullable=False),
+    Column("sender", PlainText, nullable=False),
+    Column("sender_fallback", PlainText),
+    Column("repeat_guard_days", Integer, nullable=False),
+    Column("valid_days", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("on_unclear", PlainText, nullable=False),
+    Column("working_days", PlainText, nullable=False),
+    Column("holidays", PlainText),
+    #: Rises with every change of the job, its query or its letter: T2 sends only what was claimed under it (I9).
+    Column("epoch", Integer, nullable=False, server_default=text("1")),
+    #: Every occasion before this day has its run; the tick goes on from here.
+    Column("next_occasion_day", Date),
+    Column("copied_from", PlainText),
+    CheckConstraint("status IN ('on', 'off')", name="status"),
+    CheckConstraint("dispatch_mode IN ('rolling', 'cyclic')", name="dispatch_mode"),
+    CheckConstraint("on_unclear IN ('ask', 'resend')", name="on_unclear"),
+)
+
+dispatch_runs = Table(
+    "dispatch_runs",
+    metadata,
+    _id(),
+    _ref("job_id", "contact_jobs", nullable=True, ondelete="SET NULL"),
+    _ref("lineage_id", "lineages"),
+    Column("job_name", PlainText, nullable=False),
+    Column("occasion_day", Date, nullable=False),
+    Column("plan_from", Instant, nullable=False),
+    Column("send_at", Instant, nullable=False),
+    #: 'open' until its send moment is dealt with, then 'dispatched' or 'skipped'.
+    Column("state", PlainText, nullable=False),
+    #: When the next synchronisation is wanted (NULL: none) and when its doorbell was last rung.
+    Column("due_at", Instant),
+    Column("rung_at", Instant),
+    #: `job run` asked for a release now; cleared by the evaluator.
+    Column("release_wanted_at", Instant),
+    Column("unheld", Boolean, nullable=False, server_default=text("false")),
+    Column("released_at", Instant),
+    Column("synced_at", Instant),
+    Column("synced_epoch", Integer),
+    Column("recipients", Integer),
+    Column("released_orders", Integer, nullable=False, server_default=text("0")),
+    #: Why it was skipped, is held, or could not be evaluated.
+    Column("reason", PlainText),
+    UniqueConstraint("job_id", "occasion_day"),
+    CheckConstraint("state IN ('open', 'dispatched', 'skipped')", name="state"),
+    Index(None, "due_at", postgresql_where=text("due_at IS NOT NULL"), sqlite_where=text("due_at IS NOT NULL")),
+    Index(None, "lineage_id"),
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    _id(),
+    _ref("person_id", "persons"),
+    #: NULL: every job (scope 'all').
+    _ref("lineage_id", "lineages", nullable=True),
+    Column("scope", PlainText, nullable=False),
+    Column("until", Date),
+    Column("reason", PlainText, nullable=False),
+    Column("author", PlainText, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("lifted_at", Instant),
+    Column("lifted_by", PlainText),
+    CheckConstraint("scope IN ('letter', 'job', 'all')", name="scope"),
+    Index(None, "person_id"),
+)
+
+_UNDER_WAY = text("type = 'contact_job' AND state IN ('queued', 'sending')")
+_TO_RING = text("ring_at IS NOT NULL")
+_LEASED = text("lease_until IS NOT NULL")
+_QUEUED = text("state = 'queued'")
+
+write_orders = Table(
+    "write_orders",
+    metadata,
+    _id(),
+    Column("type", PlainText, nullable=False),
+    _ref("run_id", "dispatch_runs", nullable=True),
+    _ref("job_id", "contact_jobs", nullable=True, ondelete="SET NULL"),
+    Column("job_name", PlainText),
+    _ref("lineage_id", "lineages", nullable=True),
+    _ref("person_id", "persons"),
+    _ref("application_id", "applications"),
+    _ref("letter_id", "form_letters"),
+    Column("occasion_day", Date, nullable=False),
+    Column("state", PlainText, nullable=False),
+    Column("reason", PlainText),
+    #: Which rule withdrew it: 'sync' (returns when it matches again) or another (stays).
+    Column("withdrawn_by", PlainText),
+    _ref("block_id", "blocks", nullable=True),
+    Column("time_zone", PlainText, nullable=False),
+    Column("planned_for", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("queued_at", Instant),
+    #: Not claimed before, withdrawn after (D19).
+    Column("not_before", Instant),
+    Column("expires_at", Instant),
+    #: When a doorbell is wanted (NULL: rung), and when it was last rung.
+    Column("ring_at", Instant),
+    Column("rung_at", Instant),
+    #: The claim: 'claimed' before T2, 'handed_over' after it.
+    Column("phase", PlainText),
+    Column("lease_token", Identifier),
+    Column("lease_until", Instant),
+    Column("claimed_epoch", Integer),
+    Column("claimed_status_id", Identifier),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    #: Claims without any outcome so far: a poison order ends after five.
+    Column("fruitless_claims", Integer, nullable=False, server_default=text("0")),
+    #: Pinned at the first claim, so that every attempt has the same bytes (I12).
+    Column("letter_version", Integer),
+    Column("mail_date", Instant),
+    Column("email", PlainText),
+    Column("message_id", PlainText),
+    Column("sent_at", Instant),
+    Column("subject", PlainText),
+    UniqueConstraint("lineage_id", "person_id", "occasion_day"),
+    Index(
+        "uq_write_orders__under_way",
+        "lineage_id",
+        "person_id",
+        unique=True,
+        postgresql_where=_UNDER_WAY,
+        sqlite_where=_UNDER_WAY,
+    ),
+    Index(None, "ring_at", postgresql_where=_TO_RING, sqlite_where=_TO_RING),
+    Index(None, "lease_until", postgresql_where=_LEASED, sqlite_where=_LEASED),
+    Index("ix_write_orders__queued", "rung_at", postgresql_where=_QUEUED, sqlite_where=_QUEUED),
+    Index(None, "application_id"),
+    Index(None, "run_id", "state"),
+    CheckConstraint("type IN ('manual', 'scheduled_rejection', 'contact_job')", name="type"),
+    CheckConstraint(
+        "state IN ('planned', 'queued', 'sending', 'sent', 'no_address', 'failed', 'unclear', 'blocked', 'withdrawn')",
+        name="state",
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("order_id", Identifier, ForeignKey("write_orders.id"), primary_key=True),
+    Column("attempt_no", Integer, primary_key=True),
+    Column("lease_token", Identifier, nullable=False, unique=True),
+    Column("mailer", PlainText, nullable=False),
+    Column("claimed_at", Instant, nullable=False),
+    Column("handed_over_at", Instant),
+    Column("settled_at", Instant),
+    Column("relay", PlainText),
+    Column("body_hash", PlainText),
+    Column("bytes", Integer),
+    Column("outcome", PlainText),
+    Column("reply_code", Integer),
+    Column("reply_text", PlainText),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _id(),
+    Column("at", Instant, nullable=False),
+    Column("author", PlainText, nullable=False),
+    Column("action", PlainText, nullable=False),
+    #: The record: 'job', 'query', 'letter', 'order', 'person', 'application', 'run', 'user', 'status', 'settings'.
+    Column("noun", PlainText, nullable=False),
+    Column("record_id", Identifier),
+    Column("record_name", PlainText),
+    Column("field", PlainText),
+    Column("old", PlainText),
+    Column("new", PlainText),
+    Column("reason", PlainText),
+    Index(None, "noun", "record_id"),
+)
+
+service_instances = Table(
+    "service_instances",
+    metadata,
+    Column("service", PlainText, primary_key=True),
+    Column("instance", PlainText, primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+queue_depths = Table(
+    "queue_depths",
+    metadata,
+    Column("queue", PlainText, primary_key=True),
+    Column("messages", Integer, nullable=False),
+    Column("consumers", Integer, nullable=False),
+    Column("measured_at", Instant, nullable=False),
+)
