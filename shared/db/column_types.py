@@ -40,7 +40,7 @@ Identifier = BigInteger().with_variant(Integer, "sqlite")
 Json = JSON().with_variant(JSONB, "postgresql")
 
 
-class lease_clock(ColumnElement[datetime]):  # noqa: N801 - reads as a function in statements
+class lease_clock(ColumnElement[datetime]):
     """The database's own clock plus `seconds`: leases must not depend on a mailer's clock (I21)."""
 
     type = Instant()

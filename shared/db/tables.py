@@ -286,6 +286,7 @@ _UNDER_WAY = text("type = 'contact_job' AND state IN ('queued', 'sending')")
 _TO_RING = text("ring_at IS NOT NULL")
 _LEASED = text("lease_until IS NOT NULL")
 _QUEUED = text("state = 'queued'")
+_PLANNED = text("state = 'planned'")
 
 write_orders = Table(
     "write_orders",
@@ -319,6 +320,9 @@ write_orders = Table(
     Column("phase", PlainText),
     Column("lease_token", Identifier),
     Column("lease_until", Instant),
+    #: Last T2 whose answer is not known to be negative: an order with one is never planned or withdrawn (D37).
+    Column("handed_over_at", Instant),
+    #: The job's epoch at the claim; NULL: something changed since, claim again.
     Column("claimed_epoch", Integer),
     Column("claimed_status_id", Identifier),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
@@ -343,6 +347,7 @@ write_orders = Table(
     Index(None, "ring_at", postgresql_where=_TO_RING, sqlite_where=_TO_RING),
     Index(None, "lease_until", postgresql_where=_LEASED, sqlite_where=_LEASED),
     Index("ix_write_orders__queued", "rung_at", postgresql_where=_QUEUED, sqlite_where=_QUEUED),
+    Index("ix_write_orders__planned", "planned_for", postgresql_where=_PLANNED, sqlite_where=_PLANNED),
     Index(None, "application_id"),
     Index(None, "run_id", "state"),
     CheckConstraint("type IN ('manual', 'scheduled_rejection', 'contact_job')", name="type"),

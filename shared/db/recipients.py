@@ -1,0 +1,157 @@
+"""Who gets a letter: one statement, whose scope says for whom it is asked (list, plan, last look)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select
+
+from shared.db.queries import QueryDay, StoredQuery, conditions, last_contact_at
+from shared.db.tables import applications, blocks, contact_jobs, persons, write_orders
+
+_A, _P = applications.c, persons.c
+
+#: States of an order that stand for a letter to the person (D13). `blocked` joins them for scope 'letter'.
+GUARDING = ("queued", "sending", "sent", "unclear", "no_address", "failed")
+#: States that count for the frequency cap (D27).
+CAPPING = ("queued", "sending", "sent", "unclear")
+
+
+@dataclass(frozen=True, slots=True)
+class JobRules:
+    """What a job adds to its query: lineage, repeat guard (D13) and the cap over all jobs (D27), in days."""
+
+    job_id: int
+    lineage_id: int
+    guard_days: int
+    cap_days: int = 0
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListScope:
+    """`query list`: the query alone, with reduction and opt-out (D25), duplicates collapsed (D23)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanScope:
+    """The plan of a run: as the list, without whom a rule of the job stops."""
+
+    rules: JobRules
+    run_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookScope:
+    """The last look on orders (D33): which of them still match; duplicates are not chosen anew."""
+
+    rules: JobRules
+    order_ids: Sequence[int]
+
+
+Scope = ListScope | PlanScope | LookScope
+
+
+def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
+    """The statement: application_id, person_id, rank (1 stands for the person, D23), last_contact_at.
+
+    For a look: order_id, application_id, person_id of the orders that hold.
+    """
+    if isinstance(scope, LookScope):
+        own = write_orders.c
+        base = select(own.id.label("order_id"), _A.id.label("application_id"), _A.person_id)
+        source = write_orders.join(applications, _A.id == own.application_id).join(persons, _P.id == _A.person_id)
+        held = [own.id.in_(scope.order_ids), *_rules(scope.rules, on, own.id)]
+        return base.select_from(source).where(*held, *_matching(query, on))
+    statement = select(
+        _A.id.label("application_id"), _A.person_id, _rank().label("rank"), last_contact_at().label("last_contact_at")
+    ).select_from(applications.join(persons, _P.id == _A.person_id))
+    rules = _rules(scope.rules, on, None, scope.run_id) if isinstance(scope, PlanScope) else []
+    return statement.where(*_matching(query, on), *rules)
+
+
+def _matching(query: StoredQuery, on: QueryDay) -> list[ColumnElement[bool]]:
+    # Never selected, whatever the query says: reduced applications and persons who opted out (D25).
+    return [_A.reduced_at.is_(None), _P.opted_out_at.is_(None), *conditions(query, on)]
+
+
+def _rank() -> ColumnElement[int]:
+    """D23: latest outgoing contact of its own, then latest received, then the greatest external id."""
+    order = (_A.last_outgoing_at.desc().nulls_last(), _A.received_on.desc().nulls_last(), _A.external_id.desc())
+    return func.row_number().over(partition_by=_A.person_id, order_by=order)
+
+
+def _rules(
+    rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None = None
+) -> list[ColumnElement[bool]]:
+    found = [not_blocked(rules.lineage_id, on)]
+    if rules.guard_days:
+        found.append(not_(_guarded(rules, on, own_order, run_id)))
+    if rules.cap_days:
+        found.append(not_(_capped(rules, on, own_order, run_id)))
+    return found
+
+
+def not_blocked(lineage_id: int, on: QueryDay) -> ColumnElement[bool]:
+    """No standing block of the person for this lineage or for all jobs (D25, D32)."""
+    b = blocks.c
+    for_this_job = and_(b.scope == "job", b.lineage_id == lineage_id)
+    for_all = and_(b.scope == "all", or_(b.until.is_(None), b.until >= on.day))
+    return not_(exists().where(b.person_id == _A.person_id, b.lifted_at.is_(None), or_(for_this_job, for_all)))
+
+
+def _guarded(
+    rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None
+) -> ColumnElement[bool]:
+    """Another order of lineage and person lies less than the guard's days before or after the occasion (D13)."""
+    other, theirs = write_orders.alias("guarding"), applications.alias("guarded")
+    o = other.c
+    near = timedelta(days=rules.guard_days - 1)
+    # `no_address` stops counting when the address changes.
+    address_unchanged = or_(o.state != "no_address", o.email.is_not_distinct_from(theirs.c.email))
+    counts = or_(and_(o.state.in_(GUARDING), address_unchanged), _blocked_letter(o))
+    if own_order is None:  # planned orders of an earlier day count as if sent when a later day is planned
+        counts = or_(counts, and_(o.state == "planned", o.occasion_day < on.day))
+    return (
+        exists()
+        .select_from(other.join(theirs, theirs.c.id == o.application_id))
+        .where(
+            o.lineage_id == rules.lineage_id,
+            theirs.c.person_id == _A.person_id,
+            o.occasion_day.between(on.day - near, on.day + near),
+            counts,
+            *_not_own(o, own_order, run_id),
+        )
+    )
+
+
+def _blocked_letter(o: Any) -> ColumnElement[bool]:
+    letter_block = exists().where(blocks.c.id == o.block_id, blocks.c.scope == "letter")
+    return and_(o.state == "blocked", letter_block)
+
+
+def _not_own(o: Any, own_order: ColumnElement[int] | None, run_id: int | None) -> list[ColumnElement[bool]]:
+    return [o.id != own_order] if own_order is not None else [o.run_id.is_distinct_from(run_id)]
+
+
+def _capped(
+    rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None
+) -> ColumnElement[bool]:
+    """The person has a letter of any contact job within the cap's days, or a planned one of a job before this (D27)."""
+    other, theirs, job = write_orders.alias("capping"), applications.alias("capped"), contact_jobs.alias("before")
+    o = other.c
+    near = timedelta(days=rules.cap_days - 1)
+    goes_before = or_(job.c.priority > rules.priority, and_(job.c.priority == rules.priority, job.c.id < rules.job_id))
+    planned_before = and_(o.state == "planned", o.occasion_day <= on.day, goes_before)
+    return (
+        exists()
+        .select_from(other.join(theirs, theirs.c.id == o.application_id).outerjoin(job, job.c.id == o.job_id))
+        .where(
+            o.type == "contact_job",
+            theirs.c.person_id == _A.person_id,
+            o.occasion_day.between(on.day - near, on.day + near),
+            or_(o.state.in_(CAPPING), planned_before),
+            *_not_own(o, own_order, run_id),
+        )
+    )

@@ -1,0 +1,339 @@
+"""T1, the claim with the last look (D33), and T2, the intent directly before the final dot (reliability, B.4)."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.column_types import Identifier, lease_clock
+from shared.db.queries import QueryDay, load_query_by_id
+from shared.db.recipients import JobRules, LookScope, recipients
+from shared.db.system_settings import SystemSettings
+from shared.db.tables import (
+    application_statuses,
+    applications,
+    attempts,
+    contact_jobs,
+    form_letters,
+    persons,
+    write_orders,
+)
+from shared.db.write_orders.states import SILENT, UNCLAIMED, record_orders
+from shared.errors import InvalidInput
+
+_O, _A = write_orders.c, applications.c
+#: Claims without any outcome after which an order is taken for poison (I15).
+MOST_FRUITLESS_CLAIMS = 5
+_TOKEN_BITS = 62
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedOrder:
+    """An order that this mailer holds: everything that composing and sending needs."""
+
+    id: int
+    token: int
+    attempt_no: int
+    type: str
+    job_id: int | None
+    job_name: str | None
+    on_unclear: str
+    sender: str
+    sender_fallback: str | None
+    letter_id: int
+    letter_version: int
+    time_zone: str
+    mail_date: datetime
+    email: str
+    expires_at: datetime | None
+    application: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Claim:
+    """What came of one batch: the orders claimed, and how many ended or went back instead, by reason."""
+
+    orders: list[ClaimedOrder] = field(default_factory=list)
+    others: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims, for how long (seconds by the database's clock), at which instant of the application's clock."""
+
+    mailer: str
+    lease_seconds: float
+    now: datetime
+    settings: SystemSettings
+
+
+async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Claimant) -> Claim:
+    """T1: queued -> sending/claimed for what is due and still right; the rest ends or goes back with its reason."""
+    jobs = await _locked_jobs(connection, _O.id.in_(order_ids))
+    rows = await _candidates(connection, order_ids, who.now)
+    verdicts = await _judge(connection, rows, jobs, who)
+    result = Claim()
+    base = secrets.randbits(_TOKEN_BITS)
+    by_verdict: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_verdict.setdefault(verdicts.get(row["id"], ("claim", "")), []).append(row)
+    for (verdict, reason), group in by_verdict.items():
+        if verdict == "claim":
+            result.orders = await _take(connection, group, jobs, base, who)
+        else:
+            await _end(connection, [row["id"] for row in group], verdict, reason, who.now)
+            result.others[f"{verdict}: {reason}" if reason else verdict] = len(group)
+    return result
+
+
+async def _locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[int, Mapping[str, Any]]:
+    ids = select(_O.job_id).where(which, _O.job_id.is_not(None)).distinct()
+    statement = select(contact_jobs).where(contact_jobs.c.id.in_(ids)).order_by(contact_jobs.c.id)
+    rows = (await connection.execute(statement.with_for_update(read=True))).mappings()
+    return {row["id"]: dict(row) for row in rows}
+
+
+async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:
+    columns = [
+        *[_O[name].label(name) for name in _ORDER_COLUMNS],
+        *[_A[name].label(f"application_{name}") for name in _APPLICATION_COLUMNS],
+        persons.c.opted_out_at,
+        form_letters.c.version.label("current_version"),
+        application_statuses.c.name.label("application_status"),
+        application_statuses.c.meta.label("application_meta"),
+    ]
+    source = (
+        write_orders.join(applications, _A.id == _O.application_id)
+        .join(persons, persons.c.id == _A.person_id)
+        .join(form_letters, form_letters.c.id == _O.letter_id)
+        .outerjoin(application_statuses, application_statuses.c.id == _A.status_id)
+    )
+    due = and_(_O.id.in_(order_ids), _O.state == "queued", _O.not_before <= now)
+    statement = select(*columns).select_from(source).where(due).order_by(_O.id).with_for_update(of=write_orders)
+    return [dict(row) for row in (await connection.execute(statement)).mappings()]
+
+
+_ORDER_COLUMNS = (
+    *("id", "type", "run_id", "job_id", "job_name", "lineage_id", "application_id", "letter_id", "occasion_day"),
+    *("time_zone", "expires_at", "attempts", "fruitless_claims", "letter_version", "mail_date", "handed_over_at"),
+)
+_APPLICATION_COLUMNS = (
+    *("id", "external_id", "kind", "salutation", "title", "first_name", "last_name", "birth_date", "email"),
+    *("usable_email", "phone", "street", "postal_code", "city", "country", "language", "vacancy", "department"),
+    *("location", "source", "recruiter", "recruiter_folded", "status_id", "received_on", "pool_since", "reduced_at"),
+)
+
+
+async def _judge(
+    connection: AsyncConnection,
+    rows: Sequence[Mapping[str, Any]],
+    jobs: Mapping[int, Mapping[str, Any]],
+    who: Claimant,
+) -> dict[int, tuple[str, str]]:
+    """Who is not to be claimed, with the state it goes to and the reason."""
+    verdicts: dict[int, tuple[str, str]] = {}
+    groups: dict[tuple[int, date], list[int]] = {}
+    for row in rows:
+        verdict = _without_query(row, jobs.get(row["job_id"] or 0), who.now)
+        if verdict:
+            verdicts[row["id"]] = verdict
+        elif row["type"] == "contact_job":
+            groups.setdefault((row["job_id"], row["occasion_day"]), []).append(row["id"])
+    for (job_id, day), ids in groups.items():
+        verdicts |= await _look(connection, jobs[job_id], day, ids, who.settings)
+    for row in rows:
+        if row["id"] not in verdicts and row["application_usable_email"] is None:
+            verdicts[row["id"]] = ("no_address", _missing_address(row))
+    return verdicts
+
+
+def _without_query(row: Mapping[str, Any], job: Mapping[str, Any] | None, now: datetime) -> tuple[str, str] | None:
+    checks: list[tuple[bool, str, str]] = [
+        (row["fruitless_claims"] >= MOST_FRUITLESS_CLAIMS, "failed", "poison: five claims without an outcome"),
+        (row["type"] == "contact_job" and job is None, "withdrawn", "job deleted"),
+        (job is not None and job["status"] == "off", "planned", "job is off"),
+        (row["expires_at"] is not None and row["expires_at"] <= now, "withdrawn", "expired"),
+        (row["application_reduced_at"] is not None, "withdrawn", "reduced to core data"),
+        (row["type"] == "contact_job" and row["opted_out_at"] is not None, "withdrawn", "opted out"),
+        (
+            row["type"] == "scheduled_rejection" and row["application_meta"] in ("hired", "rejected"),
+            "withdrawn",
+            "already hired or rejected",
+        ),
+    ]
+    return next(((state, reason) for applies, state, reason in checks if applies), None)
+
+
+def _missing_address(row: Mapping[str, Any]) -> str:
+    given = row["application_email"]
+    return f"e-mail address is not valid: {given}" if given else "no e-mail address"
+
+
+async def _look(
+    connection: AsyncConnection, job: Mapping[str, Any], day: date, ids: Sequence[int], settings: SystemSettings
+) -> dict[int, tuple[str, str]]:
+    on = QueryDay(day, ZoneInfo(job["time_zone"]), settings.leap_day_birthday)
+    rules = rules_of(job, settings)
+    try:
+        query = await load_query_by_id(connection, job["query_id"])
+    except InvalidInput as exc:
+        return dict.fromkeys(ids, ("planned", f"query is invalid: {exc}"))
+    rows = await connection.execute(recipients(query, on, LookScope(rules, ids)))
+    hold = {row.order_id for row in rows}
+    return {order_id: ("withdrawn", "no longer matches at the last look") for order_id in ids if order_id not in hold}
+
+
+def rules_of(job: Mapping[str, Any], settings: SystemSettings) -> JobRules:
+    """The rules that a job adds to its query."""
+    return JobRules(
+        job["id"], job["lineage_id"], job["repeat_guard_days"], settings.frequency_cap_days, job["priority"]
+    )
+
+
+async def _take(
+    connection: AsyncConnection,
+    rows: Sequence[Mapping[str, Any]],
+    jobs: Mapping[int, Mapping[str, Any]],
+    base: int,
+    who: Claimant,
+) -> list[ClaimedOrder]:
+    token = literal(base, Identifier) + _O.id
+    version = select(form_letters.c.version).where(form_letters.c.id == _O.letter_id).scalar_subquery()
+    epoch = select(contact_jobs.c.epoch).where(contact_jobs.c.id == _O.job_id).scalar_subquery()
+    theirs = applications.c.id == _O.application_id
+    values = {
+        "state": "sending",
+        "phase": "claimed",
+        "attempts": _O.attempts + 1,
+        "fruitless_claims": _O.fruitless_claims + 1,
+        "lease_token": token,
+        "lease_until": lease_clock(who.lease_seconds),
+        "claimed_epoch": func.coalesce(epoch, 0),
+        "claimed_status_id": select(_A.status_id).where(theirs).scalar_subquery(),
+        "email": select(_A.email).where(theirs).scalar_subquery(),
+        "letter_version": func.coalesce(_O.letter_version, version),
+        "mail_date": func.coalesce(_O.mail_date, who.now),
+        "reason": None,
+        **SILENT,
+    }
+    ids = [row["id"] for row in rows]
+    await connection.execute(update(write_orders).where(_O.id.in_(ids)).values(values))
+    started = [
+        {
+            "order_id": row["id"],
+            "attempt_no": row["attempts"] + 1,
+            "lease_token": base + row["id"],
+            "mailer": who.mailer,
+            "claimed_at": who.now,
+        }
+        for row in rows
+    ]
+    await connection.execute(insert(attempts), started)
+    return [_claimed(row, jobs.get(row["job_id"] or 0), base, who.now) for row in rows]
+
+
+def _claimed(row: Mapping[str, Any], job: Mapping[str, Any] | None, base: int, now: datetime) -> ClaimedOrder:
+    prefix = "application_"
+    application = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
+    return ClaimedOrder(
+        id=row["id"],
+        token=base + row["id"],
+        attempt_no=row["attempts"] + 1,
+        type=row["type"],
+        job_id=row["job_id"],
+        job_name=row["job_name"],
+        on_unclear=job["on_unclear"] if job else "ask",
+        sender=job["sender"] if job else "recruiter",
+        sender_fallback=job["sender_fallback"] if job else None,
+        letter_id=row["letter_id"],
+        letter_version=row["letter_version"] or row["current_version"],
+        time_zone=row["time_zone"],
+        mail_date=row["mail_date"] or now,
+        email=row["application_usable_email"],
+        expires_at=row["expires_at"],
+        application=application,
+    )
+
+
+async def _end(connection: AsyncConnection, ids: Sequence[int], state: str, reason: str, now: datetime) -> None:
+    which = _O.id.in_(ids)
+    await record_orders(connection, which, now=now, author="mailer", action="last_look", new=state, reason=reason)
+    # An order that may have been accepted already never becomes planned or withdrawn (D37).
+    first_time = _O.handed_over_at.is_(None)
+    values: dict[str, Any] = {"state": state, "reason": reason, **SILENT}
+    if state == "withdrawn":
+        values["withdrawn_by"] = "last_look"
+    if state == "no_address":
+        theirs = select(_A.email).where(_A.id == _O.application_id)
+        values["email"] = theirs.scalar_subquery()
+    await connection.execute(update(write_orders).where(which, first_time).values(values))
+    stopped = {"state": "unclear", "reason": f"resend stopped: {reason}", **SILENT}
+    await connection.execute(update(write_orders).where(which, _O.handed_over_at.is_not(None)).values(stopped))
+
+
+async def intend(
+    connection: AsyncConnection, held: Mapping[int, int], reply_lease_seconds: float, now: datetime
+) -> set[int]:
+    """T2 for a group of orders (id -> lease token): records "about to send"; returns those that may be sent (I8, I9).
+
+    The job row is locked FOR SHARE first: in READ COMMITTED a plain join would miss a switch-off that commits
+    between the statement's snapshot and its update.
+    """
+    mine = and_(_O.id.in_(list(held)), _O.lease_token.in_(list(held.values())))
+    await _locked_jobs(connection, mine)
+    job = contact_jobs.c
+    unchanged = exists().where(job.id == _O.job_id, job.status == "on", job.epoch == _O.claimed_epoch)
+    reachable = exists().where(
+        _A.id == _O.application_id,
+        _A.email == _O.email,
+        _A.usable_email.is_not(None),
+        _A.reduced_at.is_(None),
+        persons.c.id == _A.person_id,
+        or_(persons.c.opted_out_at.is_(None), _O.type != "contact_job"),
+    )
+    statement = update(write_orders).where(
+        mine,
+        _O.state == "sending",
+        _O.phase == "claimed",
+        _O.lease_until > lease_clock(),
+        or_(and_(_O.type != "contact_job", _O.claimed_epoch == 0), unchanged),
+        reachable,
+    )
+    values = {"phase": "handed_over", "handed_over_at": now, "lease_until": lease_clock(reply_lease_seconds)}
+    granted = set((await connection.execute(statement.values(values).returning(_O.id))).scalars())
+    if granted:
+        tokens = [held[order_id] for order_id in granted]
+        stamp = update(attempts).where(attempts.c.lease_token.in_(tokens)).values(handed_over_at=now)
+        await connection.execute(stamp)
+    return granted
+
+
+async def renew(connection: AsyncConnection, held: Mapping[int, int], lease_seconds: float) -> set[int]:
+    """Extends the leases of claimed orders; returns those still held."""
+    mine = and_(_O.id.in_(list(held)), _O.lease_token.in_(list(held.values())), _O.phase == "claimed")
+    statement = update(write_orders).where(mine, _O.lease_until > lease_clock())
+    result = await connection.execute(statement.values(lease_until=lease_clock(lease_seconds)).returning(_O.id))
+    return set(result.scalars())
+
+
+async def give_back(connection: AsyncConnection, held: Mapping[int, int], now: datetime, reason: str) -> int:
+    """sending/claimed -> queued, at once due again: T2 refused, or the mailer drains (I19). The look decides anew."""
+    mine = and_(
+        _O.id.in_(list(held)), _O.lease_token.in_(list(held.values())), _O.state == "sending", _O.phase == "claimed"
+    )
+    values = {
+        "state": "queued",
+        "not_before": now,
+        "ring_at": now,
+        "fruitless_claims": _O.fruitless_claims - 1,
+        **UNCLAIMED,
+    }
+    given = (await connection.execute(update(write_orders).where(mine).values(values))).rowcount
+    ended = update(attempts).where(attempts.c.lease_token.in_(list(held.values())), attempts.c.settled_at.is_(None))
+    await connection.execute(ended.values(outcome=f"given back: {reason}", settled_at=now))
+    return given

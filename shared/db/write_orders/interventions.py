@@ -1,0 +1,264 @@
+"""What people do to write orders: withdraw, block, unblock, retry, settle (D4, D32, D35, D37)."""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, lineages, persons, write_orders
+from shared.db.write_orders.states import SILENT, STOPPABLE, UNCLAIMED, record_orders, stop_resends
+from shared.errors import NotFound, Refused
+
+_O = write_orders.c
+#: An unclear letter is not resent earlier than this after its hand-over (D37).
+RESEND_AFTER = timedelta(minutes=15)
+
+
+async def withdraw_open_orders_of_job(
+    connection: AsyncConnection, job_id: int, *, withdrawn_by: str, reason: str, now: datetime, author: str
+) -> int:
+    """Withdraws what is planned, queued, or claimed before T2; returns how many (D35)."""
+    return await _withdraw(connection, _O.job_id == job_id, withdrawn_by, reason, now, author)
+
+
+async def withdraw_open_orders_of_run(
+    connection: AsyncConnection, run_id: int, *, withdrawn_by: str, reason: str, now: datetime, author: str
+) -> int:
+    """The same for one run, when its day is no longer an occasion of the job."""
+    return await _withdraw(connection, _O.run_id == run_id, withdrawn_by, reason, now, author)
+
+
+async def withdraw_passed_while_off(
+    connection: AsyncConnection,
+    job_id: int,
+    *,
+    cutoff: datetime,
+    off_since: datetime | None,
+    now: datetime,
+    author: str,
+) -> int:
+    """Withdraws orders whose later of send moment and switch-off lies before `cutoff` (D4); returns how many."""
+    if off_since is not None and off_since >= cutoff:
+        return 0
+    which = and_(_O.job_id == job_id, _O.planned_for < cutoff)
+    return await _withdraw(connection, which, "passed_while_off", "passed while the job was off", now, author)
+
+
+async def move_planned_orders(
+    connection: AsyncConnection, run_id: int, planned_for: datetime, expires_at: datetime
+) -> None:
+    """Gives the planned orders of a run another send moment (the job's dispatch time changed)."""
+    which = and_(_O.run_id == run_id, _O.state == "planned")
+    values = {"planned_for": planned_for, "expires_at": expires_at}
+    await connection.execute(update(write_orders).where(which).values(values))
+
+
+async def _withdraw(
+    connection: AsyncConnection,
+    whose: ColumnElement[bool],
+    withdrawn_by: str,
+    reason: str,
+    now: datetime,
+    author: str,
+) -> int:
+    await stop_resends(connection, whose, reason)
+    which = and_(whose, STOPPABLE)
+    await record_orders(connection, which, now=now, author=author, action="withdraw", new="withdrawn", reason=reason)
+    values = {"state": "withdrawn", "withdrawn_by": withdrawn_by, "reason": reason, **SILENT, **UNCLAIMED}
+    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+
+
+async def block_order(
+    connection: AsyncConnection,
+    order_id: int,
+    *,
+    scope: str,
+    reason: str,
+    until: date | None,
+    now: datetime,
+    author: str,
+) -> str:
+    """Blocks one order and, by scope, the person for the job or for all jobs (D32).
+
+    Answers 'blocked', or 'too late' when the letter is past T2 or done; a wider block is stored either way.
+    Manual orders are withdrawn.
+    """
+    order = await _locked(connection, order_id)
+    if order["type"] != "contact_job":
+        done = await _withdraw(connection, _O.id == order_id, "deleted", reason, now, author)
+        return "withdrawn" if done else "too late"
+    person_id = order["present_person_id"]
+    block_id = await _store_block(connection, order, scope, reason, until, now, author)
+    touched = await _block_orders(connection, order, block_id, person_id, scope, reason, until, now, author)
+    return "blocked" if order_id in touched else "too late"
+
+
+async def _store_block(
+    connection: AsyncConnection,
+    order: Mapping[str, Any],
+    scope: str,
+    reason: str,
+    until: date | None,
+    now: datetime,
+    author: str,
+) -> int:
+    values = {
+        "person_id": order["present_person_id"],
+        "lineage_id": None if scope == "all" else order["lineage_id"],
+        "scope": scope,
+        "until": until,
+        "reason": reason,
+        "author": author,
+        "created_at": now,
+    }
+    return int((await connection.execute(insert(blocks).values(values).returning(blocks.c.id))).scalar_one())
+
+
+async def _block_orders(
+    connection: AsyncConnection,
+    order: Mapping[str, Any],
+    block_id: int,
+    person_id: int,
+    scope: str,
+    reason: str,
+    until: date | None,
+    now: datetime,
+    author: str,
+) -> set[int]:
+    theirs = select(applications.c.id).where(applications.c.person_id == person_id)
+    of_person = and_(_O.application_id.in_(theirs), _O.type == "contact_job")
+    wider: ColumnElement[bool] = {
+        "letter": _O.id == order["id"],
+        "job": and_(of_person, _O.lineage_id == order["lineage_id"]),
+        "all": and_(of_person, _O.occasion_day <= until) if until else of_person,
+    }[scope]
+    await stop_resends(connection, or_(_O.id == order["id"], wider), reason)
+    which = and_(or_(_O.id == order["id"], wider), STOPPABLE)
+    await record_orders(connection, which, now=now, author=author, action="block", new="blocked", reason=reason)
+    values = {"state": "blocked", "block_id": block_id, "reason": f"{reason} ({author})", **SILENT, **UNCLAIMED}
+    result = await connection.execute(update(write_orders).where(which).values(values).returning(_O.id))
+    return set(result.scalars())
+
+
+async def unblock_order(connection: AsyncConnection, order_id: int, *, now: datetime, author: str) -> str:
+    """Lifts the block of an order: planned again before its send moment, else withdrawn (D32)."""
+    order = await _locked(connection, order_id)
+    if order["state"] != "blocked":
+        raise Refused(f"order {order_id} is {order['state']}, not blocked")
+    block = blocks.c
+    lifted = {"lifted_at": now, "lifted_by": author}
+    await connection.execute(
+        update(blocks).where(block.id == order["block_id"], block.lifted_at.is_(None)).values(lifted)
+    )
+    # Whoever the same block stopped comes back with it.
+    which = and_(_O.block_id == order["block_id"], _O.state == "blocked")
+    state = case((_O.planned_for > now, "planned"), else_="withdrawn")
+    after = "unblocked after its send moment"
+    await record_orders(connection, which, now=now, author=author, action="unblock", new="unblocked", reason=None)
+    values = {
+        "state": state,
+        "reason": case((_O.planned_for > now, None), else_=after),
+        "withdrawn_by": case((_O.planned_for > now, None), else_="unblocked_late"),
+        "block_id": None,
+    }
+    await connection.execute(update(write_orders).where(which).values(values))
+    # The plan decides whether it still matches.
+    runs = update(dispatch_runs).where(dispatch_runs.c.id == order["run_id"], dispatch_runs.c.state == "open")
+    await connection.execute(runs.values(due_at=now, rung_at=None))
+    return "planned" if order["planned_for"] > now else "withdrawn"
+
+
+async def retry_order(connection: AsyncConnection, order_id: int, *, now: datetime, author: str) -> None:
+    """failed or no_address -> queued again, valid as long as at first (D13: refused while another is under way)."""
+    order = await _locked(connection, order_id)
+    if order["state"] not in ("failed", "no_address"):
+        raise Refused(f"order {order_id} is {order['state']}; only failed and no_address orders can be tried again")
+    await _refuse_if_under_way(connection, order)
+    valid = await _validity(connection, order)
+    await _requeue(connection, order_id, now, now, now + valid, author, "retry")
+
+
+async def settle_unclear(
+    connection: AsyncConnection, order_id: int, decision: str, handed_over_at: datetime, *, now: datetime, author: str
+) -> None:
+    """A person's decision `resend` or `failed` on an unclear order (D37); `sent` goes through the delivery module."""
+    order = await _locked(connection, order_id)
+    if order["state"] != "unclear":
+        raise Refused(f"order {order_id} is {order['state']}, not unclear")
+    if decision == "resend":
+        await _refuse_if_under_way(connection, order)
+        not_before = max(now, handed_over_at + RESEND_AFTER)
+        valid = await _validity(connection, order)
+        await _requeue(connection, order_id, now, not_before, not_before + valid, author, "settle_resend")
+        return
+    which = _O.id == order_id
+    reason = f"settled as failed by {author}"
+    await record_orders(connection, which, now=now, author=author, action="settle", new="failed", reason=reason)
+    await connection.execute(
+        update(write_orders).where(which).values(state="failed", reason=reason, **SILENT, **UNCLAIMED)
+    )
+
+
+async def _requeue(
+    connection: AsyncConnection,
+    order_id: int,
+    now: datetime,
+    not_before: datetime,
+    expires_at: datetime,
+    author: str,
+    action: str,
+) -> None:
+    which = _O.id == order_id
+    await record_orders(connection, which, now=now, author=author, action=action, new="queued", reason=None)
+    values = {
+        "state": "queued",
+        "reason": None,
+        "not_before": not_before,
+        "ring_at": not_before,
+        "expires_at": expires_at,
+        "queued_at": now,
+        "fruitless_claims": 0,
+        **UNCLAIMED,
+    }
+    await connection.execute(update(write_orders).where(which).values(values))
+
+
+async def _refuse_if_under_way(connection: AsyncConnection, order: Mapping[str, Any]) -> None:
+    under_way = select(_O.id).where(
+        _O.lineage_id == order["lineage_id"],
+        _O.person_id == order["person_id"],
+        _O.state.in_(("queued", "sending")),
+        _O.id != order["id"],
+    )
+    other = (await connection.execute(under_way)).scalars().first()
+    if other is not None:
+        raise Refused(f"order {other} of the same person and job is under way; try again when it has ended")
+
+
+async def _validity(connection: AsyncConnection, order: Mapping[str, Any]) -> timedelta:
+    statement = select(contact_jobs.c.valid_days).where(contact_jobs.c.id == order["job_id"])
+    days = (await connection.execute(statement)).scalars().first()
+    if days is None and order["type"] == "contact_job":
+        raise Refused(f"order {order['id']}: its job was deleted, nothing more is sent for it")
+    return timedelta(days=days if days is not None else 5)
+
+
+async def _locked(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:
+    """The order with its person, locked in the house's order: lineage, person, application, order."""
+    seen = (await connection.execute(select(_O.lineage_id, _O.application_id).where(_O.id == order_id))).first()
+    if seen is None:
+        raise NotFound("order", order_id)
+    await connection.execute(select(lineages.c.id).where(lineages.c.id == seen.lineage_id).with_for_update())
+    person = select(applications.c.person_id).where(applications.c.id == seen.application_id)
+    person_id = (await connection.execute(person)).scalar_one()
+    await connection.execute(select(persons.c.id).where(persons.c.id == person_id).with_for_update())
+    row = (await connection.execute(select(write_orders).where(_O.id == order_id).with_for_update())).mappings().one()
+    return {**row, "present_person_id": person_id}
+
+
+async def count_open(connection: AsyncConnection, run_id: int) -> dict[str, int]:
+    """Orders of a run by state."""
+    statement = select(_O.state, func.count()).where(_O.run_id == run_id).group_by(_O.state)
+    return {state: int(count) for state, count in (await connection.execute(statement)).all()}

@@ -1,0 +1,259 @@
+"""T3: what became of a handed-over letter, and everything that sending does (D40-D42), in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Row, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.core_data import reduce_to_core_data
+from shared.db.system_settings import SystemSettings, load_system_settings
+from shared.db.tables import (
+    application_statuses,
+    applications,
+    attempts,
+    contact_entries,
+    events,
+    form_letter_versions,
+    persons,
+    write_orders,
+)
+from shared.db.write_orders.states import SILENT
+
+_O, _A, _P = write_orders.c, applications.c, persons.c
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The outcome of one attempt, as the mailer judged it. `state` is where the order goes."""
+
+    order_id: int
+    token: int
+    state: Literal["sent", "queued", "failed", "unclear"]
+    at: datetime
+    reason: str | None = None
+    code: int | None = None
+    text: str | None = None
+    relay: str | None = None
+    subject: str | None = None
+    message_id: str | None = None
+    body_hash: str | None = None
+    bytes: int | None = None
+    not_before: datetime | None = None
+    #: False: the attempt does not count towards the order's life (the relay is misconfigured).
+    counts: bool = True
+
+
+async def settle(connection: AsyncConnection, settlements: Sequence[Settlement], author: str = "mailer") -> set[int]:
+    """Writes the outcomes of orders still held by their tokens; returns their ids.
+
+    An order that another claim took over meanwhile is left alone: its outcome stays on the attempt row (late).
+    """
+    rows = await _locked(connection, [one.order_id for one in settlements])
+    held = [
+        one
+        for one in settlements
+        if (row := rows.get(one.order_id)) is not None
+        and row.lease_token == one.token
+        and row.state in ("sending", "unclear")
+    ]
+    await _write_attempts(connection, settlements, {one.token for one in held})
+    sent = [one for one in held if one.state == "sent"]
+    if sent:
+        settings = await load_system_settings(connection)
+        await _write_sent(connection, sent)
+        await apply_effects(connection, [(rows[one.order_id], one) for one in sent], settings, author)
+    rest = [one for one in held if one.state != "sent"]
+    if rest:
+        await _write_unsent(connection, rest)
+    return {one.order_id for one in held}
+
+
+async def _locked(connection: AsyncConnection, order_ids: Sequence[int]) -> dict[int, Row[Any]]:
+    """The orders with their application and person, locked in the house's order."""
+    mine = select(_O.application_id).where(_O.id.in_(order_ids))
+    people = select(_A.person_id).where(_A.id.in_(mine))
+    await connection.execute(select(_P.id).where(_P.id.in_(people)).order_by(_P.id).with_for_update())
+    await connection.execute(select(_A.id).where(_A.id.in_(mine)).order_by(_A.id).with_for_update())
+    version = form_letter_versions.c
+    columns = (
+        *(_O.id, _O.state, _O.type, _O.job_name, _O.lease_token, _O.claimed_status_id, _O.application_id),
+        *(_A.person_id, _A.status_id, version.sets_status_id, application_statuses.c.meta.label("sets_meta")),
+    )
+    source = (
+        write_orders.join(applications, _A.id == _O.application_id)
+        .outerjoin(form_letter_versions, and_(version.letter_id == _O.letter_id, version.version == _O.letter_version))
+        .outerjoin(application_statuses, application_statuses.c.id == version.sets_status_id)
+    )
+    statement = select(*columns).select_from(source).where(_O.id.in_(order_ids)).order_by(_O.id)
+    rows: Any = await connection.execute(statement.with_for_update(of=write_orders))
+    return {row.id: row for row in rows}
+
+
+async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Settlement], held: set[int]) -> None:
+    a = attempts.c
+    statement = (
+        update(attempts)
+        .where(a.lease_token == bindparam("_token"))
+        .values(
+            **{
+                name: bindparam(f"_{name}")
+                for name in ("outcome", "settled_at", "reply_code", "reply_text", "relay", "body_hash", "bytes")
+            }
+        )
+    )
+    rows = [
+        {
+            "_token": one.token,
+            "_outcome": _outcome_name(one) if one.token in held else f"late: {_outcome_name(one)}",
+            "_settled_at": one.at,
+            "_reply_code": one.code,
+            "_reply_text": one.text or one.reason,
+            "_relay": one.relay,
+            "_body_hash": one.body_hash,
+            "_bytes": one.bytes,
+        }
+        for one in settlements
+    ]
+    await connection.execute(statement, rows)
+
+
+def _outcome_name(one: Settlement) -> str:
+    return {"queued": "deferred", "failed": "refused"}.get(one.state, one.state)
+
+
+async def _write_sent(connection: AsyncConnection, sent: Sequence[Settlement]) -> None:
+    names = ("sent_at", "subject", "message_id")
+    statement = (
+        update(write_orders)
+        .where(_O.id == bindparam("_id"))
+        .values(state="sent", reason=None, **SILENT, phase=None, lease_until=None, fruitless_claims=0)
+        .values(**{name: bindparam(f"_{name}") for name in names})
+    )
+    rows = [
+        {"_id": one.order_id, "_sent_at": one.at, "_subject": one.subject, "_message_id": one.message_id}
+        for one in sent
+    ]
+    await connection.execute(statement, rows)
+
+
+async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement]) -> None:
+    # `unclear` keeps its token: a late answer of the same attempt still settles it.
+    names = ("state", "reason", "not_before", "ring_at", "phase", "lease_token", "handed_over_at")
+    statement = (
+        update(write_orders)
+        .where(_O.id == bindparam("_id"))
+        .values(lease_until=None, fruitless_claims=0)
+        .values({name: bindparam(f"_{name}") for name in names if name != "handed_over_at"})
+        .values(
+            handed_over_at=case(
+                (_O.state == "unclear", _O.handed_over_at),
+                else_=bindparam("_handed_over_at", type_=_O.handed_over_at.type),
+            ),
+            attempts=_O.attempts,
+        )
+    )
+    rows = [
+        {
+            "_id": one.order_id,
+            "_state": one.state,
+            "_reason": one.reason,
+            "_not_before": one.not_before,
+            "_ring_at": one.not_before if one.state == "queued" else None,
+            "_phase": None,
+            "_lease_token": one.token if one.state == "unclear" else None,
+            # A definite refusal or deferral means: not accepted. Only an unclear hand-over is remembered (D37).
+            "_handed_over_at": one.at if one.state == "unclear" else None,
+        }
+        for one in rest
+    ]
+    await connection.execute(statement, rows)
+
+
+async def apply_effects(
+    connection: AsyncConnection,
+    sent: Sequence[tuple[Row[Any], Settlement]],
+    settings: SystemSettings,
+    author: str,
+) -> None:
+    """D40-D42 for accepted letters: contact entries, last contacts, statuses, pool, core data."""
+    await _log_contacts(connection, sent)
+    await _touch_last_contacts(connection, sent)
+    by_status: dict[tuple[int, str], list[int]] = {}
+    for row, one in sent:
+        if row.sets_status_id is None:
+            continue
+        if row.status_id == row.claimed_status_id:
+            by_status.setdefault((row.sets_status_id, row.sets_meta), []).append(row.application_id)
+        else:
+            await connection.execute(insert(events).values(_not_set(row, one, author)))
+    for (status_id, meta), ids in by_status.items():
+        leaves_pool = {"in_pool": False, "pool_since": None} if meta == "rejected" else {}  # D41
+        await connection.execute(update(applications).where(_A.id.in_(ids)).values(status_id=status_id, **leaves_pool))
+        if meta == "rejected" and settings.reduce_core_data == "at_once":
+            await reduce_to_core_data(connection, ids, settings, sent[0][1].at)
+
+
+def _not_set(row: Row[Any], one: Settlement, author: str) -> dict[str, Any]:
+    return {
+        "at": one.at,
+        "author": author,
+        "action": "status_not_set",
+        "noun": "order",
+        "record_id": row.id,
+        "record_name": row.job_name,
+        "reason": "status not set: changed since",
+    }
+
+
+async def _log_contacts(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]]) -> None:
+    entries = [
+        {
+            "identity": f"order:{row.id}",
+            "application_id": row.application_id,
+            "at": one.at,
+            "medium": "form_letter_mail",
+            "direction": "outgoing",
+            "subject": one.subject,
+            # A letter of a contact job is a contact for all applications of the person (D20).
+            "counts_for_person": row.type == "contact_job",
+        }
+        for row, one in sent
+    ]
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    await connection.execute(dialect.insert(contact_entries).on_conflict_do_nothing(), entries)
+
+
+async def _touch_last_contacts(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]]) -> None:
+    at = bindparam("_at", type_=_A.last_contact_at.type)
+
+    def later(column: Any) -> Any:
+        return case((or_(column.is_(None), column < at), at), else_=column)
+
+    own = update(applications).where(_A.id == bindparam("_id"))
+    own = own.values(last_contact_at=later(_A.last_contact_at), last_outgoing_at=later(_A.last_outgoing_at))
+    await connection.execute(own, [{"_id": row.application_id, "_at": one.at} for row, one in sent])
+    of_jobs = [{"_id": row.person_id, "_at": one.at} for row, one in sent if row.type == "contact_job"]
+    if of_jobs:
+        whole = update(persons).where(_P.id == bindparam("_id")).values(last_contact_at=later(_P.last_contact_at))
+        await connection.execute(whole, of_jobs)
+
+
+async def settle_as_sent(connection: AsyncConnection, order_id: int, evidence: Mapping[str, Any], author: str) -> None:
+    """A person found that an unclear letter was accepted (D37): D40 applies, dated at the hand-over."""
+    token = (await connection.execute(select(_O.lease_token).where(_O.id == order_id))).scalar_one_or_none()
+    one = Settlement(
+        order_id,
+        token or 0,
+        "sent",
+        at=evidence["handed_over_at"],
+        reason=f"settled as sent by {author}",
+        subject=evidence.get("subject"),
+        message_id=evidence.get("message_id"),
+    )
+    if token is None:
+        await connection.execute(update(write_orders).where(_O.id == order_id).values(lease_token=0))
+    await settle(connection, [one], author)

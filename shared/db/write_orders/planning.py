@@ -1,0 +1,227 @@
+"""The plan of a run as write orders (D12-D14): made, swapped, withdrawn, returned, released - set-based."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    MetaData,
+    Select,
+    Table,
+    and_,
+    exists,
+    func,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.column_types import Identifier, Instant, PlainText
+from shared.db.tables import applications, write_orders
+from shared.db.write_orders.states import SILENT, record_orders
+
+_O = write_orders.c
+#: The result of the recipients statement, computed once per synchronisation.
+_PLAN = Table(
+    "plan_recipients",
+    MetaData(),
+    Column("person_id", Identifier, primary_key=True),
+    Column("application_id", Identifier, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """What planning needs to know of a run and its job."""
+
+    run_id: int
+    job_id: int
+    job_name: str
+    lineage_id: int
+    letter_id: int
+    occasion_day: Any
+    time_zone: str
+    planned_for: datetime
+    expires_at: datetime
+    #: `job run`: every withdrawn order that matches returns, not only those that synchronisation withdrew.
+    return_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """What one synchronisation changed, in orders."""
+
+    recipients: int
+    added: int
+    withdrawn: int
+    swapped: int
+    returned: int
+
+
+async def synchronise_plan(
+    connection: AsyncConnection, run: PlannedRun, statement: Select[Any], now: datetime, author: str
+) -> PlanChange:
+    """Makes the planned orders of a run equal to its recipients (D14). The lineage must be locked."""
+    count = await _materialise(connection, statement)
+    withdrawn = await _withdraw(connection, run, now, author)
+    swapped = await _swap(connection, run, now, author)
+    returned = await _return(connection, run, now, author)
+    added = await _add(connection, run, now)
+    return PlanChange(count, added, withdrawn, swapped, returned)
+
+
+async def _materialise(connection: AsyncConnection, statement: Select[Any]) -> int:
+    await connection.execute(text("DROP TABLE IF EXISTS plan_recipients"))
+    await connection.run_sync(_PLAN.create)
+    ranked = statement.subquery()
+    chosen = select(ranked.c.person_id, ranked.c.application_id).where(ranked.c.rank == 1)
+    await connection.execute(insert(_PLAN).from_select(["person_id", "application_id"], chosen))
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("ANALYZE plan_recipients"))
+    return int((await connection.execute(select(func.count()).select_from(_PLAN))).scalar_one())
+
+
+def _chosen_application() -> Any:
+    return select(_PLAN.c.application_id).where(_PLAN.c.person_id == _O.person_id).scalar_subquery()
+
+
+def _is_recipient() -> ColumnElement[bool]:
+    return exists().where(_PLAN.c.person_id == _O.person_id)
+
+
+async def _withdraw(connection: AsyncConnection, run: PlannedRun, now: datetime, author: str) -> int:
+    which = and_(_O.run_id == run.run_id, _O.state == "planned", not_(_is_recipient()))
+    reason = "no longer matches"
+    await record_orders(connection, which, now=now, author=author, action="withdraw", new="withdrawn", reason=reason)
+    values = {"state": "withdrawn", "withdrawn_by": "sync", "reason": reason, **SILENT}
+    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+
+
+async def _swap(connection: AsyncConnection, run: PlannedRun, now: datetime, author: str) -> int:
+    # Another duplicate stands for the person now: the same order goes to it, while no attempt exists.
+    chosen = _chosen_application()
+    which = and_(
+        _O.run_id == run.run_id,
+        _O.state == "planned",
+        _O.attempts == 0,
+        _is_recipient(),
+        _O.application_id != chosen,
+    )
+    await record_orders(
+        connection, which, now=now, author=author, action="swap", new="planned", reason="another duplicate"
+    )
+    return (await connection.execute(update(write_orders).where(which).values(application_id=chosen))).rowcount
+
+
+async def _return(connection: AsyncConnection, run: PlannedRun, now: datetime, author: str) -> int:
+    own = _O.run_id == run.run_id
+    # An order of another run of the lineage (a deleted job's) is taken over: there is one per person and day.
+    returns = or_(not_(own), literal(True) if run.return_all else _O.withdrawn_by == "sync")
+    which = and_(
+        _O.lineage_id == run.lineage_id,
+        _O.occasion_day == run.occasion_day,
+        _O.state == "withdrawn",
+        _O.attempts == 0,
+        returns,
+        _is_recipient(),
+    )
+    await record_orders(
+        connection, which, now=now, author=author, action="return", new="planned", reason="matches again"
+    )
+    values = {
+        "state": "planned",
+        "reason": None,
+        "withdrawn_by": None,
+        "application_id": _chosen_application(),
+        "run_id": run.run_id,
+        "job_id": run.job_id,
+        "job_name": run.job_name,
+        "letter_id": run.letter_id,
+        "time_zone": run.time_zone,
+        "planned_for": run.planned_for,
+        "expires_at": run.expires_at,
+    }
+    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+
+
+async def _add(connection: AsyncConnection, run: PlannedRun, now: datetime) -> int:
+    there = exists().where(
+        _O.lineage_id == run.lineage_id, _O.occasion_day == run.occasion_day, _O.person_id == _PLAN.c.person_id
+    )
+    columns: dict[str, Any] = {
+        "type": literal("contact_job"),
+        "run_id": literal(run.run_id, Identifier),
+        "job_id": literal(run.job_id, Identifier),
+        "job_name": literal(run.job_name, PlainText),
+        "lineage_id": literal(run.lineage_id, Identifier),
+        "person_id": _PLAN.c.person_id,
+        "application_id": _PLAN.c.application_id,
+        "letter_id": literal(run.letter_id, Identifier),
+        "occasion_day": literal(run.occasion_day, _O.occasion_day.type),
+        "state": literal("planned"),
+        "time_zone": literal(run.time_zone, PlainText),
+        "planned_for": literal(run.planned_for, Instant()),
+        "expires_at": literal(run.expires_at, Instant()),
+        "created_at": literal(now, Instant()),
+    }
+    # Concurrent writers are kept out by the lineage's lock; the unique key is the fence behind it.
+    rows = select(*columns.values()).select_from(_PLAN).where(not_(there)).order_by(_PLAN.c.application_id)
+    return (await connection.execute(insert(write_orders).from_select(list(columns), rows))).rowcount
+
+
+async def count_planned(connection: AsyncConnection, run_id: int) -> tuple[int, int]:
+    """How many orders of the run are planned, and how many of these have no usable address (D34)."""
+    join = write_orders.join(applications, applications.c.id == _O.application_id)
+    without = func.count().filter(applications.c.usable_email.is_(None))
+    statement = select(func.count(), without).select_from(join).where(_O.run_id == run_id, _O.state == "planned")
+    row = (await connection.execute(statement)).one()
+    return int(row[0]), int(row[1])
+
+
+async def hold_planned(connection: AsyncConnection, run_id: int, reason: str | None) -> None:
+    """Shows on the planned orders of a run why they do not go out (D36)."""
+    which = and_(_O.run_id == run_id, _O.state == "planned", _O.reason.is_distinct_from(reason))
+    await connection.execute(update(write_orders).where(which).values(reason=reason))
+
+
+async def release(
+    connection: AsyncConnection, run_id: int, now: datetime, planned_for: datetime | None, valid: timedelta
+) -> int:
+    """planned -> queued for the whole run; who has an order of the lineage under way stays planned (D13).
+
+    With `planned_for` the send moment becomes that instant (`job run`), and the validity counts from it.
+    """
+    other, theirs, mine = write_orders.alias("under_way"), applications.alias("theirs"), applications.alias("mine")
+    present_person = select(mine.c.person_id).where(mine.c.id == _O.application_id).scalar_subquery()
+    under_way = (
+        exists()
+        .select_from(other.join(theirs, theirs.c.id == other.c.application_id))
+        .where(
+            other.c.lineage_id == _O.lineage_id,
+            other.c.state.in_(("queued", "sending")),
+            or_(theirs.c.person_id == present_person, other.c.person_id == _O.person_id),
+        )
+    )
+    values: dict[str, Any] = {"state": "queued", "queued_at": now, "not_before": now, "ring_at": now, "reason": None}
+    if planned_for is not None:
+        values |= {"planned_for": planned_for, "expires_at": planned_for + valid}
+    statement = update(write_orders).where(_O.run_id == run_id, _O.state == "planned", not_(under_way))
+    return (await connection.execute(statement.values(values))).rowcount
+
+
+async def withdraw_planned(
+    connection: AsyncConnection, run_id: int, withdrawn_by: str, reason: str, now: datetime, author: str
+) -> int:
+    """planned -> withdrawn for the whole run (missed, D16)."""
+    which = and_(_O.run_id == run_id, _O.state == "planned")
+    await record_orders(connection, which, now=now, author=author, action="withdraw", new="withdrawn", reason=reason)
+    values = {"state": "withdrawn", "withdrawn_by": withdrawn_by, "reason": reason}
+    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount

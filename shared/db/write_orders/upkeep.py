@@ -1,0 +1,103 @@
+"""The sweep's part of the state machine: leases that ran out, orders that expired, doorbells to ring."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, case, exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.column_types import lease_clock
+from shared.db.tables import attempts, contact_jobs, write_orders
+from shared.db.write_orders.states import SILENT, STOPPABLE, UNCLAIMED, record_orders, stop_resends
+
+_O = write_orders.c
+#: How long a ringer may take between choosing orders and marking them rung.
+RINGING = timedelta(seconds=15)
+_JOB_IS_OFF = exists().where(contact_jobs.c.id == _O.job_id, contact_jobs.c.status == "off")
+
+
+async def return_expired_claims(connection: AsyncConnection, now: datetime) -> dict[str, int]:
+    """Claims whose lease ran out: before T2 back to queued, after it to unclear (I4, I5)."""
+    ran_out = and_(_O.state == "sending", _O.lease_until < lease_clock())
+    before = and_(ran_out, _O.phase == "claimed")
+    tokens = select(_O.lease_token).where(before)
+    open_attempts = update(attempts).where(attempts.c.lease_token.in_(tokens), attempts.c.settled_at.is_(None))
+    await connection.execute(open_attempts.values(outcome="lease ran out", settled_at=now))
+    again = {"state": "queued", "not_before": now, "ring_at": now, **UNCLAIMED}
+    returned = (await connection.execute(update(write_orders).where(before).values(again))).rowcount
+    after = and_(ran_out, _O.phase == "handed_over")
+    reason = "handed over to the mail server, answer unknown: the mailer was lost"
+    await record_orders(connection, after, now=now, author="sweep", action="unclear", new="unclear", reason=reason)
+    # The token stays: a late answer of that attempt still settles it.
+    lost = {"state": "unclear", "reason": reason, "phase": None, "lease_until": None, **SILENT}
+    unclear = (await connection.execute(update(write_orders).where(after).values(lost))).rowcount
+    return {"returned": returned, "unclear": unclear}
+
+
+async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timedelta) -> int:
+    """unclear -> queued for jobs with `on_unclear: resend`, not before `wait` after the hand-over (D37)."""
+    job = contact_jobs.c
+    other = write_orders.alias("under_way")
+    under_way = exists().where(
+        other.c.lineage_id == _O.lineage_id,
+        other.c.person_id == _O.person_id,
+        other.c.state.in_(("queued", "sending")),
+    )
+    which = and_(
+        _O.state == "unclear",
+        _O.handed_over_at < now - wait,
+        _O.expires_at > now,
+        exists().where(job.id == _O.job_id, job.on_unclear == "resend", job.status == "on"),
+        # What stopped a resend once is for a person to decide.
+        or_(_O.reason.is_(None), ~_O.reason.startswith("resend stopped")),
+        ~under_way,
+    )
+    await record_orders(connection, which, now=now, author="sweep", action="resend", new="queued", reason="resend")
+    values = {"state": "queued", "not_before": now, "ring_at": now, "reason": None, **UNCLAIMED}
+    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+
+
+async def withdraw_expired(connection: AsyncConnection, now: datetime) -> int:
+    """Planned or queued past their validity (D19), unless the job is off (D4)."""
+    late = and_(_O.state.in_(("planned", "queued")), _O.expires_at <= now, ~_JOB_IS_OFF)
+    await stop_resends(connection, late, "expired")
+    which = and_(late, STOPPABLE)
+    await record_orders(connection, which, now=now, author="sweep", action="expire", new="withdrawn", reason="expired")
+    reason = case((_O.reason.is_(None), "expired"), else_="expired; last: " + _O.reason)
+    values = {"state": "withdrawn", "withdrawn_by": "expired", "reason": reason, **SILENT}
+    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+
+
+async def release_manual_orders(connection: AsyncConnection, now: datetime) -> int:
+    """Manual orders and scheduled rejections at their time (D30)."""
+    which = and_(_O.type != "contact_job", _O.state == "planned", _O.planned_for <= now)
+    values = {"state": "queued", "queued_at": now, "not_before": now, "ring_at": now, "reason": None}
+    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+
+
+async def choose_to_ring(
+    connection: AsyncConnection, now: datetime, limit: int, run_id: int | None = None
+) -> list[int]:
+    """Takes up to `limit` queued orders that want a doorbell; nobody else rings for them for `RINGING`."""
+    due = [_O.state == "queued", _O.ring_at <= now, *([_O.run_id == run_id] if run_id is not None else [])]
+    chosen = select(_O.id).where(*due).order_by(_O.ring_at, _O.id).limit(limit).with_for_update(skip_locked=True)
+    ids = list((await connection.execute(chosen)).scalars())
+    if ids:
+        await connection.execute(update(write_orders).where(_O.id.in_(ids)).values(ring_at=now + RINGING))
+    return ids
+
+
+async def mark_rung(connection: AsyncConnection, ids: Sequence[int], chosen_at: datetime, now: datetime) -> None:
+    """The broker has the doorbells of these orders. Who was claimed and put back meanwhile keeps its own time."""
+    mine = and_(_O.id.in_(ids), _O.state == "queued", _O.ring_at == chosen_at + RINGING)
+    # Locked by ascending id like everywhere else, so that two writers of many orders cannot deadlock.
+    locked = select(_O.id).where(mine).order_by(_O.id).with_for_update().cte("locked")
+    await connection.execute(
+        update(write_orders).where(_O.id.in_(select(locked.c.id))).values(ring_at=None, rung_at=now)
+    )
+
+
+async def ring_lost_again(connection: AsyncConnection, now: datetime, older_than: timedelta) -> int:
+    """Queued orders whose doorbell must be lost (their queue is empty) want a new one."""
+    lost = and_(_O.state == "queued", _O.ring_at.is_(None), or_(_O.rung_at.is_(None), _O.rung_at < now - older_than))
+    return (await connection.execute(update(write_orders).where(lost).values(ring_at=now))).rowcount
