@@ -98,3 +98,9 @@ def _read(name: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as exc:
         raise InvalidSettings(f"setting {name}: {path}: {exc.strerror}") from None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address names this machine's loopback interface."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -67,12 +67,22 @@ class PlanChange:
 
 
 async def synchronise_plan(
-    connection: AsyncConnection, run: PlannedRun, statement: Select[Any], now: datetime, author: str
+    connection: AsyncConnection,
+    run: PlannedRun,
+    statement: Select[Any],
+    now: datetime,
+    author: str,
+    only_leftovers: bool = False,
 ) -> PlanChange:
-    """Makes the planned orders of a run equal to its recipients (D14). The lineage must be locked."""
+    """Makes the planned orders of a run equal to its recipients (D14). The lineage must be locked.
+
+    `only_leftovers`: the run is dispatched; what is still planned is looked at again, nobody is added or returned.
+    """
     count = await _materialise(connection, statement)
     withdrawn = await _withdraw(connection, run, now, author)
     swapped = await _swap(connection, run, now, author)
+    if only_leftovers:
+        return PlanChange(count, 0, withdrawn, swapped, 0)
     returned = await _return(connection, run, now, author)
     added = await _add(connection, run, now)
     return PlanChange(count, added, withdrawn, swapped, returned)

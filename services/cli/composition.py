@@ -1,0 +1,116 @@
+"""The composition root: the one place where settings become a database, a bus and services."""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from shared.bus.connect import open_bus
+
+from services.evaluator.evaluate import run_evaluator
+from services.mailer.service import run_mailer
+from services.scheduler.service import run_scheduler
+from shared.bus.interface import Bus
+from shared.clock import Clock, ShiftedClock, SystemClock
+from shared.db.engine import Database
+from shared.db.migrate import migrate, require_schema
+from shared.db.service_instances import beat, forget
+from shared.errors import InvalidSettings, KontaktpflegeError, Unavailable
+from shared.lifecycle import HEARTBEAT_SECONDS, every, run_together
+from shared.logs import get_logger
+from shared.retry import wait_until_available
+from shared.settings import Settings, is_loopback
+
+ROLES = ("scheduler", "evaluator", "mailer")
+Part = Callable[[asyncio.Event], Awaitable[None]]
+
+
+def clock_of(settings: Settings) -> Clock:
+    """The clock of this process. A shifted one is for rehearsals: never with a mail server elsewhere (S34)."""
+    if settings.kp_clock_start is None:
+        return SystemClock()
+    if not is_loopback(settings.smtp_url.get_secret_value()):
+        raise InvalidSettings("setting KP_CLOCK_START: refused, because SMTP_URL is not on this machine's loopback")
+    if settings.kp_clock_start.tzinfo is None:
+        raise InvalidSettings("setting KP_CLOCK_START: give an offset, as in 2026-11-23T06:00:00+01:00")
+    return ShiftedClock(settings.kp_clock_start)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of a command, with its schema checked."""
+    database = Database(settings.effective_database_url())
+    try:
+        await require_schema(database)
+        yield database
+    finally:
+        await database.close()
+
+
+async def run_services(settings: Settings, roles: Sequence[str], clock: Clock | None = None) -> None:
+    """Runs one service, or all in this process, until SIGTERM or SIGINT. Waits for database and broker."""
+    scheme = settings.broker_url.get_secret_value().partition(":")[0]
+    if scheme == "memory" and set(roles) != set(ROLES):
+        raise InvalidSettings(
+            "setting BROKER_URL: memory:// lives in one process; use `run all`, or give amqp://... to run "
+            f"{' and '.join(roles)} alone"
+        )
+    log = get_logger("all" if len(roles) > 1 else roles[0])
+    database = Database(settings.effective_database_url(), pool_size=12)
+    try:
+        await _wait_for_schema(database, embedded=scheme == "memory", log=log)
+        bus = open_bus(settings.broker_url.get_secret_value(), log)
+        try:
+            await bus.open()
+            parts = [_part(role, database, bus, clock or clock_of(settings), settings) for role in roles]
+            log.info("started", action="started", roles=list(roles))
+            await run_together(parts)
+        finally:
+            await bus.close()
+    finally:
+        await database.close()
+    log.info("ended", action="ended")
+
+
+async def _wait_for_schema(database: Database, embedded: bool, log: Any) -> None:
+    async def ready() -> None:
+        if embedded and database.dialect == "sqlite":
+            await migrate(database)  # one process, one file: nobody else could do it
+        await require_schema(database)
+
+    await wait_until_available(ready, log, "database", longest_pause=5.0)
+
+
+def _part(role: str, database: Database, bus: Bus, clock: Clock, settings: Settings) -> Part:
+    log = get_logger(role)
+    main: Part = {
+        "scheduler": lambda stop: run_scheduler(database, bus, clock, settings, log, stop),
+        "evaluator": lambda stop: run_evaluator(database, bus, clock, log, stop),
+        "mailer": lambda stop: run_mailer(database, bus, clock, settings, log, stop),
+    }[role]
+    return partial(_alive, role, database, main, log)
+
+
+async def _alive(role: str, database: Database, main: Part, log: Any, stop: asyncio.Event) -> None:
+    instance = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+
+    async def say() -> None:
+        async with database.begin() as connection:
+            await beat(connection, role, instance)
+
+    async with asyncio.TaskGroup() as group:
+        ended = asyncio.Event()
+        group.create_task(every(HEARTBEAT_SECONDS, say, ended, log))
+        try:
+            await main(stop)
+        finally:
+            ended.set()
+    try:
+        async with database.begin() as connection:
+            await forget(connection, role, instance)
+    except (Unavailable, KontaktpflegeError) as exc:
+        log.warning("not_signed_off", action="not_signed_off", reason=str(exc))

@@ -1,0 +1,41 @@
+"""How answers are shown: tables where people read, one JSON document where scripts do."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+JSON_OPTION = typer.Option(False, "--json", help="Print one JSON document and nothing else.")
+
+
+def print_json(document: Any) -> None:
+    """One document on stdout."""
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on stdout; cells are shown as they are, never as markup."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    Console().print(table)
+
+
+def print_fields(title: str, fields: Mapping[str, object]) -> None:
+    """One record, field by field."""
+    print_table(title, ("field", "value"), fields.items())
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr, so that stdout stays clean for pipes."""
+    typer.echo(text, err=True)
+
+
+def _cell(value: object) -> Text:
+    return Text("" if value is None else str(value))

@@ -1,0 +1,96 @@
+"""`run`, `migrate`, `queues`, `doctor`: the system as its operators meet it."""
+
+import asyncio
+from enum import StrEnum
+from typing import Any
+
+import typer
+
+from services.cli.composition import ROLES, run_services
+from services.cli.context import Desk, at_desk
+from services.cli.doctor import examine
+from services.cli.output import JSON_OPTION, print_json, print_table, say
+from services.cli.queue_report import report
+from shared.db.engine import Database
+from shared.db.migrate import migrate as migrate_database
+from shared.settings import load_settings
+
+
+class Role(StrEnum):
+    """What `run` can start."""
+
+    ALL = "all"
+    SCHEDULER = "scheduler"
+    EVALUATOR = "evaluator"
+    MAILER = "mailer"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands."""
+    app.command("run")(run)
+    app.command("migrate")(migrate)
+    app.command("queues")(queues)
+    app.command("doctor")(doctor)
+
+
+def run(role: Role = typer.Argument(help="Which service; `all` runs them in one process.")) -> None:
+    """Run services until SIGTERM or Ctrl-C; they wait for a database or broker that is not there yet."""
+    settings = load_settings()
+    roles = ROLES if role is Role.ALL else (role.value,)
+    _with_fast_loop(run_services(settings, roles))
+
+
+def _with_fast_loop(main: Any) -> None:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        asyncio.run(main)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+
+
+def migrate() -> None:
+    """Bring the database to the newest schema; running it twice is harmless."""
+
+    async def work() -> None:
+        database = Database(load_settings().effective_database_url())
+        try:
+            before, after = await migrate_database(database)
+        finally:
+            await database.close()
+        typer.echo(f"schema {after}" + (" (was already there)" if before == after else f" (was {before or 'empty'})"))
+
+    asyncio.run(work())
+
+
+def queues(as_json: bool = JSON_OPTION) -> None:
+    """Depth of every queue, what waits in business terms, and which services are alive."""
+
+    async def work(desk: Desk) -> None:
+        found = await report(desk.database, desk.settings, desk.now)
+        if as_json:
+            print_json(found)
+            return
+        columns = ("queue", "messages", "consumers", "meaning")
+        print_table("Queues", columns, ([queue[c] for c in columns] for queue in found["queues"]))
+        print_table("Write orders", ("state", "orders"), found["orders"].items())
+        print_table("Services alive", ("service", "instances"), found["services"].items())
+        if found["oldest_waiting"]:
+            oldest = found["oldest_waiting"]
+            typer.echo(f"oldest waiting letter: order {oldest['id']} of {oldest['job']}, since {oldest['since']}")
+        for reason, count in found["waiting_reasons"].items():
+            typer.echo(f"{count} planned orders wait: {reason}")
+
+    at_desk("view", work)
+
+
+def doctor() -> None:
+    """Check database, schema, broker, mail server, time zones, clock and state directory; exit 1 if any fails."""
+    failed = 0
+    for name, ok, finding in asyncio.run(examine(load_settings())):
+        typer.echo(f"{'ok  ' if ok else 'FAIL'}  {name}: {finding}")
+        failed += not ok
+    if failed:
+        say(f"{failed} checks failed")
+        raise typer.Exit(1)

@@ -1,0 +1,223 @@
+"""One letter, from the claim to its settlement: claim -> compose -> send -> judge -> settle, in that order."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+from services.mailer.group_commit import GroupCommit
+from services.mailer.journal import Journal, JournalEntry
+from services.mailer.letters import Letters, Mail, Writing
+from services.mailer.outcome import Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear, backoff_seconds
+from services.mailer.smtp import SmtpPool
+from shared.clock import Clock
+from shared.db.engine import Database
+from shared.db.system_settings import load_system_settings
+from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_back, intend, renew
+from shared.db.write_orders.outcomes import Settlement, settle
+from shared.errors import Conflict, KontaktpflegeError, Unavailable
+from shared.retry import retry_conflicts
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A claimed order and what its letter is written from. `release` is called when it is dealt with."""
+
+    order: ClaimedOrder
+    writing: Writing
+    release: Callable[[], None]
+
+
+@dataclass(slots=True)
+class Timing:
+    """Durations of the sending path, in seconds."""
+
+    lease: float
+    reply_lease: float
+    backoff: float
+
+
+class Deliverer:
+    """Everything between a claimed batch and its settlements. Knows no queue: `Mailer` feeds it."""
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        clock: Clock,
+        pool: SmtpPool,
+        journal: Journal,
+        letters: Letters,
+        timing: Timing,
+        log: Any,
+    ) -> None:
+        self._name, self._database, self._clock, self._pool = name, database, clock, pool
+        self._journal, self._letters, self._timing, self._log = journal, letters, timing, log
+        self._random = Random()  # noqa: S311 - jitter
+        #: Orders held before T2, by id, with their tokens: what is renewed, and given back when draining.
+        self.held: dict[int, int] = {}
+        self.intents: GroupCommit[ClaimedOrder, bool] = GroupCommit(self._commit_intents, 0.003)
+        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.005)
+
+    async def claim(self, order_ids: Sequence[int]) -> tuple[Claim, Writing | None]:
+        """T1 for a batch, with the last look."""
+
+        async def once() -> tuple[Claim, Writing | None]:
+            async with self._database.begin() as connection:
+                settings = await load_system_settings(connection)
+                who = Claimant(self._name, self._timing.lease, self._clock.now(), settings)
+                found = await claim(connection, order_ids, who)
+                if not found.orders:
+                    return found, None
+                return found, await self._letters.prepare(connection, found.orders, settings)
+
+        found, writing = await retry_conflicts(once)
+        self.held |= {order.id: order.token for order in found.orders}
+        for reason, count in found.others.items():
+            self._log.info("not_claimed", action="last_look", reason=reason, orders=count)
+        return found, writing
+
+    async def deliver(self, holding: Holding) -> None:
+        """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit."""
+        order = holding.order
+        mail: Mail | None = None
+        try:
+            mail = self._letters.write(order, holding.writing)
+            outcome = await self._pool.send(
+                mail.envelope_from, mail.recipient, mail.content, lambda: self.intents.submit(order)
+            )
+        except KontaktpflegeError as exc:
+            outcome = Refused(str(exc), None)
+        except Exception as exc:
+            self._log.exception("letter_broken", action="deliver", order=order.id)
+            outcome = Refused(f"internal error: {type(exc).__name__}", None)
+        if isinstance(outcome, NotHandedOver):
+            await self._give_back({order.id: order.token}, outcome.reason)
+            holding.release()
+            return
+        self.held.pop(order.id, None)
+        settled = self.settlements.enqueue(self._settlement(order, mail, outcome))
+        settled.add_done_callback(lambda _: holding.release())
+
+    async def give_back_held(self, order_ids: Sequence[int], reason: str) -> None:
+        """Puts claimed orders back (draining)."""
+        await self._give_back(
+            {order_id: self.held[order_id] for order_id in order_ids if order_id in self.held}, reason
+        )
+
+    async def renew_leases(self) -> None:
+        """Extends the leases of everything held before T2."""
+        held = dict(self.held)
+        if held:
+            async with self._database.begin() as connection:
+                kept = await renew(connection, held, self._timing.lease)
+            for order_id in held.keys() - kept:
+                if self.held.get(order_id) == held[order_id]:
+                    self.held.pop(order_id, None)
+
+    def _settlement(self, order: ClaimedOrder, mail: Mail | None, outcome: Outcome) -> Settlement:
+        now = self._clock.now()
+        values: dict[str, Any] = {"order_id": order.id, "token": order.token, "at": now, "relay": self._pool.address}
+        if mail is not None:
+            values |= {
+                "subject": mail.subject,
+                "message_id": mail.message_id,
+                "body_hash": sha256(mail.content).hexdigest(),
+                "bytes": len(mail.content),
+            }
+        match outcome:
+            case Sent(code=code, text=text):
+                return Settlement(**values, state="sent", code=code, text=text)
+            case Refused(reason=reason, code=code):
+                return Settlement(**values, state="failed", reason=reason, code=code)
+            case Unclear(reason=reason):
+                return Settlement(**values, state="unclear", reason=reason)
+            case Deferred(reason=reason, code=code, counts=counts):
+                later = self._later(order, outcome, now)
+                return Settlement(**values, state="queued", reason=reason, code=code, not_before=later, counts=counts)
+
+    def _later(self, order: ClaimedOrder, outcome: Deferred, now: datetime) -> datetime:
+        seconds = outcome.not_before_seconds
+        if seconds is None:
+            seconds = backoff_seconds(order.attempt_no, self._timing.backoff, self._random)
+        return now + timedelta(seconds=seconds)
+
+    async def _commit_intents(self, orders: Sequence[ClaimedOrder]) -> list[bool]:
+        """T2 for whoever waits before the dot (I8, I9, I11, I20). Without a commit nobody may send."""
+        if not self._journal.writable:
+            return [False] * len(orders)
+        held = {order.id: order.token for order in orders}
+
+        async def once() -> set[int]:
+            async with self._database.begin() as connection:
+                return await intend(connection, held, self._timing.reply_lease, self._clock.now())
+
+        try:
+            granted = await retry_conflicts(once)
+        except (Unavailable, Conflict) as exc:
+            self._log.warning("intent_failed", action="intent", orders=len(orders), reason=str(exc))
+            granted = set()
+        return [order.id in granted for order in orders]
+
+    async def _commit_settlements(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """T3. What was handed over is in the journal first, so that a lost database cannot make it unclear (I20)."""
+        await self._write_down([_entry(one) for one in settlements if one.state == "sent"])
+        pause = 0.2
+        while True:
+            try:
+                kept = await retry_conflicts(lambda: self._settle(settlements))
+                break
+            except (Unavailable, Conflict) as exc:
+                self._log.warning("settlement_waits", action="settle", orders=len(settlements), reason=str(exc))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 10.0)
+        await self._journal.settle([one.token for one in settlements if one.state == "sent"])
+        self._report(settlements, kept)
+        return [one.order_id in kept for one in settlements]
+
+    async def _write_down(self, entries: Sequence[JournalEntry]) -> None:
+        try:
+            await self._journal.append(entries)
+        except KontaktpflegeError as exc:
+            # The journal says itself that it is not writable any more, and T2 sends nothing without it.
+            self._log.error("journal_failed", action="journal", reason=str(exc))
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> set[int]:
+        async with self._database.begin() as connection:
+            return await settle(connection, settlements)
+
+    async def _give_back(self, held: dict[int, int], reason: str) -> None:
+        if not held:
+            return
+        try:
+            async with self._database.begin() as connection:
+                await give_back(connection, held, self._clock.now(), reason)
+        except (Unavailable, Conflict) as exc:
+            # The lease runs out by itself and the sweep returns the order.
+            self._log.warning("give_back_failed", action="give_back", orders=len(held), reason=str(exc))
+        for order_id in held:
+            self.held.pop(order_id, None)
+
+    def _report(self, settlements: Sequence[Settlement], kept: set[int]) -> None:
+        for one in settlements:
+            known = one.order_id in kept
+            fields = {"order": one.order_id, "state": one.state, "code": one.code, "late": not known}
+            if one.state == "sent":
+                self._log.info("settled", action="settled", **fields)
+            else:
+                self._log.warning("settled", action="settled", reason=one.reason, **fields)
+
+
+def _entry(one: Settlement) -> JournalEntry:
+    return JournalEntry(
+        order_id=one.order_id,
+        token=one.token,
+        code=one.code or 250,
+        text=one.text or "",
+        at=one.at,
+        subject=one.subject,
+        message_id=one.message_id,
+    )

@@ -1,0 +1,72 @@
+"""Many senders, one transaction: what waits at the same point is committed together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class GroupCommit(Generic[Item, Answer]):
+    """Collects items for a few milliseconds and hands them to `commit` in one list.
+
+    `commit` answers in the same order. When it raises, everyone of the group gets the exception.
+    """
+
+    def __init__(
+        self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], linger_seconds: float, limit: int = 500
+    ) -> None:
+        self._commit, self._linger, self._limit = commit, linger_seconds, limit
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._arrived = asyncio.Event()
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def submit(self, item: Item) -> Answer:
+        """Waits until the item's group is committed and returns its answer."""
+        return await self.enqueue(item)
+
+    def enqueue(self, item: Item) -> asyncio.Future[Answer]:
+        """The same without waiting."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        self._arrived.set()
+        self._open += 1
+        self._idle.clear()
+        return answer
+
+    async def idle(self) -> None:
+        """Waits until everything submitted is committed."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commits group after group until cancelled."""
+        while True:
+            await self._arrived.wait()
+            if len(self._waiting) < self._limit:
+                await asyncio.sleep(self._linger)
+            group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            if not self._waiting:
+                self._arrived.clear()
+            await self._commit_group(group)
+            self._open -= len(group)
+            if not self._open:
+                self._idle.set()
+
+    async def _commit_group(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._commit([item for item, _ in group])
+        except asyncio.CancelledError:
+            for _, future in group:
+                future.cancel()
+            raise
+        except Exception as exc:
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(exc)
+            return
+        for (_, future), answer in zip(group, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

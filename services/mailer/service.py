@@ -1,0 +1,205 @@
+"""The mailer's loops: intake by batches, a fixed number of senders, renewed leases, an orderly end."""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from services.mailer.deliver import Deliverer, Holding, Timing
+from services.mailer.journal import Journal, JournalEntry
+from services.mailer.letters import Letters
+from services.mailer.smtp import SmtpPool, parse_smtp_url
+from shared.bus.interface import Bus, Delivery, Subscription
+from shared.bus.messages import WriteOrderReady
+from shared.clock import Clock
+from shared.db.engine import Database
+from shared.db.write_orders.claims import ClaimedOrder
+from shared.db.write_orders.outcomes import Settlement, settle
+from shared.errors import Conflict, Unavailable
+from shared.lifecycle import every, pause
+from shared.settings import Settings
+
+#: Seconds to wait for more doorbells before a batch is claimed.
+LINGER = 0.005
+
+
+async def run_mailer(
+    database: Database, bus: Bus, clock: Clock, settings: Settings, log: Any, stop: asyncio.Event
+) -> None:
+    """Sends what doorbells name until `stop`, then drains: nothing new, finish or give back, ack, QUIT (I19)."""
+    name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+    journal = Journal.open(settings.kp_state_dir, name)
+    await replay(database, journal, log)
+    pool = _pool(settings, log)
+    timing = Timing(settings.kp_lease_seconds, settings.kp_reply_lease_seconds, settings.kp_backoff_seconds)
+    deliverer = Deliverer(name, database, clock, pool, journal, Letters(settings.kp_mail_domain), timing, log)
+    subscription = await bus.subscribe(WriteOrderReady, prefetch=2 * settings.kp_claim_batch)
+    try:
+        await _work(deliverer, subscription, settings, log, stop)
+    finally:
+        await pool.close()
+        journal.close()
+
+
+def _pool(settings: Settings, log: Any) -> SmtpPool:
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
+    return SmtpPool(
+        parse_smtp_url(settings.smtp_url.get_secret_value(), password),
+        size=settings.kp_smtp_connections,
+        timeout=settings.kp_smtp_timeout_seconds,
+        final_timeout=settings.kp_smtp_final_timeout_seconds,
+        log=log,
+    )
+
+
+async def _work(
+    deliverer: Deliverer, subscription: Subscription, settings: Settings, log: Any, stop: asyncio.Event
+) -> None:
+    # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile.
+    claimed: asyncio.Queue[Holding | None] = asyncio.Queue(maxsize=settings.kp_claim_batch)
+    done = asyncio.Event()
+    groups = [asyncio.create_task(deliverer.intents.run()), asyncio.create_task(deliverer.settlements.run())]
+    renewing = asyncio.create_task(every(settings.kp_lease_seconds / 3, deliverer.renew_leases, done, log))
+    senders = [asyncio.create_task(_send(deliverer, claimed)) for _ in range(settings.kp_smtp_connections)]
+    closing = asyncio.create_task(_close_on(stop, subscription))
+    acks = Acks(subscription)
+    acking = asyncio.create_task(acks.run())
+    try:
+        await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
+        await _drain(deliverer, claimed, senders, settings.kp_grace_seconds, log)
+        await deliverer.settlements.idle()
+        await acks.flush()
+    finally:
+        done.set()
+        for task in (*groups, *senders, closing, acking):
+            task.cancel()
+        await asyncio.gather(renewing, *groups, *senders, closing, acking, return_exceptions=True)
+
+
+async def _take_in(
+    deliverer: Deliverer,
+    subscription: Subscription,
+    claimed: "asyncio.Queue[Holding | None]",
+    acks: "Acks",
+    limit: int,
+    stop: asyncio.Event,
+    log: Any,
+) -> None:
+    while deliveries := await subscription.batch(limit=limit, linger=LINGER):
+        by_order: dict[int, list[Delivery]] = {}
+        for delivery in deliveries:
+            assert isinstance(delivery.message, WriteOrderReady)  # noqa: S101 - the route carries nothing else
+            by_order.setdefault(delivery.message.order_id, []).append(delivery)
+        result = await _claimed(deliverer, list(by_order), stop, log)
+        if result is None:
+            return
+        orders, writing = result
+        mine = {order.id for order in orders}
+        for order_id, theirs in by_order.items():
+            if order_id not in mine:
+                acks.add(theirs)  # not ours to send: the row knows why
+        for order in orders:
+            await claimed.put(Holding(order, writing, partial(acks.add, by_order[order.id])))
+
+
+async def _claimed(
+    deliverer: Deliverer, ids: Sequence[int], stop: asyncio.Event, log: Any
+) -> tuple[Sequence[ClaimedOrder], Any] | None:
+    """Claims a batch, waiting for a database that is away; None when the service is to end."""
+    wait = 0.2
+    while not stop.is_set():
+        try:
+            found, writing = await deliverer.claim(ids)
+            return found.orders, writing
+        except (Unavailable, Conflict) as exc:
+            log.warning("claim_waits", action="claim", orders=len(ids), reason=str(exc))
+            await pause(wait, stop)
+            wait = min(wait * 2, 10.0)
+    return None
+
+
+async def _send(deliverer: Deliverer, claimed: "asyncio.Queue[Holding | None]") -> None:
+    while (holding := await claimed.get()) is not None:
+        await deliverer.deliver(holding)
+
+
+async def _drain(
+    deliverer: Deliverer,
+    claimed: "asyncio.Queue[Holding | None]",
+    senders: Sequence["asyncio.Task[None]"],
+    grace_seconds: float,
+    log: Any,
+) -> None:
+    waiting: list[Holding] = []
+    while not claimed.empty():
+        if (holding := claimed.get_nowait()) is not None:
+            waiting.append(holding)
+    log.info("draining", action="draining", given_back=len(waiting))
+    await deliverer.give_back_held([holding.order.id for holding in waiting], "the mailer ends")
+    for holding in waiting:
+        holding.release()
+    for _ in senders:
+        await claimed.put(None)
+    _, late = await asyncio.wait(senders, timeout=grace_seconds)
+    if late:
+        log.warning("grace_over", action="draining", senders=len(late))
+
+
+async def _close_on(stop: asyncio.Event, subscription: Subscription) -> None:
+    await stop.wait()
+    await subscription.close()
+
+
+class Acks:
+    """Collects what is dealt with and acks it in groups."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+        self._waiting: list[Delivery] = []
+        self._arrived = asyncio.Event()
+
+    def add(self, deliveries: Sequence[Delivery]) -> None:
+        """Dealt with: to be acked soon."""
+        self._waiting.extend(deliveries)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Acks group after group until cancelled."""
+        while True:
+            await self._arrived.wait()
+            await asyncio.sleep(LINGER)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Acks what waits now."""
+        self._arrived.clear()
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            await self._subscription.ack(waiting)
+
+
+async def replay(database: Database, journal: Journal, log: Any) -> None:
+    """Settles what a lost mailer of this machine knew to be accepted (I20)."""
+    entries = journal.replay()
+    if not entries:
+        return
+    async with database.begin() as connection:
+        kept = await settle(connection, [_settlement(entry) for entry in entries], author="journal")
+    await journal.settle([entry.token for entry in entries])
+    log.info("journal_replayed", action="journal_replayed", entries=len(entries), settled=len(kept))
+
+
+def _settlement(entry: JournalEntry) -> Settlement:
+    return Settlement(
+        order_id=entry.order_id,
+        token=entry.token,
+        state="sent",
+        at=entry.at,
+        code=entry.code,
+        text=entry.text,
+        subject=entry.subject,
+        message_id=entry.message_id,
+    )

@@ -1,0 +1,1 @@
+"""Schema versions, shipped with the package (Alembic)."""

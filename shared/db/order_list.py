@@ -1,0 +1,117 @@
+"""Write orders as people and scripts read them (D30, D31; interfaces, section 5)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.tables import applications, attempts, contact_jobs, events, persons, write_orders
+from shared.domain.text import fold
+from shared.errors import NotFound
+
+STATES = ("planned", "queued", "sending", "sent", "no_address", "failed", "unclear", "blocked", "withdrawn")
+_O, _A, _P = write_orders.c, applications.c, persons.c
+_REASONED = ("no_address", "failed", "unclear", "blocked", "withdrawn", "planned")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilter:
+    """Which orders; None: all. `type` is manual, scheduled_rejection or a job's name (D30)."""
+
+    job: str | None = None
+    type: str | None = None
+    state: str | None = None
+    on: date | None = None
+    run_id: int | None = None
+    order_id: int | None = None
+    limit: int | None = None
+
+
+async def list_orders(connection: AsyncConnection, which: OrderFilter) -> list[dict[str, Any]]:
+    """The orders, by occasion day and id, in the form that scripts rely on."""
+    source = write_orders.join(applications, _A.id == _O.application_id).join(persons, _P.id == _A.person_id)
+    statement = (
+        select(write_orders, _A.external_id, _A.email.label("application_email"), _P.duplicate_set)
+        .select_from(source)
+        .where(*await _conditions(connection, which))
+        .order_by(_O.occasion_day, _O.id)
+        .limit(which.limit)
+    )
+    return [as_document(row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def _conditions(connection: AsyncConnection, which: OrderFilter) -> list[Any]:
+    found: list[Any] = []
+    if which.type in ("manual", "scheduled_rejection", "contact_job"):
+        found.append(_O.type == which.type)
+    elif which.type is not None:
+        found.append(await _of_job(connection, which.type))
+    if which.job is not None:
+        found.append(await _of_job(connection, which.job))
+    simple = {_O.state: which.state, _O.occasion_day: which.on, _O.run_id: which.run_id, _O.id: which.order_id}
+    return found + [column == value for column, value in simple.items() if value is not None]
+
+
+async def _of_job(connection: AsyncConnection, name: str) -> Any:
+    """Orders of a job; of a deleted one by the name that they keep as documentation (D35)."""
+    statement = select(contact_jobs.c.id).where(contact_jobs.c.name_folded == fold(name))
+    job_id = (await connection.execute(statement)).scalars().first()
+    if job_id is not None:
+        return or_(_O.job_id == job_id, _O.job_name == name)
+    kept = (await connection.execute(select(func.count()).where(_O.job_name == name))).scalar_one()
+    if not kept:
+        raise NotFound("job", name)
+    return _O.job_name == name
+
+
+def as_document(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """One order; times with the offset of its job's time zone."""
+    zone = ZoneInfo(row["time_zone"])
+    erased = row["email"] is None or row["email"].startswith("sha256:")
+    return {
+        "id": row["id"],
+        "type": row["type"],
+        "job": row["job_name"],
+        "application": row["external_id"],
+        "person": row["duplicate_set"],
+        "occasion_day": row["occasion_day"].isoformat(),
+        "state": row["state"],
+        "planned_for": _local(row["planned_for"], zone),
+        "sent_at": _local(row["sent_at"], zone) if row["state"] == "sent" else None,
+        "subject": row["subject"] if row["state"] == "sent" else None,
+        "email": row["application_email"] if erased else row["email"],
+        "reason": row["reason"] if row["state"] in _REASONED else None,
+        "attempts": row["attempts"],
+    }
+
+
+def _local(at: datetime | None, zone: ZoneInfo) -> str | None:
+    return at.astimezone(zone).isoformat() if at is not None else None
+
+
+async def show_order(connection: AsyncConnection, order_id: int) -> dict[str, Any]:
+    """One order with its attempts (the evidence of D37) and its history."""
+    found = await list_orders(connection, OrderFilter(order_id=order_id))
+    if not found:
+        raise NotFound("order", order_id)
+    by_order = attempts.c.order_id == order_id
+    tries = (await connection.execute(select(attempts).where(by_order).order_by(attempts.c.attempt_no))).mappings()
+    e = events.c
+    history = select(e.at, e.author, e.action, e.old, e.new, e.reason).where(e.noun == "order", e.record_id == order_id)
+    rows = (await connection.execute(history.order_by(e.id))).mappings()
+    plain = [{key: _plain(value) for key, value in row.items() if key != "lease_token"} for row in tries]
+    return {**found[0], "attempt_history": plain, "events": [{k: _plain(v) for k, v in row.items()} for row in rows]}
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+async def count_by_state(connection: AsyncConnection) -> dict[str, int]:
+    """How many orders are in each state; states without any are 0."""
+    rows = (await connection.execute(select(_O.state, func.count()).group_by(_O.state))).all()
+    return dict.fromkeys(STATES, 0) | {state: int(count) for state, count in rows}

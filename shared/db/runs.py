@@ -1,0 +1,123 @@
+"""Dispatch runs: one row per job and occasion day (I7), from its plan to its dispatch or skip."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.tables import contact_jobs, dispatch_runs, lineages, write_orders
+
+_R, _J = dispatch_runs.c, contact_jobs.c
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be recorded."""
+
+    job: Mapping[str, Any]
+    occasion_day: date
+    plan_from: datetime
+    send_at: datetime
+
+
+async def record_run(connection: AsyncConnection, new: NewRun, now: datetime) -> bool:
+    """Records a run, wanting its first synchronisation at once; False if the job has one of that day already."""
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    values = {
+        "job_id": new.job["id"],
+        "lineage_id": new.job["lineage_id"],
+        "job_name": new.job["name"],
+        "occasion_day": new.occasion_day,
+        "plan_from": new.plan_from,
+        "send_at": new.send_at,
+        "state": "open",
+        "due_at": now,
+    }
+    statement = (
+        dialect.insert(dispatch_runs).values(values).on_conflict_do_nothing(index_elements=["job_id", "occasion_day"])
+    )
+    return bool((await connection.execute(statement)).rowcount)
+
+
+async def runs_to_ring(connection: AsyncConnection, now: datetime, again_after: timedelta) -> list[int]:
+    """Chooses the runs whose synchronisation is due and marks them rung; ascending by occasion day (D13).
+
+    A run is rung again when its doorbell must be lost: no evaluator came within `again_after`.
+    """
+    on = exists().where(_J.id == _R.job_id, _J.status == "on")
+    unanswered = or_(_R.rung_at.is_(None), _R.rung_at < _R.due_at, _R.rung_at < now - again_after)
+    due = and_(_R.due_at <= now, unanswered, on)
+    chosen = select(_R.id).where(due).order_by(_R.occasion_day, _R.id).with_for_update(skip_locked=True)
+    ids = list((await connection.execute(chosen)).scalars())
+    if ids:
+        await connection.execute(update(dispatch_runs).where(_R.id.in_(ids)).values(rung_at=now))
+    return ids
+
+
+async def ring_failed(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
+    """The broker did not take these doorbells: they are wanted still."""
+    await connection.execute(update(dispatch_runs).where(_R.id.in_(run_ids)).values(rung_at=None))
+
+
+async def wake_runs_with_leftovers(connection: AsyncConnection, now: datetime) -> int:
+    """Dispatched runs that have planned orders again (the job was off, or a person had a letter under way)."""
+    on = exists().where(_J.id == _R.job_id, _J.status == "on")
+    o = write_orders.c
+    planned = select(o.run_id).where(o.state == "planned", o.planned_for <= now, o.type == "contact_job").distinct()
+    which = and_(_R.state == "dispatched", _R.due_at.is_(None), on, _R.id.in_(planned))
+    return (await connection.execute(update(dispatch_runs).where(which).values(due_at=now))).rowcount
+
+
+async def earlier_due_run(connection: AsyncConnection, run: Mapping[str, Any], now: datetime) -> int | None:
+    """An open run of the same lineage with an earlier occasion day that is to be released first (D13)."""
+    statement = (
+        select(_R.id)
+        .join(contact_jobs, _J.id == _R.job_id)
+        .where(
+            _R.lineage_id == run["lineage_id"],
+            _R.state == "open",
+            _R.occasion_day < run["occasion_day"],
+            _R.send_at <= now,
+            _R.reason.is_(None),
+            _J.status == "on",
+        )
+    )
+    return (await connection.execute(statement.order_by(_R.occasion_day).limit(1))).scalars().first()
+
+
+async def largest_of_last_dispatches(connection: AsyncConnection, lineage_id: int, but: int) -> int | None:
+    """The most orders that one of the lineage's last five dispatches released (D36); None before the first."""
+    statement = (
+        select(_R.released_orders)
+        .where(_R.lineage_id == lineage_id, _R.id != but, _R.released_orders > 0)
+        .order_by(_R.released_at.desc())
+        .limit(5)
+    )
+    return max((await connection.execute(statement)).scalars(), default=None)
+
+
+async def load_run(connection: AsyncConnection, run_id: int, lock: bool = False) -> Mapping[str, Any] | None:
+    """The run, or None; with `lock` its lineage first, then its job for sharing, then the run (the house's order)."""
+    if not lock:
+        return (await connection.execute(select(dispatch_runs).where(_R.id == run_id))).mappings().first()
+    seen = (await connection.execute(select(_R.lineage_id, _R.job_id).where(_R.id == run_id))).first()
+    if seen is None:
+        return None
+    await connection.execute(select(lineages.c.id).where(lineages.c.id == seen.lineage_id).with_for_update())
+    await connection.execute(select(_J.id).where(_J.id == seen.job_id).with_for_update(read=True))
+    return (await connection.execute(select(dispatch_runs).where(_R.id == run_id).with_for_update())).mappings().first()
+
+
+async def update_run(connection: AsyncConnection, run_id: int, **values: Any) -> None:
+    """Writes columns of one run."""
+    await connection.execute(update(dispatch_runs).where(_R.id == run_id).values(**values))
+
+
+async def list_runs(connection: AsyncConnection, job_id: int) -> list[Mapping[str, Any]]:
+    """Past and planned runs of a job, newest first."""
+    statement = select(dispatch_runs).where(_R.job_id == job_id).order_by(_R.occasion_day.desc(), _R.id.desc())
+    return [dict(row) for row in (await connection.execute(statement)).mappings()]

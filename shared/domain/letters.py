@@ -1,0 +1,149 @@
+"""Form letters: checked when saved, compiled once, rendered for many (D43)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.domain.letter_html import check_html, inline_styles, text_of
+from shared.domain.letter_language import Part, compile_part, segments
+from shared.domain.letter_values import letter_value
+from shared.domain.placeholders import (
+    PLACEHOLDERS,
+    EmptyPlaceholder,
+    LetterContext,
+    Placeholder,
+    Sender,
+    UnrenderableLetter,
+    letter_context,
+    sample_value,
+    value_at,
+)
+from shared.domain.salutation import salutation_line
+from shared.errors import InvalidInput
+
+__all__ = [
+    "PLACEHOLDERS",
+    "CompiledLetter",
+    "EmptyPlaceholder",
+    "LetterContext",
+    "LetterText",
+    "Placeholder",
+    "RenderedLetter",
+    "Sender",
+    "UnrenderableLetter",
+    "check_letter",
+    "compile_letter",
+    "letter_context",
+]
+
+#: Bounds of a rendered letter, in characters.
+LONGEST_SUBJECT = 900
+LONGEST_BODY = 1_000_000
+_BLANKS = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
+
+
+@dataclass(frozen=True, slots=True)
+class LetterText:
+    """A form letter as its author wrote it; `language` is 'de' or 'en', also with a region ('de-AT')."""
+
+    subject: str
+    html: str | None
+    text: str | None
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedLetter:
+    """A letter to one applicant: subject in one line; `html` is None for a text-only mail."""
+
+    subject: str
+    html: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledLetter:
+    """A letter that passed every check; `paths` maps each variable of its parts to a placeholder."""
+
+    language: str
+    subject: Part
+    html: Part | None
+    text: Part | None
+    paths: Mapping[str, str]
+
+    def render(self, context: LetterContext) -> RenderedLetter:
+        """The letter with the values of `context`; raises EmptyPlaceholder or another UnrenderableLetter."""
+        values = {
+            name: letter_value(path, self._raw(context, path), self.language) for name, path in self.paths.items()
+        }
+        return self._filled(values)
+
+    def _raw(self, context: LetterContext, path: str) -> object:
+        if path != "salutation_line":
+            return value_at(context, path)
+        who = context["applicant"]
+        return salutation_line(self.language, who["salutation"], who["title"], who["first_name"], who["last_name"])
+
+    def _filled(self, values: Mapping[str, object]) -> RenderedLetter:
+        subject = _BLANKS.sub(" ", self.subject.render(values)).strip()
+        html = self.html.render(values) if self.html else None
+        _bound(subject, html or "")
+        text = self.text.render(values) if self.text else text_of(html or "")
+        _bound(subject, text)
+        return RenderedLetter(subject, html, text)
+
+
+def check_letter(name: str, letter: LetterText) -> None:
+    """Refuses a letter that could not be sent: raises InvalidInput naming part, line, value and the nearest valid."""
+    compiled = compile_letter(letter, name)
+    samples = {n: letter_value(path, sample_value(path), compiled.language) for n, path in compiled.paths.items()}
+    try:
+        compiled._filled(samples)
+    except UnrenderableLetter as exc:
+        raise InvalidInput(f"letter {name!r}", letter.subject, f"does not work with sample values: {exc}") from exc
+
+
+def compile_letter(letter: LetterText, name: str = "") -> CompiledLetter:
+    """The letter, checked as at saving and ready to be rendered; raises InvalidInput.
+
+    Costs milliseconds: callers keep the result per version of the letter.
+    """
+    place = f"letter {name!r}" if name else "letter"
+    language = _language(place, letter.language)
+    html_source = _html_source(f"{place}, html", letter.html, language)
+    subject = compile_part(f"{place}, subject", letter.subject, language, html=False)
+    html = compile_part(f"{place}, html", html_source, language, html=True) if html_source else None
+    given = letter.text if letter.text and letter.text.strip() else None
+    text = compile_part(f"{place}, text", given, language, html=False) if given else None
+    if not letter.subject.strip():
+        raise InvalidInput(f"{place}, subject", letter.subject, "must not be empty")
+    if not html and not text:
+        raise InvalidInput(place, None, "give html, text or both")
+    paths = {name: path for part in (subject, html, text) if part for name, path in part.paths.items()}
+    return CompiledLetter(language, subject, html, text, paths)
+
+
+def _html_source(place: str, source: str | None, language: str) -> str | None:
+    if source is None or not source.strip():
+        return None
+    # Checked as written, so that lines are those of the author; what the inliner makes of it is checked again.
+    compile_part(place, source, language, html=True)
+    pieces = list(segments(place, source))
+    check_html(place, pieces)
+    return inline_styles(place, pieces)
+
+
+def _language(place: str, language: str) -> str:
+    primary = language.strip().casefold().replace("_", "-").split("-")[0]
+    if primary not in ("de", "en"):
+        raise InvalidInput(f"{place}, language", language, "must be de or en")
+    return primary
+
+
+def _bound(subject: str, body: str) -> None:
+    if not subject:
+        raise UnrenderableLetter("the subject is empty")
+    if len(subject) > LONGEST_SUBJECT:
+        raise UnrenderableLetter(f"the subject is longer than {LONGEST_SUBJECT} characters")
+    if len(body) > LONGEST_BODY:
+        raise UnrenderableLetter(f"the letter is longer than {LONGEST_BODY} characters")

@@ -1,0 +1,127 @@
+"""What a letter may name (D43): the documented placeholders, and the plain values that stand for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from shared.domain.text import fold
+from shared.errors import KontaktpflegeError
+
+
+class UnrenderableLetter(KontaktpflegeError):
+    """The letter cannot be written from the data of this application; correct the data or the letter."""
+
+
+class EmptyPlaceholder(UnrenderableLetter):
+    """The letter needs a value that is unknown: fill it in, or test it with {% if %} or give it | default(...)."""
+
+    def __init__(self, placeholder: str) -> None:
+        super().__init__(f"placeholder {placeholder} is empty")
+        self.placeholder = placeholder
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """One name that a letter may use; `example` is a sample value, ISO for a date."""
+
+    name: str
+    meaning_en: str
+    meaning_de: str
+    example: str
+    is_date: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who a letter comes from: one usable address, and a display name that may be empty."""
+
+    display_name: str
+    email: str
+
+
+#: Nested plain values by placeholder: only str, date and None, never a row or an object with methods (S2).
+LetterContext = Mapping[str, Any]
+
+CUSTOM = "application.custom."
+
+PLACEHOLDERS: list[Placeholder] = [
+    Placeholder("salutation_line", "salutation, never empty", "Anrede, nie leer", "Sehr geehrte Frau Dr. Muster"),
+    Placeholder("applicant.salutation", "form of address", "Anredeform", "Frau"),
+    Placeholder("applicant.title", "academic title", "akademischer Titel", "Dr."),
+    Placeholder("applicant.first_name", "first name", "Vorname", "Erika"),
+    Placeholder("applicant.last_name", "last name", "Nachname", "Muster"),
+    Placeholder("applicant.full_name", "first and last name", "Vor- und Nachname", "Erika Muster"),
+    Placeholder("applicant.birth_date", "date of birth", "Geburtsdatum", "1990-02-28", is_date=True),
+    Placeholder("applicant.email", "e-mail address as given", "E-Mail-Adresse wie angegeben", "erika@muster.example"),
+    Placeholder("applicant.phone", "telephone number", "Telefonnummer", "+49 40 123456"),
+    Placeholder("applicant.street", "street and number", "Straße und Hausnummer", "Musterweg 1"),
+    Placeholder("applicant.postal_code", "postal code", "Postleitzahl", "20095"),
+    Placeholder("applicant.city", "city", "Ort", "Hamburg"),
+    Placeholder("applicant.country", "country", "Land", "DE"),
+    Placeholder("applicant.language", "language of the applicant", "Sprache der Person", "de"),
+    Placeholder("application.external_id", "number of the application", "Bewerbungsnummer", "B-7-000001"),
+    Placeholder("application.kind", "application, pool or other", "Art: application, pool oder other", "application"),
+    Placeholder("application.vacancy", "vacancy", "Stelle", "Pflegefachkraft (m/w/d)"),
+    Placeholder("application.department", "department", "Abteilung", "Technik"),
+    Placeholder("application.location", "location", "Standort", "Hamburg"),
+    Placeholder("application.source", "source", "Quelle", "Messe"),
+    Placeholder("application.status", "status", "Bewerberstatus", "Neu online"),
+    Placeholder("application.received_on", "date of receipt", "Eingangsdatum", "2026-11-05", is_date=True),
+    Placeholder("application.pool_since", "in the pool since", "im Bewerber-Pool seit", "2026-11-05", is_date=True),
+    Placeholder(f"{CUSTOM}NAME", "custom field NAME", "Zusatzfeld NAME", "2026-12-01"),
+    Placeholder("recruiter.name", "login name of the recruiter", "Anmeldename Sachbearbeiter", "a.weber"),
+    Placeholder("recruiter.display_name", "name of the recruiter", "Name Sachbearbeiter", "Anna Weber"),
+    Placeholder("recruiter.email", "address of the recruiter", "Adresse Sachbearbeiter", "a.weber@firma.example"),
+    Placeholder("sender.display_name", "name of the sender", "Name des Absenders", "Personalabteilung"),
+    Placeholder("sender.email", "address of the sender", "Adresse des Absenders", "personal@firma.example"),
+    Placeholder("company.name", "name of the company", "Name der Firma", "Firma GmbH"),
+    Placeholder("today", "day of sending", "Tag des Versands", "2026-11-23", is_date=True),
+]
+
+_APPLICANT = "salutation title first_name last_name birth_date email phone street postal_code city country language"
+_APPLICATION = "external_id kind vacancy department location source status received_on pool_since"
+
+
+def letter_context(
+    application: Mapping[str, Any],
+    recruiter: Mapping[str, Any] | None,
+    sender: Sender,
+    company_name: str | None,
+    today: date,
+) -> LetterContext:
+    """The values of one letter, copied out of the records; a missing key means unknown.
+
+    `application` holds the columns by name, `status` as its name and `custom` as a mapping name -> value;
+    `recruiter` holds name, display_name and email. `today` is the send day in the job's time zone.
+    """
+    names = (application.get("first_name"), application.get("last_name"))
+    return {
+        "applicant": {
+            **{name: application.get(name) for name in _APPLICANT.split()},
+            "full_name": " ".join(name for name in names if name),
+        },
+        "application": {
+            **{name: application.get(name) for name in _APPLICATION.split()},
+            "custom": {fold(name): value for name, value in (application.get("custom") or {}).items()},
+        },
+        "recruiter": {name: (recruiter or {}).get(name) for name in ("name", "display_name", "email")},
+        "sender": {"display_name": sender.display_name, "email": sender.email},
+        "company": {"name": company_name},
+        "today": today,
+    }
+
+
+def value_at(context: LetterContext, path: str) -> Any:
+    """The plain value of a placeholder; names of custom fields ignore case, like all names."""
+    if path.startswith(CUSTOM):
+        return context["application"]["custom"].get(fold(path.removeprefix(CUSTOM)))
+    group, _, name = path.partition(".")
+    return context[group][name] if name else context[group]
+
+
+def sample_value(path: str) -> str | date:
+    """The documented example of a placeholder, to try a letter out when it is saved."""
+    name = f"{CUSTOM}NAME" if path.startswith(CUSTOM) else path
+    placeholder = next(one for one in PLACEHOLDERS if one.name == name)
+    return date.fromisoformat(placeholder.example) if placeholder.is_date else placeholder.example
