@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.jobs import load_job_row, schedule_of
+from shared.db.job_rows import load_job_row, schedule_of
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import PlanScope, recipients
 from shared.db.runs import NewRun, earlier_due_run, largest_of_last_dispatches, load_run, record_run, update_run

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import insert, update
 
 from shared.db.engine import Database
-from shared.db.jobs import load_job_row
+from shared.db.job_rows import load_job_row
 from shared.db.runs import list_runs
 from shared.db.tables import dispatch_runs, events
 from shared.db.write_orders.interventions import count_open

@@ -27,7 +27,8 @@ _PLAIN = ("title", "textarea")
 _CLOSED = ("script", "style")
 #: Where a reader of the HTML stands -> what changes that.
 _NEXT = {
-    "text": re.compile(r"<!--|<(/?)([a-zA-Z]+)|<[!?]"),
+    # A '<' at the end may become a tag with what is filled in next.
+    "text": re.compile(r"<!--|<(/?)([a-zA-Z]+)|<[!?]|</?\Z"),
     "tag": re.compile(r"=\s*([\"'])|>"),
     "comment": re.compile(r"-->"),
     '"': re.compile(r'"'),

@@ -256,19 +256,20 @@ class _Checker:
             raise self._refusal(node, f"nested more than {DEEPEST} deep; write it simpler")
 
     def _refusal(self, node: nodes.Node, fix: str, value: str | None = None) -> InvalidInput:
-        line = "".join(self._lines[node.lineno - 1 : node.lineno])
-        return InvalidInput(f"{self._place}, line {node.lineno}", value or _short(line), fix)
+        # `autoescape` is wrapped in a node without a line; what it wraps has one.
+        line = next((one.lineno for one in (node, *node.iter_child_nodes()) if one.lineno), 1)
+        return InvalidInput(f"{self._place}, line {line}", value or _short("".join(self._lines[line - 1 : line])), fix)
 
 
 def _path(node: nodes.Node) -> str | None:
     parts: list[str] = []
-    while isinstance(node, nodes.Getattr) and len(parts) < 4:
+    while isinstance(node, nodes.Getattr) and len(parts) < 3:
         parts.append(node.attr)
         node = node.node
     if isinstance(node, nodes.Getitem) and not parts and isinstance(node.arg, nodes.Const):
         inside = _path(node.node) if isinstance(node.node, nodes.Getattr) else None
         return f"{CUSTOM}{node.arg.value}" if f"{inside}." == CUSTOM and isinstance(node.arg.value, str) else None
-    return ".".join([node.name, *reversed(parts)]) if isinstance(node, nodes.Name) else None
+    return ".".join([node.name, *reversed(parts)]) if isinstance(node, nodes.Name) and len(parts) < 3 else None
 
 
 def _innermost(node: nodes.Node, through: frozenset[str]) -> nodes.Node:

@@ -1,0 +1,28 @@
+"""The transport that an address asks for."""
+
+from typing import Any
+
+from shared.bus.embedded import EmbeddedBus
+from shared.bus.interface import Bus, QueueDepth
+from shared.bus.rabbitmq import RabbitBus
+from shared.bus.rabbitmq import look as look_at_rabbitmq
+from shared.errors import InvalidSettings, Unavailable
+
+
+def open_bus(url: str, log: Any) -> Bus:
+    """The bus of an address, not yet open; raises InvalidSettings for a transport that is not offered."""
+    scheme = url.partition(":")[0].lower()
+    if scheme in ("amqp", "amqps"):
+        return RabbitBus(url, log)
+    if scheme == "memory":
+        return EmbeddedBus(log)
+    raise InvalidSettings(
+        f"setting BROKER_URL: {scheme}:// is not offered; use amqp:// or amqps:// (RabbitMQ) or memory:// (one process)"
+    )
+
+
+async def look(url: str, timeout: float = 3.0) -> list[QueueDepth]:
+    """Queue depths asked of the broker itself, once; raises Unavailable where that is not possible."""
+    if url.startswith("memory:"):
+        raise Unavailable("broker", "memory://", "it lives in the process of `run all`")
+    return await look_at_rabbitmq(url, timeout)
