@@ -18,7 +18,12 @@ async def retry_conflicts(transaction: Callable[[], Awaitable[T]], attempts: int
         stop=stop_after_attempt(attempts),
         reraise=True,
     )
-    return await retrying(transaction)
+
+    async def once() -> T:
+        return await transaction()
+
+    # tenacity awaits only what it recognises as a coroutine function, which a lambda is not.
+    return await retrying(once)
 
 
 async def wait_until_available(
@@ -37,4 +42,8 @@ async def wait_until_available(
         before_sleep=say,
         reraise=True,
     )
-    return await retrying(connect)
+
+    async def once() -> T:
+        return await connect()
+
+    return await retrying(once)

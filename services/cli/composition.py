@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from shared.bus.connect import open_bus
-
 from services.evaluator.evaluate import run_evaluator
 from services.mailer.service import run_mailer
 from services.scheduler.service import run_scheduler
+from shared.bus.connect import open_bus
 from shared.bus.interface import Bus
 from shared.clock import Clock, ShiftedClock, SystemClock
 from shared.db.engine import Database

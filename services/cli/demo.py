@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 from pydantic import SecretStr
+from shared.setup import apply_setup, read_setup
 
 from services.cli.composition import ROLES, run_services
 from services.cli.mail_catcher import MailCatcher
@@ -23,7 +24,6 @@ from shared.errors import KontaktpflegeError
 from shared.importing import import_applications, import_contacts
 from shared.logs import configure_logging
 from shared.settings import Settings
-from shared.setup import apply_setup, read_setup
 
 #: The three scenarios, in the order in which the demo runs them.
 SCENARIOS = ("Prozesshänger", "Geburtstagsgrüße", "Endgültige Absage Pool")

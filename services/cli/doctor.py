@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from shared.bus.connect import look
 from sqlalchemy import select
 
 from services.mailer.smtp import greet, parse_smtp_url
+from shared.bus.connect import look
 from shared.db.column_types import lease_clock
 from shared.db.engine import Database
 from shared.db.migrate import require_schema

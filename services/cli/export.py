@@ -8,17 +8,17 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from shared.db.jobs import list_jobs
+from shared.setup import export_setup
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from xlsxwriter import Workbook
 
 from shared.db.engine import Database
-from shared.db.jobs import list_jobs
 from shared.db.letter_data import load_custom_fields
 from shared.db.order_list import OrderFilter, list_orders
 from shared.db.tables import application_statuses, applications, contact_entries, persons
 from shared.errors import InvalidInput
-from shared.setup import export_setup
 
 Row = Mapping[str, Any]
 _EXCEL_ROWS = 1_048_575

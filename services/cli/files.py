@@ -8,12 +8,12 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+from shared.setup import apply_setup, read_setup
 
 from services.cli.context import Desk, at_desk
 from services.cli.export import export_file
 from services.cli.output import print_table, say
 from shared.importing import ImportReport, import_applications, import_contacts
-from shared.setup import apply_setup, read_setup
 
 FILE = typer.Argument(help="CSV (comma, UTF-8) or JSON Lines by ending .jsonl.", dir_okay=False)
 STRICT = typer.Option(False, "--strict", help="All or nothing: one bad row and nothing is imported.")
@@ -54,7 +54,7 @@ def _import(file: Path, strict: bool, importer: Callable[..., Awaitable[ImportRe
         raise typer.Exit(1)
 
 
-class _progress:  # noqa: N801 - reads as a statement
+class _progress:
     """A progress bar on a terminal, nothing elsewhere."""
 
     def __init__(self, file: Path) -> None:

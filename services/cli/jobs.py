@@ -12,8 +12,8 @@ from shared.db.jobs import copy_job, delete_job, list_jobs, set_job, show_job
 from services.cli.context import ON_OPTION, Desk, at_desk, parse_day
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
 from shared.db.dispatch import StepResult, preview_bound, run_now
-from shared.db.run_commands import job_runs, release_held
 from shared.db.order_list import OrderFilter, list_orders
+from shared.db.run_commands import job_runs, release_held
 from shared.db.service_instances import live_services
 from shared.errors import InvalidInput, Refused
 from shared.lifecycle import HEARTBEAT_SECONDS

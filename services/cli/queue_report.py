@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from shared.bus.connect import look
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.bus.connect import look
 from shared.bus.topology import ROUTES
 from shared.db.engine import Database
 from shared.db.order_list import count_by_state

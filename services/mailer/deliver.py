@@ -100,13 +100,24 @@ class Deliverer:
             return
         self.held.pop(order.id, None)
         settled = self.settlements.enqueue(self._settlement(order, mail, outcome))
-        settled.add_done_callback(lambda _: holding.release())
+        settled.add_done_callback(lambda done: self._settled(done, holding))
+
+    def _settled(self, done: "asyncio.Future[bool]", holding: Holding) -> None:
+        if not done.cancelled() and done.exception() is None:
+            holding.release()
+        elif not done.cancelled():
+            # Not acked: the lease runs out and the sweep decides from the row.
+            self._log.error("settlement_broken", action="settle", order=holding.order.id, reason=str(done.exception()))
 
     async def give_back_held(self, order_ids: Sequence[int], reason: str) -> None:
         """Puts claimed orders back (draining)."""
         await self._give_back(
             {order_id: self.held[order_id] for order_id in order_ids if order_id in self.held}, reason
         )
+
+    async def relay_ready(self, stop: asyncio.Event) -> None:
+        """Waits while the relay is known to be away: what cannot be sent is not claimed."""
+        await self._pool.wait_ready(stop)
 
     async def renew_leases(self) -> None:
         """Extends the leases of everything held before T2."""
@@ -135,9 +146,9 @@ class Deliverer:
                 return Settlement(**values, state="failed", reason=reason, code=code)
             case Unclear(reason=reason):
                 return Settlement(**values, state="unclear", reason=reason)
-            case Deferred(reason=reason, code=code, counts=counts):
+            case Deferred(reason=reason, code=code):
                 later = self._later(order, outcome, now)
-                return Settlement(**values, state="queued", reason=reason, code=code, not_before=later, counts=counts)
+                return Settlement(**values, state="queued", reason=reason, code=code, not_before=later)
 
     def _later(self, order: ClaimedOrder, outcome: Deferred, now: datetime) -> datetime:
         seconds = outcome.not_before_seconds

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +14,6 @@ from shared.db.system_settings import SystemSettings
 from shared.db.write_orders.claims import ClaimedOrder
 from shared.domain.letters import CompiledLetter, compile_letter, letter_context
 from shared.domain.mail_addresses import split_sender
-from shared.domain.placeholders import Sender
 from shared.domain.senders import User, resolve_sender
 
 
@@ -74,23 +74,15 @@ class Letters:
             today=order.mail_date.astimezone(ZoneInfo(order.time_zone)).date(),
         )
         rendered = self._compiled[order.letter_id, order.letter_version].render(context)
-        identity = message_id(writing.settings.instance_id, order.id, writing.mail_domain)
-        headers = _headers(order, sender, rendered.subject, identity)
+        identity = message_id(UUID(writing.settings.instance_id), order.id, writing.mail_domain)
+        headers = MailHeaders(
+            order_id=order.id,
+            message_id=identity,
+            sender=sender,
+            recipient=order.email,
+            date=order.mail_date.astimezone(ZoneInfo(order.time_zone)),
+        )
         return Mail(sender.email, order.email, rendered.subject, identity, compose(rendered, headers))
-
-
-def _headers(order: ClaimedOrder, sender: Sender, subject: str, identity: str) -> MailHeaders:
-    name = " ".join(part for part in (order.application["first_name"], order.application["last_name"]) if part)
-    return MailHeaders(
-        from_name=sender.display_name,
-        from_address=sender.email,
-        to_name=name,
-        to_address=order.email,
-        subject=subject,
-        date=order.mail_date.astimezone(ZoneInfo(order.time_zone)),
-        message_id=identity,
-        order_id=order.id,
-    )
 
 
 def _as_mapping(user: User | None) -> dict[str, Any] | None:

@@ -93,6 +93,7 @@ async def _take_in(
         for delivery in deliveries:
             assert isinstance(delivery.message, WriteOrderReady)  # noqa: S101 - the route carries nothing else
             by_order.setdefault(delivery.message.order_id, []).append(delivery)
+        await deliverer.relay_ready(stop)
         result = await _claimed(deliverer, list(by_order), stop, log)
         if result is None:
             return
@@ -184,12 +185,11 @@ class Acks:
 async def replay(database: Database, journal: Journal, log: Any) -> None:
     """Settles what a lost mailer of this machine knew to be accepted (I20)."""
     entries = journal.replay()
-    if not entries:
-        return
-    async with database.begin() as connection:
-        kept = await settle(connection, [_settlement(entry) for entry in entries], author="journal")
-    await journal.settle([entry.token for entry in entries])
-    log.info("journal_replayed", action="journal_replayed", entries=len(entries), settled=len(kept))
+    if entries:
+        async with database.begin() as connection:
+            kept = await settle(connection, [_settlement(entry) for entry in entries], author="journal")
+        log.info("journal_replayed", action="journal_replayed", entries=len(entries), settled=len(kept))
+    journal.forget_adopted()
 
 
 def _settlement(entry: JournalEntry) -> Settlement:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.db.job_rows import schedule_of
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +11,7 @@ from shared.bus.interface import Bus
 from shared.bus.messages import JobDue
 from shared.clock import Clock
 from shared.db.engine import Database
+from shared.db.job_rows import schedule_of
 from shared.db.runs import NewRun, record_run, ring_failed, runs_to_ring, wake_runs_with_leftovers
 from shared.db.tables import contact_jobs
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, and_, exists, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Identifier, lease_clock
+from shared.db.column_types import Identifier, Instant, lease_clock
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import JobRules, LookScope, recipients
 from shared.db.system_settings import SystemSettings
@@ -101,7 +101,7 @@ async def _locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) 
 async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:
     columns = [
         *[_O[name].label(name) for name in _ORDER_COLUMNS],
-        *[_A[name].label(f"application_{name}") for name in _APPLICATION_COLUMNS],
+        *[_A[name].label(f"their_{name}") for name in _APPLICATION_COLUMNS],
         persons.c.opted_out_at,
         form_letters.c.version.label("current_version"),
         application_statuses.c.name.label("application_status"),
@@ -147,7 +147,7 @@ async def _judge(
     for (job_id, day), ids in groups.items():
         verdicts |= await _look(connection, jobs[job_id], day, ids, who.settings)
     for row in rows:
-        if row["id"] not in verdicts and row["application_usable_email"] is None:
+        if row["id"] not in verdicts and row["their_usable_email"] is None:
             verdicts[row["id"]] = ("no_address", _missing_address(row))
     return verdicts
 
@@ -158,7 +158,7 @@ def _without_query(row: Mapping[str, Any], job: Mapping[str, Any] | None, now: d
         (row["type"] == "contact_job" and job is None, "withdrawn", "job deleted"),
         (job is not None and job["status"] == "off", "planned", "job is off"),
         (row["expires_at"] is not None and row["expires_at"] <= now, "withdrawn", "expired"),
-        (row["application_reduced_at"] is not None, "withdrawn", "reduced to core data"),
+        (row["their_reduced_at"] is not None, "withdrawn", "reduced to core data"),
         (row["type"] == "contact_job" and row["opted_out_at"] is not None, "withdrawn", "opted out"),
         (
             row["type"] == "scheduled_rejection" and row["application_meta"] in ("hired", "rejected"),
@@ -170,7 +170,7 @@ def _without_query(row: Mapping[str, Any], job: Mapping[str, Any] | None, now: d
 
 
 def _missing_address(row: Mapping[str, Any]) -> str:
-    given = row["application_email"]
+    given = row["their_email"]
     return f"e-mail address is not valid: {given}" if given else "no e-mail address"
 
 
@@ -217,7 +217,7 @@ async def _take(
         "claimed_status_id": select(_A.status_id).where(theirs).scalar_subquery(),
         "email": select(_A.email).where(theirs).scalar_subquery(),
         "letter_version": func.coalesce(_O.letter_version, version),
-        "mail_date": func.coalesce(_O.mail_date, who.now),
+        "mail_date": func.coalesce(_O.mail_date, literal(who.now, Instant())),
         "reason": None,
         **SILENT,
     }
@@ -238,8 +238,9 @@ async def _take(
 
 
 def _claimed(row: Mapping[str, Any], job: Mapping[str, Any] | None, base: int, now: datetime) -> ClaimedOrder:
-    prefix = "application_"
+    prefix = "their_"
     application = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
+    application["status"] = row["application_status"]
     return ClaimedOrder(
         id=row["id"],
         token=base + row["id"],
@@ -254,7 +255,7 @@ def _claimed(row: Mapping[str, Any], job: Mapping[str, Any] | None, base: int, n
         letter_version=row["letter_version"] or row["current_version"],
         time_zone=row["time_zone"],
         mail_date=row["mail_date"] or now,
-        email=row["application_usable_email"],
+        email=row["their_usable_email"],
         expires_at=row["expires_at"],
         application=application,
     )

@@ -43,8 +43,6 @@ class Settlement:
     body_hash: str | None = None
     bytes: int | None = None
     not_before: datetime | None = None
-    #: False: the attempt does not count towards the order's life (the relay is misconfigured).
-    counts: bool = True
 
 
 async def settle(connection: AsyncConnection, settlements: Sequence[Settlement], author: str = "mailer") -> set[int]:

@@ -1,0 +1,113 @@
+"""All failure policy: what a mail server's answer, or the lack of one, means for an order (I4, I5, I14).
+
+Before the final dot is written nothing can have been accepted: whatever goes wrong there is tried again. After it only
+an answer counts, and no answer means `Unclear`, never a second try by itself.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+#: Back-off after the first deferral, as a multiple of the configured base, doubling up to this many bases.
+LONGEST_BACKOFF = 40 / 3  # 5 minutes -> 67 minutes
+JITTER = 0.2
+_LONGEST_REASON = 300
+
+
+class Stage(StrEnum):
+    """Where in the conversation something happened."""
+
+    CONNECT = "connect"
+    MAIL = "MAIL FROM"
+    RCPT = "RCPT TO"
+    DATA = "DATA"
+    BODY = "body"
+    DOT = "end of data"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The server accepted the letter: any 2xx to the final dot."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not accepted, for now. `relay_trouble`: the server itself is the problem, so others should wait too."""
+
+    reason: str
+    code: int | None = None
+    relay_trouble: bool = False
+    #: Seconds until the next try; None: the order's own back-off.
+    not_before_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Not accepted, for good."""
+
+    reason: str
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Handed over, answer unknown: a person decides, or the job's `on_unclear` (D37)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotHandedOver:
+    """T2 was not granted: the claim is lost, or something changed since. Nothing was sent, nothing failed."""
+
+    reason: str
+
+
+Outcome = Sent | Deferred | Refused | Unclear
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete reply of the server."""
+
+    code: int
+    text: str
+
+
+def judge_reply(stage: Stage, reply: Reply) -> Outcome | None:
+    """What a reply at a stage means; None: go on."""
+    positive = range(200, 300) if stage is not Stage.DATA else range(354, 355)
+    said = f"{stage}: {one_line(f'{reply.code} {reply.text}')}"
+    if reply.code in positive:
+        return Sent(reply.code, one_line(reply.text)) if stage is Stage.DOT else None
+    if reply.code == 421:  # the server closes: its own trouble, and an explicit no
+        return Deferred(said, 421, relay_trouble=True)
+    if 400 <= reply.code < 500:
+        return Deferred(said, reply.code)
+    if 500 <= reply.code < 600:
+        # A server that greets with 5xx refuses everybody, not this letter.
+        return Deferred(said, reply.code, relay_trouble=True) if stage is Stage.CONNECT else Refused(said, reply.code)
+    return judge_trouble(stage, f"unusable reply {said}")
+
+
+def judge_trouble(stage: Stage, what: str) -> Outcome:
+    """What a lost connection, a timeout or an unusable reply at a stage means."""
+    if stage is Stage.DOT:
+        return Unclear(f"handed over to the mail server, answer unknown: {one_line(what)}")
+    return Deferred(f"{stage}: {one_line(what)}", relay_trouble=stage is Stage.CONNECT)
+
+
+def backoff_seconds(attempt: int, base: float, random: Random) -> float:
+    """Seconds until the next try after the `attempt`-th: 5, 10, 20, 40, 67 minutes for the default base, +-20 %."""
+    factor = min(2.0 ** min(attempt - 1, 10), LONGEST_BACKOFF)
+    return base * factor * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def one_line(text: str) -> str:
+    """A server's words as one short printable line."""
+    plain = re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", text)
+    return " ".join(plain.split())[:_LONGEST_REASON]
