@@ -7,11 +7,12 @@ from datetime import date
 from typing import Any
 
 import typer
-from shared.db.jobs import copy_job, delete_job, list_jobs, set_job, show_job
 
 from services.cli.context import ON_OPTION, Desk, at_desk, parse_day
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
 from shared.db.dispatch import StepResult, preview_bound, run_now
+from shared.db.job_list import list_jobs, show_job
+from shared.db.jobs import copy_job, delete_job, set_job
 from shared.db.order_list import OrderFilter, list_orders
 from shared.db.run_commands import job_runs, release_held
 from shared.db.service_instances import live_services
@@ -30,7 +31,7 @@ def list_all(as_json: bool = JSON_OPTION) -> None:
     """Every job: status, query, letter, next dispatch."""
 
     async def work(desk: Desk) -> None:
-        found = await list_jobs(desk.database)
+        found = await list_jobs(desk.database, desk.now)
         if as_json:
             print_json(found)
         else:
@@ -45,7 +46,7 @@ def show(name: str = NAME, as_json: bool = JSON_OPTION) -> None:
     """One job with all fields, its runs and the history of its changes."""
 
     async def work(desk: Desk) -> None:
-        found = await show_job(desk.database, name)
+        found = await show_job(desk.database, name, desk.now)
         if as_json:
             print_json(found)
             return

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from kombu import Connection
+from kombu.connection import Connection
 
 from shared.bus.interface import Delivery, QueueDepth, Subscription
 from shared.bus.messages import JobDue, Message, UndecodableMessage, WriteOrderReady, decode, encode
@@ -47,13 +47,12 @@ class EmbeddedBus:
         """Puts the messages into their queues."""
         if not self.ready:
             return [False] * len(messages)
-        await self._call(lambda: [self._put(message) for message in messages])
+        await self._call(lambda: self._put_all(messages))
         return [True] * len(messages)
 
     async def subscribe(self, message: type[JobDue] | type[WriteOrderReady], prefetch: int) -> Subscription:
         """Starts to receive one kind of message."""
-        assert self._loop is not None
-        subscription = _EmbeddedSubscription(self, route_of(message).queue, prefetch, self._loop)
+        subscription = _EmbeddedSubscription(self, route_of(message).queue, prefetch)
         await self._call(lambda: self._subscriptions.append(subscription))
         return subscription
 
@@ -71,8 +70,8 @@ class EmbeddedBus:
 
     async def _call(self, work: Callable[[], T]) -> T:
         """Runs `work` in kombu's thread."""
-        assert self._loop is not None
-        loop, answer = self._loop, self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
 
         def run() -> None:
             try:
@@ -112,8 +111,9 @@ class EmbeddedBus:
             bound.declare()
             bound.purge()
 
-    def _put(self, message: Message) -> None:
-        self.put_body(EXCHANGE.name, route_of(message).queue, encode(message))
+    def _put_all(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.put_body(EXCHANGE.name, route_of(message).queue, encode(message))
 
     def put_body(self, exchange: str, routing_key: str, body: bytes) -> None:
         """A raw body by way of an exchange."""
@@ -164,7 +164,7 @@ class EmbeddedBus:
 class _EmbeddedSubscription:
     """The receiving side of one queue."""
 
-    def __init__(self, bus: EmbeddedBus, name: str, prefetch: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, bus: EmbeddedBus, name: str, prefetch: int) -> None:
         self._bus, self.queue, self.prefetch = bus, name, prefetch
         self.unacked_count = 0
         self._open_tags: set[Any] = set()

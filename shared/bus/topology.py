@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from shared.bus.messages import JobDue, Message, WriteOrderReady
 

@@ -128,7 +128,9 @@ async def _joined_run(connection: AsyncConnection, job_name: str, on: date | Non
 async def _job_of(connection: AsyncConnection, run: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if run is None or run["job_id"] is None:
         return None
-    return (await connection.execute(select(contact_jobs).where(contact_jobs.c.id == run["job_id"]))).mappings().first()
+    statement = select(contact_jobs).where(contact_jobs.c.id == run["job_id"])
+    row = (await connection.execute(statement)).mappings().first()
+    return {str(key): value for key, value in row.items()} if row is not None else None
 
 
 def _is_missed(step: _Step) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy import RowMapping, and_, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -103,13 +103,18 @@ async def largest_of_last_dispatches(connection: AsyncConnection, lineage_id: in
 async def load_run(connection: AsyncConnection, run_id: int, lock: bool = False) -> Mapping[str, Any] | None:
     """The run, or None; with `lock` its lineage first, then its job for sharing, then the run (the house's order)."""
     if not lock:
-        return (await connection.execute(select(dispatch_runs).where(_R.id == run_id))).mappings().first()
+        return _plain((await connection.execute(select(dispatch_runs).where(_R.id == run_id))).mappings().first())
     seen = (await connection.execute(select(_R.lineage_id, _R.job_id).where(_R.id == run_id))).first()
     if seen is None:
         return None
     await connection.execute(select(lineages.c.id).where(lineages.c.id == seen.lineage_id).with_for_update())
     await connection.execute(select(_J.id).where(_J.id == seen.job_id).with_for_update(read=True))
-    return (await connection.execute(select(dispatch_runs).where(_R.id == run_id).with_for_update())).mappings().first()
+    locked = select(dispatch_runs).where(_R.id == run_id).with_for_update()
+    return _plain((await connection.execute(locked)).mappings().first())
+
+
+def _plain(row: RowMapping | None) -> dict[str, Any] | None:
+    return {str(key): value for key, value in row.items()} if row is not None else None
 
 
 async def update_run(connection: AsyncConnection, run_id: int, **values: Any) -> None:

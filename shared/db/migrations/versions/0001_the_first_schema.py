@@ -349,7 +349,8 @@ def upgrade() -> None:
         sa.Column("sent_at", Instant(), nullable=True),
         sa.Column("subject", PlainText, nullable=True),
         sa.CheckConstraint(
-            "state IN ('planned', 'queued', 'sending', 'sent', 'no_address', 'failed', 'unclear', 'blocked', 'withdrawn')",
+            "state IN ('planned', 'queued', 'sending', 'sent', 'no_address', 'failed', 'unclear', "
+            "'blocked', 'withdrawn')",
             name=op.f("ck_write_orders__state"),
         ),
         sa.CheckConstraint(

@@ -1,0 +1,47 @@
+"""The history of jobs, queries and letters: field by field, in the transaction of the change (D3)."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.tables import events
+
+#: (field, old, new) as people read them.
+Change = tuple[str, Any, Any]
+
+
+async def record_changes(
+    connection: AsyncConnection,
+    noun: str,
+    record_id: int | None,
+    name: str,
+    action: str,
+    changes: Iterable[Change],
+    *,
+    author: str,
+    now: datetime,
+) -> None:
+    """One event per changed field; one without a field where nothing but the act is to be told."""
+    common = {"at": now, "author": author, "action": action, "noun": noun}
+    common |= {"record_id": record_id, "record_name": name}
+    rows = [common | {"field": field, "old": as_text(old), "new": as_text(new)} for field, old, new in changes]
+    await connection.execute(insert(events), rows or [common | {"field": None, "old": None, "new": None}])
+
+
+async def load_history(connection: AsyncConnection, noun: str, record_id: int) -> list[dict[str, Any]]:
+    """The changes of one record, newest first."""
+    e = events.c
+    columns = (e.at, e.author, e.action, e.field, e.old, e.new, e.reason)
+    statement = select(*columns).where(e.noun == noun, e.record_id == record_id).order_by(e.id.desc())
+    rows = (await connection.execute(statement)).mappings()
+    return [{**row, "at": row["at"].isoformat()} for row in rows]
+
+
+def as_text(value: Any) -> str | None:
+    """A value as the history keeps it."""
+    if value is None:
+        return None
+    return value.isoformat() if isinstance(value, date) else str(value)

@@ -1,0 +1,177 @@
+"""The fields of a job as people write them: one reader per field, for the setup file and for `job set` (D1)."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, time
+from difflib import get_close_matches
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import holidays as holiday_calendars
+
+from shared.domain.mail_addresses import split_sender
+from shared.errors import InvalidInput
+
+Reader = Callable[[str, Any], Any]
+_COUNTRIES = ("DE", "AT", "CH")
+
+
+def read_status(place: str, value: Any) -> str:
+    """An/Aus in any spelling, and YAML's own reading of on/off as a truth value."""
+    word = str(value).strip().casefold()
+    if word in ("an", "on", "true"):
+        return "on"
+    if word in ("aus", "off", "false"):
+        return "off"
+    raise InvalidInput(place, value, "must be An or Aus")
+
+
+def read_time(place: str, value: Any) -> str:
+    """HH:MM; also the number that YAML makes of 12:12 (minutes, base 60)."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
+        value = f"{value // 60:02d}:{value % 60:02d}"
+    match = re.fullmatch(r"(\d{1,2}):(\d{2})", str(value).strip())
+    if match and int(match[1]) < 24 and int(match[2]) < 60:
+        return time(int(match[1]), int(match[2])).isoformat("minutes")
+    raise InvalidInput(place, value, "must be a time like 08:00")
+
+
+def read_dispatch(place: str, value: Any) -> tuple[str, int | None, date | None]:
+    """rolling, or {every_months: 1..36, anchor: DATE} (D10, D11); `every_months=3 anchor=DATE` on a command line."""
+    if isinstance(value, str) and value.strip().casefold() == "rolling":
+        return "rolling", None, None
+    if isinstance(value, str) and (pairs := dict(re.findall(r"(every_months|anchor)[=:]\s*([\w-]+)", value))):
+        value = {"every_months": _number(pairs.get("every_months")), "anchor": pairs.get("anchor")}
+    if not isinstance(value, Mapping) or set(value) != {"every_months", "anchor"}:
+        raise InvalidInput(place, value, "must be rolling, or {every_months: 3, anchor: 2026-01-31}")
+    months = whole_number(1, 36)(f"{place}, every_months", value["every_months"])
+    return "cyclic", months, read_day(f"{place}, anchor", value["anchor"])
+
+
+def read_day(place: str, value: Any) -> date:
+    """An ISO date."""
+    try:
+        return value if type(value) is date else date.fromisoformat(str(value))
+    except ValueError:
+        raise InvalidInput(place, value, "must be a date like 2026-01-31") from None
+
+
+def whole_number(low: int, high: int) -> Reader:
+    """A reader of numbers within bounds; texts of a command line included."""
+
+    def read(place: str, value: Any) -> int:
+        number = _number(value)
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+            raise InvalidInput(place, value, f"must be a whole number from {low} to {high}")
+        return number
+
+    return read
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value.strip()) else value
+
+
+def one_of(*allowed: str) -> Reader:
+    """A reader of fixed words."""
+
+    def read(place: str, value: Any) -> str:
+        word = str(value).strip().casefold()
+        if word not in allowed:
+            near = get_close_matches(word, allowed, 1)
+            raise InvalidInput(place, value, f"must be one of {', '.join(allowed)}" + (f"; {near[0]}?" if near else ""))
+        return word
+
+    return read
+
+
+def read_zone(place: str, value: Any) -> str:
+    """The name of a time zone."""
+    try:
+        return ZoneInfo(str(value)).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInput(place, value, "is no time zone; use a name like Europe/Berlin") from None
+
+
+def read_holidays(place: str, value: Any) -> str:
+    """A country or state whose public holidays count (D18): DE-HH, AT, CH-ZH."""
+    code = str(value).strip().upper()
+    country, _, state = code.partition("-")
+    try:
+        if country not in _COUNTRIES:
+            raise NotImplementedError
+        holiday_calendars.country_holidays(country, subdiv=state or None)
+    except NotImplementedError:
+        raise InvalidInput(place, value, "must be DE, AT or CH, or one of their states, like DE-HH") from None
+    return code
+
+
+def read_sender(place: str, value: Any) -> str:
+    """recruiter, user:NAME, address:a@b or "Name <a@b>" (D6)."""
+    wish = str(value).strip()
+    if wish.casefold() == "recruiter":
+        return "recruiter"
+    if wish.startswith("user:") and wish.removeprefix("user:").strip():
+        return wish
+    try:
+        split_sender(wish.removeprefix("address:"), place)
+    except InvalidInput:
+        fix = 'must be recruiter, user:NAME, address:a@b or "Name <a@b>"'
+        raise InvalidInput(place, value, fix) from None
+    return wish
+
+
+def read_name(place: str, value: Any) -> str:
+    """A text that is not empty, trimmed, on one line."""
+    name = str(value).strip() if isinstance(value, str | int | date) and not isinstance(value, bool) else ""
+    if not name or not name.isprintable():
+        raise InvalidInput(place, value, "must be a text that is not empty")
+    return name
+
+
+def read_text(place: str, value: Any) -> str:
+    """Any text."""
+    if not isinstance(value, str):
+        raise InvalidInput(place, value, "must be a text")
+    return value
+
+
+def or_none(read: Reader) -> Reader:
+    """A reader that takes an empty value as unknown."""
+    return lambda place, value: None if value in (None, "") else read(place, value)
+
+
+#: Key in a setup file and in `job set` -> its reader. `dispatch` fills three columns.
+JOB_FIELDS: dict[str, Reader] = {
+    "name": read_name,
+    "status": read_status,
+    "query": read_name,
+    "letter": read_name,
+    "note": or_none(read_text),
+    "dispatch": read_dispatch,
+    "time": read_time,
+    "time_zone": read_zone,
+    "lead_days": whole_number(0, 60),
+    "sender": read_sender,
+    "sender_fallback": or_none(read_sender),
+    "repeat_guard_days": whole_number(0, 3660),
+    "valid_days": whole_number(1, 60),
+    "priority": whole_number(-1000, 1000),
+    "on_unclear": one_of("ask", "resend"),
+    "working_days": one_of("as_is", "next", "previous"),
+    "holidays": or_none(read_holidays),
+}
+
+
+def job_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The read fields under the names of the table's columns; `query` and `letter` stay names."""
+    columns = {("dispatch_time" if key == "time" else key): value for key, value in fields.items() if key != "dispatch"}
+    if "dispatch" in fields:
+        columns |= dict(zip(("dispatch_mode", "cycle_months", "anchor_on"), fields["dispatch"], strict=True))
+    return columns
+
+
+def unknown_key(place: str, key: str, known: Any) -> InvalidInput:
+    """The refusal of a key that does not exist, with the nearest that does."""
+    near = get_close_matches(key, list(known), 1, cutoff=0.5)
+    return InvalidInput(place, key, "unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))

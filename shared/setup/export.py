@@ -1,0 +1,82 @@
+"""`export setup`: the database as a setup file that `apply` reads back without a difference."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.engine import Database
+from shared.db.jobs import shown
+from shared.db.system_settings import as_plain, load_system_settings
+from shared.db.tables import (
+    application_queries,
+    application_statuses,
+    contact_jobs,
+    form_letter_versions,
+    form_letters,
+    users,
+)
+
+_JOB = (
+    *("lead_days", "sender", "sender_fallback", "repeat_guard_days", "valid_days", "priority", "on_unclear"),
+    *("working_days", "holidays", "time_zone", "note"),
+)
+
+
+async def export_setup(database: Database, path: Path) -> int:
+    """Writes the file and returns how many records it holds."""
+    async with database.read() as connection:
+        document = {
+            "settings": _known(as_plain(await load_system_settings(connection))),
+            "statuses": await _rows(connection, application_statuses, ("name", "meta")),
+            "users": await _rows(connection, users, ("name", "display_name", "email", "role")),
+            "queries": await _rows(connection, application_queries, ("name", "filters")),
+            "letters": await _letters(connection),
+            "jobs": await _jobs(connection),
+        }
+    partial = path.with_name(path.name + ".part")
+    text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=110)
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return sum(len(records) for records in document.values() if isinstance(records, list))
+
+
+async def _rows(connection: AsyncConnection, table: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    statement = select(*(table.c[name] for name in names)).order_by(table.c.id)
+    return [_known({**row}) for row in (await connection.execute(statement)).mappings()]
+
+
+async def _letters(connection: AsyncConnection) -> list[dict[str, Any]]:
+    v = form_letter_versions.c
+    statement = (
+        select(form_letters.c.name, v.language, v.subject, v.html, v.text)
+        .add_columns(application_statuses.c.name.label("sets_status"))
+        .join(form_letter_versions, (v.letter_id == form_letters.c.id) & (v.version == form_letters.c.version))
+        .outerjoin(application_statuses, application_statuses.c.id == v.sets_status_id)
+        .order_by(form_letters.c.id)
+    )
+    return [_known({**row}) for row in (await connection.execute(statement)).mappings()]
+
+
+async def _jobs(connection: AsyncConnection) -> list[dict[str, Any]]:
+    statement = (
+        select(contact_jobs, application_queries.c.name.label("query"), form_letters.c.name.label("letter"))
+        .join(application_queries, application_queries.c.id == contact_jobs.c.query_id)
+        .join(form_letters, form_letters.c.id == contact_jobs.c.letter_id)
+        .order_by(contact_jobs.c.id)
+    )
+    found = []
+    for row in (await connection.execute(statement)).mappings():
+        cyclic = {"every_months": row["cycle_months"], "anchor": row["anchor_on"]}
+        job = {"name": row["name"], "status": shown("status", row["status"])}
+        job |= {"query": row["query"], "letter": row["letter"], "time": row["dispatch_time"]}
+        job["dispatch"] = cyclic if row["dispatch_mode"] == "cyclic" else "rolling"
+        found.append(_known(job | {name: row[name] for name in _JOB}))
+    return found
+
+
+def _known(record: dict[str, Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in record.items() if value is not None}

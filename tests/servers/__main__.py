@@ -1,0 +1,109 @@
+"""`python -m tests.servers up [--env FILE]` and `python -m tests.servers down`."""
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from tests.servers import docker, postgresql, rabbitmq
+from tests.servers.given import check_given
+from tests.servers.state import ServersImpossible, Started, end, exclusively, is_alive, load, save, say
+
+#: The user that stands for the command line: such servers stay until `down` is asked for.
+_COMMAND_LINE = 0
+_NAMES = ("TEST_AMQP_URL", "TEST_AMQP_MANAGEMENT_URL", "TEST_DATABASE_URL")
+
+
+def up(user: int | None = None) -> None:
+    """Has both servers running; raises ServersImpossible with what to do. `user`: this process by default."""
+    with exclusively():
+        started = load()
+        if started is None or not _runs(started):
+            if started is not None:
+                _end(started)
+            started = _start()
+        started.users = [other for other in started.users if other == _COMMAND_LINE or is_alive(other)]
+        started.users.append(os.getpid() if user is None else user)
+        save(started)
+    for name, value in started.environment.items():
+        say(f"{name}={value}")
+
+
+def down(user: int | None = None) -> None:
+    """Gives the servers up; they end with their last user, or at once when the command line asks (user 0)."""
+    with exclusively():
+        started = load()
+        if started is None:
+            return None
+        mine = os.getpid() if user is None else user
+        started.users = [u for u in started.users if u != mine and (u == _COMMAND_LINE or is_alive(u))]
+        if started.users and mine != _COMMAND_LINE:
+            return save(started)
+        _end(started)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment with the addresses of the servers that run."""
+    started = load()
+    return {**os.environ, **(started.environment if started else {})}
+
+
+def _start() -> Started:
+    started = Started()
+    given = {name: os.environ[name] for name in _NAMES if os.environ.get(name)}
+    check_given(given)
+    started.environment.update(given)
+    missing = [name for name in ("TEST_AMQP_URL", "TEST_DATABASE_URL") if name not in given]
+    source = docker if missing and docker.is_running() else None
+    try:
+        if "TEST_AMQP_URL" in missing:
+            (source.start_rabbitmq if source else rabbitmq.start)(started)
+        if "TEST_DATABASE_URL" in missing:
+            (source.start_postgresql if source else postgresql.start)(started)
+    except BaseException:
+        _end(started)
+        raise
+    return started
+
+
+def _runs(started: Started) -> bool:
+    wanted = {name: value for name in _NAMES if (value := os.environ.get(name))}
+    alive = all(is_alive(pid) for pid in started.pids) and all(docker.runs(name) for name in started.containers)
+    return alive and all(started.environment.get(name) == value for name, value in wanted.items())
+
+
+def _end(started: Started) -> None:
+    for pid in started.pids:
+        end(pid)
+    for name in started.containers:
+        docker.remove(name)
+    for folder in started.folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    save(None)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
+    parser.add_argument("command", choices=("up", "down"))
+    parser.add_argument("--env", type=Path, metavar="FILE", help="write the export lines here, not to stdout")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "down":
+            down(_COMMAND_LINE)
+            return 0
+        up(_COMMAND_LINE)
+    except ServersImpossible as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    lines = "".join(f"export {n}={shlex.quote(v)}\n" for n, v in environment().items() if n in _NAMES)
+    if arguments.env:
+        arguments.env.write_text(lines)
+    else:
+        print(lines, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
