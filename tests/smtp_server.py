@@ -1,488 +1,223 @@
-"""An SMTP server that misbehaves on request and writes down, synced, what it took before it answers.
+"""A real SMTP server that misbehaves by script and keeps a ledger, synced to disk before it answers the final dot."""
 
-The ledger is the judge of every sending test: what the sender believes is compared with what stands there.
-In a test: `async with SmtpServer(always("421_at_dot")) as server`. As a process: `python -m tests.smtp_server --port 0
---ledger FILE [--rate PER_SECOND] [--script NAME]`; it prints `ready PORT`.
-"""
-
-import argparse
 import asyncio
-import base64
 import hashlib
 import json
 import os
 import re
-import ssl
-from collections import Counter, deque
+import socket
+import struct
+import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 
-#: Chooses a misbehaviour. Asked once per connection with "", once per MAIL with the sender's address and once per RCPT
-#: with the recipient's; the attempt counts from 1 for each of them.
-Script = Callable[[str, int], str | None]
-
-#: Misbehaviours that are just another reply at a command; those with 421 close the connection after it.
-REPLIES = {
-    "421_banner": ("BANNER", "421 too busy"),
-    "554_banner": ("BANNER", "554 no service here"),
-    "421_after_mail": ("MAIL", "421 going down"),
-    "defer_mail_451": ("MAIL", "451 try again"),
-    "reject_mail_from_5xx": ("MAIL", "553 sender not allowed"),
-    "421_after_rcpt": ("RCPT", "421 going down"),
-    "defer_rcpt_450": ("RCPT", "450 4.2.0 greylisted"),
-    "refuse_rcpt_550": ("RCPT", "550 5.1.1 no such user"),
-    "refuse_rcpt_550_but_354": ("RCPT", "550 5.1.1 no such user"),
-    "defer_data_451": ("DATA", "451 try again"),
-    "refuse_data_554": ("DATA", "554 no"),
-    "defer_dot_451": ("DOT", "451 4.3.0 try again"),
-    "defer_dot_452": ("DOT", "452 4.3.1 no space"),
-    "421_at_dot": ("DOT", "421 going down"),
-    "reject_dot_554": ("DOT", "554 5.7.1 content rejected"),
-    "ok_252": ("DOT", "252 accepted, cannot verify"),
-}
-#: Misbehaviours that cut the connection or stay silent.
-CUTS = ("hang_at_banner", "close_before_354", "close_mid_body", "early_250_in_body", "accept_then_drop")
-CUTS += ("drop_after_dot", "hang_after_dot", "garbage_after_dot", "close_after_250")
-#: Well-behaved replies in an unusual form; `slow:SECONDS` waits before each.
-FORMS = ("split_reply", "multi_line_reply", "drip", "long_line", "two_codes")
-_MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)
-_PATH = re.compile(rb"<([^>]*)>")
-
-
-def well_behaved(_address: str, _attempt: int) -> None:
-    """Takes everything."""
-
-
-def always(misbehaviour: str) -> Script:
-    """The same misbehaviour for everybody; each shows at its own stage."""
-    return lambda _address, _attempt: misbehaviour
-
-
-def first(times: int, misbehaviour: str) -> Script:
-    """So many attempts of every address misbehave, then all is well."""
-    return lambda _address, attempt: misbehaviour if attempt <= times else None
-
-
-def mixed(address: str, attempt: int) -> str | None:
-    """One recipient in ten meets one of the misbehaviours, chosen by the address alone; from the third try on none."""
-    number = int.from_bytes(hashlib.sha256(address.encode()).digest()[:4], "big")
-    names = [*REPLIES, *CUTS, *FORMS]
-    return names[number // 10 % len(names)] if "@" in address and number % 10 == 0 and attempt < 3 else None
+#: (recipient, which attempt for it, from 1) -> the name of a misbehaviour, or '' to behave.
+Script = Callable[[str, int], str]
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """What became of one mail whose final dot arrived. `code`: the verdict, told or not; None: none was reached."""
+class Accepted:
+    """One mail that was stored, and what the client was told (None: nothing)."""
 
+    order: int
     message_id: str
     recipient: str
     sha256: str
     code: int | None
-    stored: bool
-    replied: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TakenMail:
-    """One accepted mail, as a mailbox would hold it."""
-
-    sender: str
-    recipient: str
     content: bytes
 
 
-class Ledger:
-    """Append-only JSON lines; what arrives in one pass of the loop shares one sync, and is answered after it."""
+class ScriptedSmtpServer:
+    """Listens on a loopback port in a thread of its own; use with `with`.
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        self._waiting: list[tuple[bytes, Callable[[], None]]] = []
+    Misbehaviours: banner_421, banner_554, mail_421, mail_550, mail_451, rcpt_550, rcpt_450, data_554, close_before_354,
+    close_mid_body, dot_421, dot_451, dot_452, dot_554, ok_252, drop_before_storing, store_and_drop, store_and_reset,
+    store_and_hang, garbage_after_dot, split_reply, drip, multi_line, long_reply, close_after_250, slow.
+    """
 
-    def enter(self, entry: LedgerEntry, then: Callable[[], None]) -> None:
-        """Writes the entry and calls `then` once it is on disk."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._sync)
-        self._waiting.append((json.dumps(asdict(entry)).encode() + b"\n", then))
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-    def _sync(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        os.write(self._descriptor, b"".join(line for line, _ in waiting))
-        os.fdatasync(self._descriptor)
-        for _, then in waiting:
-            then()
-
-
-def read_ledger(path: Path) -> list[LedgerEntry]:
-    """All entries of a ledger file."""
-    return [LedgerEntry(**json.loads(line)) for line in path.read_text().splitlines()]
-
-
-class SmtpServer:
-    """The server; `ledger` and the counters may be read while it runs."""
-
-    def __init__(
-        self,
-        script: Script = well_behaved,
-        *,
-        ledger: Path | None = None,
-        port: int = 0,
-        rate: float | None = None,
-        extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8"),
-        ehlo: bool = True,
-        credentials: tuple[str, str] | None = None,
-        starttls: ssl.SSLContext | None = None,
-        implicit_tls: ssl.SSLContext | None = None,
-        keep: bool = True,
-    ) -> None:
-        self.script, self.port, self.extensions, self.ehlo = script, port, extensions, ehlo
-        self.credentials, self.starttls, self.implicit_tls, self.keep = credentials, starttls, implicit_tls, keep
-        #: Mails accepted, if they are kept; verbs seen, in order; connections opened so far and open now.
-        self.mails: list[TakenMail] = []
-        self.verbs: list[str] = []
+    def __init__(self, ledger: Path, script: Script | None = None, rate: float | None = None) -> None:
+        self._ledger_path = ledger
+        self.script: Script = script or (lambda recipient, attempt: "")
+        #: Mails per second over all connections; None: as fast as they come.
+        self.rate = rate
+        self.pipelining = True
+        self.banner = ""
+        self.accepted: list[Accepted] = []
         self.connections = 0
-        self.open: set[Session] = set()
+        self.commands: list[str] = []
         self._attempts: Counter[str] = Counter()
-        self._ledger_path, self._ledger = ledger, None if ledger is None else Ledger(ledger)
-        self._spacing, self._next_slot = 1 / rate if rate else 0.0, 0.0
-        self._server: asyncio.Server | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ready = threading.Event()
+        self._turn = 0.0
+        self.port = 0
 
     @property
     def url(self) -> str:
-        """Its address as an SMTP_URL, without TLS."""
         return f"smtp://127.0.0.1:{self.port}"
 
-    @property
-    def ledger(self) -> list[LedgerEntry]:
-        """What stands in the ledger file now."""
-        return [] if self._ledger_path is None else read_ledger(self._ledger_path)
-
-    async def __aenter__(self) -> "SmtpServer":
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Session(self), "127.0.0.1", self.port, ssl=self.implicit_tls, backlog=1000
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+    def __enter__(self) -> "ScriptedSmtpServer":
+        self._ledger = self._ledger_path.open("ab")
+        self._thread.start()
+        assert self._ready.wait(10)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._server is not None:
-            self._server.close()
-        for session in list(self.open):
-            session.transport.abort()
-        if self._ledger is not None:
-            self._ledger.close()
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._ledger.close()
 
-    def ask(self, address: str) -> str | None:
-        """The script's choice for the next attempt of an address."""
-        self._attempts[address] += 1
-        return self.script(address, self._attempts[address])
+    def recipients(self) -> Counter[str]:
+        return Counter(mail.recipient for mail in list(self.accepted))
 
-    def write_down(self, entry: LedgerEntry, then: Callable[[], None]) -> None:
-        """Into the ledger, synced, then at the allowed rate the answer."""
-        if self._spacing:
-            then = self._at_its_slot(then)
-        if self._ledger is None:
-            then()
-        else:
-            self._ledger.enter(entry, then)
+    def orders(self) -> Counter[int]:
+        return Counter(mail.order for mail in list(self.accepted))
 
-    def _at_its_slot(self, then: Callable[[], None]) -> Callable[[], None]:
-        loop = asyncio.get_running_loop()
-        self._next_slot = max(self._next_slot, loop.time()) + self._spacing
-        slot = self._next_slot
-        return lambda: loop.call_at(slot, then) and None
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(
+            asyncio.start_server(self._session, "127.0.0.1", self.port, limit=1 << 24)
+        )
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0.05))
+        self._loop.close()
 
+    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self._converse(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
 
-class Session(asyncio.Protocol):
-    """One connection: commands until DATA, then a body until CRLF.CRLF."""
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def say(line: str) -> None:
+            writer.write(line.encode() + b"\r\n")
+            await writer.drain()
 
-    transport: asyncio.Transport
-
-    def __init__(self, server: SmtpServer) -> None:
-        self._server = server
-        self._buffer = b""
-        self._in_body = False
-        self._secret_next = False
-        self._sender = self._recipient = ""
-        self._mail_manner: str | None = None
-        self._manner: str | None = None
-        self._answers: list[bytes] = []
-        self._formed: deque[tuple[float, bytes | None]] = deque()
-        self._forming = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self.transport = transport  # type: ignore[assignment]
-        self._server.open.add(self)
-        self._server.connections += 1
-        self._manner = self._server.ask("")
-        if self._manner != "hang_at_banner":
-            self._say("BANNER", "220 test server")
-        self._flush()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server.open.discard(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while self._buffer and not self.transport.is_closing():
-            if self._in_body:
-                if not self._take_body():
-                    break
+        if self.banner:
+            await say(self.banner)
+            return
+        await say("220 scripted ready")
+        recipient, behaviour = "", ""
+        while line := await reader.readline():
+            command = line.decode("utf-8", "replace").strip()
+            verb = command.split(":")[0].split(" ")[0].upper()
+            self.commands.append(verb)
+            if verb == "EHLO":
+                features = ["scripted", *(["PIPELINING"] if self.pipelining else []), "8BITMIME"]
+                for feature in features:
+                    await say(f"250-{feature}")
+                await say("250 SMTPUTF8")
+            elif verb == "MAIL":
+                # Which recipient this is about is known only after RCPT; scripts for MAIL go by the last one seen.
+                peeked = self.script("*", 0)
+                if peeked.startswith("mail_"):
+                    await say(f"{peeked[5:]} no mail from you")
+                    if peeked == "mail_421":
+                        return
+                else:
+                    await say("250 ok")
+            elif verb == "RCPT":
+                match = re.search(r"<([^>]*)>", command)
+                recipient = match[1] if match else ""
+                self._attempts[recipient] += 1
+                behaviour = self.script(recipient, self._attempts[recipient])
+                if behaviour.startswith("rcpt_"):
+                    await say(f"{behaviour[5:]} recipient refused by script")
+                else:
+                    await say("250 ok")
+            elif verb == "DATA":
+                if behaviour.startswith("rcpt_") or self.script("*", 0).startswith("mail_"):
+                    await say("503 no recipient")
+                elif behaviour == "close_before_354":
+                    return
+                elif behaviour.startswith("data_"):
+                    await say(f"{behaviour[5:]} data refused")
+                else:
+                    await say("354 go on")
+                    if await self._body(reader, writer, recipient, behaviour):
+                        return
+            elif verb in ("RSET", "NOOP"):
+                await say("250 ok")
+            elif verb == "QUIT":
+                await say("221 bye")
+                return
             else:
-                line, found, rest = self._buffer.partition(b"\r\n")
-                if not found:
-                    break
-                self._buffer = rest
-                self._command(line)
-        self._flush()
+                await say("500 what?")
 
-    def _command(self, line: bytes) -> None:
-        if self._secret_next:
-            self._secret_next = False
-            self._authenticate(line)
-            return
-        verb = line[:4].upper().decode("ascii", "replace").strip()
-        self._server.verbs.append("STARTTLS" if line[:8].upper() == b"STARTTLS" else verb)
-        match verb:
-            case "MAIL":
-                self._mail(line)
-            case "RCPT":
-                self._rcpt(line)
-            case "DATA":
-                self._data()
-            case "EHLO" | "HELO":
-                self._hello(verb)
-            case "STAR" if self._server.starttls is not None:
-                self._start_tls(self._server.starttls)
-            case "AUTH":
-                self._auth(line)
-            case "RSET" | "NOOP":
-                self._recipient = ""
-                self._answer(b"250 ok\r\n")
-            case "QUIT":
-                self._answer(b"221 bye\r\n")
-                self._close()
-            case _:
-                self._answer(b"502 not implemented\r\n")
+    async def _body(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, recipient: str, behaviour: str
+    ) -> bool:
+        """Reads to the dot and answers; True: the connection is over."""
+        if behaviour == "close_mid_body":
+            await reader.read(10)
+            return True
+        lines = []
+        while (line := await reader.readline()) != b".\r\n":
+            if not line:
+                return True
+            lines.append(line[1:] if line.startswith(b".") else line)
+        if self.rate:
+            self._turn = max(self._turn + 1 / self.rate, self._loop.time())
+            await asyncio.sleep(self._turn - self._loop.time())
+        content = b"".join(lines)
+        return await self._answer(writer, recipient, behaviour, content)
 
-    def _hello(self, verb: str) -> None:
-        if verb == "EHLO" and not self._server.ehlo:
-            self._answer(b"502 not implemented\r\n")
-            return
-        offered = [] if verb == "HELO" else list(self._server.extensions)
-        if offered and self._server.starttls is not None:
-            offered.append("STARTTLS")
-        if offered and self._server.credentials is not None:
-            offered.append("AUTH PLAIN")
-        lines = ["test server", *offered]
-        last = len(lines) - 1
-        self._answer("".join(f"250{' ' if i == last else '-'}{text}\r\n" for i, text in enumerate(lines)).encode())
+    async def _answer(self, writer: asyncio.StreamWriter, recipient: str, behaviour: str, content: bytes) -> bool:
+        if behaviour.startswith("dot_"):
+            writer.write(f"{behaviour[4:]} not accepted\r\n".encode())
+            return behaviour == "dot_421"
+        if behaviour == "drop_before_storing":
+            return True
+        silent = behaviour in ("store_and_drop", "store_and_reset", "store_and_hang", "garbage_after_dot")
+        self._store(recipient, content, None if silent else 252 if behaviour == "ok_252" else 250)
+        if behaviour == "store_and_reset":
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        if behaviour in ("store_and_drop", "store_and_reset"):
+            return True
+        if behaviour == "store_and_hang":
+            await asyncio.sleep(3600)
+        if behaviour == "slow":
+            await asyncio.sleep(0.5)
+        replies = {
+            "garbage_after_dot": [b"what a lovely mail\r\n"],
+            "split_reply": [b"2", b"50 o", b"k\r\n"],
+            "drip": [bytes([byte]) for byte in b"250 ok\r\n"],
+            "multi_line": [b"250-first\r\n250-second\r\n250 last\r\n"],
+            "long_reply": [b"250-" + b"x" * 70_000 + b"\r\n250 end\r\n"],
+            "ok_252": [b"252 cannot verify but accept\r\n"],
+        }
+        for part in replies.get(behaviour, [b"250 stored\r\n"]):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.005 if len(replies.get(behaviour, ())) > 1 else 0)
+        return behaviour == "close_after_250"
 
-    def _start_tls(self, context: ssl.SSLContext) -> None:
-        self._answer(b"220 go ahead\r\n")
-        self._flush()
-        self._server.open.discard(self)
-
-        async def upgrade() -> None:
-            loop = asyncio.get_running_loop()
-            upgraded = await loop.start_tls(self.transport, self, context, server_side=True)
-            if upgraded is not None:
-                self.transport = upgraded
-                self._server.open.add(self)
-
-        self._upgrading = asyncio.ensure_future(upgrade())
-        self._upgrading.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def _auth(self, line: bytes) -> None:
-        parts = line.split()
-        if len(parts) == 3:
-            self._authenticate(parts[2])
-        else:
-            self._secret_next = True
-            self._answer(b"334 \r\n")
-
-    def _authenticate(self, secret: bytes) -> None:
-        user, password = self._server.credentials or ("", "")
-        good = base64.b64decode(secret) == f"\0{user}\0{password}".encode()
-        self._answer(b"235 welcome\r\n" if good else b"535 5.7.8 wrong user or password\r\n")
-
-    def _mail(self, line: bytes) -> None:
-        self._sender, self._recipient = _path(line), ""
-        self._manner = self._server.ask(self._sender)
-        self._say("MAIL", "250 ok")
-
-    def _rcpt(self, line: bytes) -> None:
-        recipient = _path(line)
-        self._manner = self._server.ask(recipient)
-        if self._say("RCPT", "250 ok") or self._manner == "refuse_rcpt_550_but_354":
-            self._recipient = recipient
-
-    def _data(self) -> None:
-        if self._manner == "close_before_354":
-            self._close()
-        elif not self._recipient:
-            self._answer(b"503 no recipient\r\n")
-        elif self._say("DATA", "354 go on"):
-            self._in_body = True
-            # The line end of DATA counts as the one before the dot, so that an empty body ends too.
-            self._buffer = b"\r\n" + self._buffer
-
-    def _take_body(self) -> bool:
-        if self._manner == "close_mid_body" and len(self._buffer) > 2:
-            self.transport.abort()
-            return False
-        if self._manner == "early_250_in_body" and len(self._buffer) > 2:
-            self._manner = None
-            self._answer(b"250 too early\r\n")
-        body, found, rest = self._buffer.partition(b"\r\n.\r\n")
-        if not found:
-            return False
-        self._in_body, self._buffer = False, rest
-        self._end_of_data((body + b"\r\n").replace(b"\r\n..", b"\r\n.")[2:])
-        return True
-
-    def _end_of_data(self, content: bytes) -> None:
-        match self._manner:
-            case "drop_after_dot":
-                self._judge(content, None, self._close, replied=False)
-            case "hang_after_dot":
-                self._judge(content, None, lambda: None, replied=False)
-            case "accept_then_drop":
-                self._judge(content, 250, self.transport.abort, replied=False)
-            case "garbage_after_dot":
-                self._judge(content, 250, lambda: self._speak(b"what was that?\r\n"), replied=False)
-            case "two_codes":
-                self._judge(content, 250, lambda: self._speak(b"250-yes\r\n550 no\r\n"), replied=False)
-            case "close_after_250":
-                self._judge(content, 250, lambda: (self._speak(b"250 ok\r\n"), self._close()) and None)
-            case manner:
-                stage, text = REPLIES.get(manner or "", ("", ""))
-                code = int(text[:3]) if stage == "DOT" else 250
-                self._judge(content, code, lambda: (self._say("DOT", "250 queued"), self._flush()) and None)
-
-    def _judge(self, content: bytes, code: int | None, then: Callable[[], None], *, replied: bool = True) -> None:
-        stored = code is not None and 200 <= code < 300
-        message_id = _MESSAGE_ID.search(content)
-        if stored and self._server.keep:
-            self._server.mails.append(TakenMail(self._sender, self._recipient, content))
-        entry = LedgerEntry(
-            message_id=message_id[1].decode("utf-8", "replace") if message_id else "",
-            recipient=self._recipient,
+    def _store(self, recipient: str, content: bytes, code: int | None) -> None:
+        headers = content.split(b"\r\n\r\n", 1)[0].decode("utf-8", "replace")
+        order = re.search(r"^X-Kontaktpflege-Order: (\d+)", headers, re.MULTILINE)
+        message_id = re.search(r"^Message-ID: (\S+)", headers, re.MULTILINE)
+        mail = Accepted(
+            order=int(order[1]) if order else 0,
+            message_id=message_id[1] if message_id else "",
+            recipient=recipient,
             sha256=hashlib.sha256(content).hexdigest(),
             code=code,
-            stored=stored,
-            replied=replied,
+            content=content,
         )
-        self._recipient = ""
-        self._server.write_down(entry, then)
-
-    def _say(self, stage: str, usual: str) -> bool:
-        """Answers in the manner of the moment; whether the answer was the usual one."""
-        misplaced, text = REPLIES.get(self._manner or "", ("", ""))
-        if misplaced != stage:
-            self._answer(f"{usual}\r\n".encode(), stage)
-            return True
-        self._answer(f"{text}\r\n".encode())
-        if text.startswith("421") or stage == "BANNER":
-            self._close()
-        return False
-
-    def _answer(self, reply: bytes, stage: str = "") -> None:
-        form, _, seconds = (self._manner or "").partition(":")
-        if stage in ("RCPT", "DATA", "DOT") and (form in FORMS or form == "slow"):
-            self._flush()
-            self._formed.extend(_in_form(form, reply, float(seconds or 0)))
-            self._next_piece()
-        else:
-            self._answers.append(reply)
-
-    def _speak(self, reply: bytes) -> None:
-        self._answers.append(reply)
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._answers and not self._forming:
-            answers, self._answers = b"".join(self._answers), []
-            if answers:
-                self.transport.write(answers)
-
-    def _close(self) -> None:
-        self._flush()
-        self.transport.close()
-
-    def _next_piece(self) -> None:
-        if self._forming or not self._formed:
-            return
-        self._forming = True
-        wait, piece = self._formed.popleft()
-        asyncio.get_running_loop().call_later(wait, self._write_piece, piece)
-
-    def _write_piece(self, piece: bytes) -> None:
-        self._forming = False
-        if not self.transport.is_closing():
-            self.transport.write(piece)
-            self._next_piece()
-            self._flush()
-
-
-def _in_form(form: str, reply: bytes, seconds: float) -> list[tuple[float, bytes]]:
-    """A reply as pieces, each with the seconds to wait before it."""
-    match form:
-        case "slow":
-            return [(seconds, reply)]
-        case "split_reply":
-            return [(0.001, reply[:2]), (0.005, reply[2:-1]), (0.005, reply[-1:])]
-        case "drip":
-            return [(0.001, reply[i : i + 1]) for i in range(len(reply))]
-        case "multi_line_reply" if not reply.startswith(b"354"):
-            return [(0.001, reply[:3] + b"-first line\r\n" + reply[:3] + b"-second line\r\n"), (0.002, reply)]
-        case "long_line" if not reply.startswith(b"354"):
-            return [(0.001, reply[:-2] + b"x" * 2**20 + b"\r\n")]
-    return [(0.001, reply)]
-
-
-def _path(line: bytes) -> str:
-    found = _PATH.search(line)
-    return found[1].decode("utf-8", "replace") if found else ""
-
-
-def script_named(name: str) -> Script:
-    """A script for the command line: plain, greylist, mixed, or one misbehaviour for everybody."""
-    named: dict[str, Script] = {"plain": well_behaved, "greylist": first(2, "defer_rcpt_450"), "mixed": mixed}
-    if name in named:
-        return named[name]
-    if name in (*REPLIES, *CUTS, *FORMS) or name.startswith("slow:"):
-        return always(name)
-    raise SystemExit(f"no script {name!r}; there are {', '.join([*named, *REPLIES, *CUTS, *FORMS])}, slow:SECONDS")
-
-
-async def _serve(server: SmtpServer) -> None:
-    async with server:
-        print(f"ready {server.port}", flush=True)
-        await asyncio.Event().wait()
-
-
-def main() -> None:
-    """Runs until it is ended."""
-    parser = argparse.ArgumentParser(description="scripted SMTP server with a ledger, for tests")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--ledger", type=Path, required=True)
-    parser.add_argument("--rate", type=float, help="mails per second at most")
-    parser.add_argument("--script", default="plain")
-    given = parser.parse_args()
-    server = SmtpServer(
-        script_named(given.script), ledger=given.ledger, port=given.port, rate=given.rate, keep=False
-    )
-    asyncio.run(_serve(server))
-
-
-if __name__ == "__main__":
-    main()
+        line = {key: value for key, value in asdict(mail).items() if key != "content"}
+        self._ledger.write(json.dumps(line).encode() + b"\n")
+        self._ledger.flush()
+        os.fsync(self._ledger.fileno())
+        self.accepted.append(mail)

@@ -8,23 +8,23 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from shared.db.jobs import list_jobs
-from shared.setup import export_setup
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from xlsxwriter import Workbook
 
 from shared.db.engine import Database
+from shared.db.job_list import list_jobs
 from shared.db.letter_data import load_custom_fields
 from shared.db.order_list import OrderFilter, list_orders
 from shared.db.tables import application_statuses, applications, contact_entries, persons
 from shared.errors import InvalidInput
+from shared.setup import export_setup
 
 Row = Mapping[str, Any]
 _EXCEL_ROWS = 1_048_575
 
 
-async def export_file(database: Database, what: str, out: Path) -> int:
+async def export_file(database: Database, what: str, out: Path, now: datetime) -> int:
     """Writes one list to `out` and returns its length; a failure leaves no half-written file."""
     if what == "setup":
         if out.suffix not in (".yaml", ".yml"):
@@ -35,7 +35,7 @@ async def export_file(database: Database, what: str, out: Path) -> int:
     write = _WRITERS.get(out.suffix)
     if write is None:
         raise InvalidInput("--out", str(out), f"the ending must be one of {', '.join(_WRITERS)}")
-    rows = await _SOURCES[what](database)
+    rows = await _SOURCES[what](database, now)
     partial = out.with_name(out.name + ".part")
     try:
         write(partial, rows)
@@ -45,7 +45,7 @@ async def export_file(database: Database, what: str, out: Path) -> int:
     return len(rows)
 
 
-async def _orders(database: Database) -> list[Row]:
+async def _orders(database: Database, _: datetime) -> list[Row]:
     async with database.read() as connection:
         rows = await list_orders(connection, OrderFilter())
     for row in rows:
@@ -55,11 +55,11 @@ async def _orders(database: Database) -> list[Row]:
     return list(rows)
 
 
-async def _jobs(database: Database) -> list[Row]:
-    return list(await list_jobs(database))
+async def _jobs(database: Database, now: datetime) -> list[Row]:
+    return list(await list_jobs(database, now))
 
 
-async def _applications(database: Database) -> list[Row]:
+async def _applications(database: Database, _: datetime) -> list[Row]:
     a = applications.c
     names = "kind salutation title first_name last_name birth_date email phone street postal_code city country language"
     later = "vacancy department location source recruiter"
@@ -85,7 +85,7 @@ async def _applications(database: Database) -> list[Row]:
     ]
 
 
-async def _contacts(database: Database) -> list[Row]:
+async def _contacts(database: Database, _: datetime) -> list[Row]:
     c = contact_entries.c
     columns = (c.identity, applications.c.external_id.label("application"), persons.c.duplicate_set.label("person"))
     source = contact_entries.outerjoin(applications, applications.c.id == c.application_id).outerjoin(
@@ -105,7 +105,7 @@ async def _all(connection: AsyncConnection, statement: Select[Any]) -> list[Row]
     return [dict(row) for row in (await connection.execute(statement)).mappings()]
 
 
-_SOURCES: dict[str, Callable[[Database], Awaitable[list[Row]]]] = {
+_SOURCES: dict[str, Callable[[Database, datetime], Awaitable[list[Row]]]] = {
     "applications": _applications,
     "contacts": _contacts,
     "jobs": _jobs,

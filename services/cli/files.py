@@ -8,12 +8,12 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-from shared.setup import apply_setup, read_setup
 
 from services.cli.context import Desk, at_desk
 from services.cli.export import export_file
 from services.cli.output import print_table, say
 from shared.importing import ImportReport, import_applications, import_contacts
+from shared.setup import apply_setup, read_setup
 
 FILE = typer.Argument(help="CSV (comma, UTF-8) or JSON Lines by ending .jsonl.", dir_okay=False)
 STRICT = typer.Option(False, "--strict", help="All or nothing: one bad row and nothing is imported.")
@@ -110,6 +110,6 @@ def export(
     """Write records to a file: .yaml (setup), .csv, .jsonl or .xlsx."""
 
     async def work(desk: Desk) -> int:
-        return await export_file(desk.database, what, out)
+        return await export_file(desk.database, what, out, desk.now)
 
     typer.echo(f"{out}: {at_desk('view', work)} records")

@@ -1,6 +1,7 @@
 """How answers are shown: tables where people read, one JSON document where scripts do."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+#: Columns of a table that goes into a pipe or a file.
+PIPE_WIDTH = 200
 JSON_OPTION = typer.Option(False, "--json", help="Print one JSON document and nothing else.")
 
 
@@ -17,14 +20,15 @@ def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """A table on stdout; cells are shown as they are, never as markup."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    Console().print(table)
+    # A pipe has no width of its own: nothing is to be folded for whoever reads on.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def print_fields(title: str, fields: Mapping[str, object]) -> None:

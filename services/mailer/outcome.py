@@ -12,6 +12,8 @@ from random import Random
 #: Back-off after the first deferral, as a multiple of the configured base, doubling up to this many bases.
 LONGEST_BACKOFF = 40 / 3  # 5 minutes -> 67 minutes
 JITTER = 0.2
+#: From so many 5xx to MAIL FROM in a row on, it is the setup that is wrong, not the letter.
+SENDER_REFUSALS = 5
 _LONGEST_REASON = 300
 
 
@@ -24,6 +26,17 @@ class Stage(StrEnum):
     DATA = "DATA"
     BODY = "body"
     DOT = "end of data"
+
+
+class ConnectFailure(StrEnum):
+    """Why there is no connection to send over."""
+
+    #: Refused, unknown host, silence, or a greeting that is none.
+    AWAY = "connect"
+    #: STARTTLS not offered or refused, certificate not valid.
+    TLS = "TLS"
+    #: User or password not accepted, or AUTH not offered.
+    AUTH = "AUTH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +54,19 @@ class Deferred:
     reason: str
     code: int | None = None
     relay_trouble: bool = False
+    #: False where only an operator can help (TLS, AUTH): such a try says nothing about the order.
+    counts: bool = True
     #: Seconds until the next try; None: the order's own back-off.
     not_before_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not accepted, for good."""
+    """Not accepted, for good. `of_sender`: it was the sender the server refused, which other letters share."""
 
     reason: str
     code: int | None = None
+    of_sender: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,9 @@ def judge_reply(stage: Stage, reply: Reply) -> Outcome | None:
         return Deferred(said, reply.code)
     if 500 <= reply.code < 600:
         # A server that greets with 5xx refuses everybody, not this letter.
-        return Deferred(said, reply.code, relay_trouble=True) if stage is Stage.CONNECT else Refused(said, reply.code)
+        if stage is Stage.CONNECT:
+            return Deferred(said, reply.code, relay_trouble=True)
+        return Refused(said, reply.code, of_sender=stage is Stage.MAIL)
     return judge_trouble(stage, f"unusable reply {said}")
 
 
@@ -99,6 +117,18 @@ def judge_trouble(stage: Stage, what: str) -> Outcome:
     if stage is Stage.DOT:
         return Unclear(f"handed over to the mail server, answer unknown: {one_line(what)}")
     return Deferred(f"{stage}: {one_line(what)}", relay_trouble=stage is Stage.CONNECT)
+
+
+def judge_connect(failure: ConnectFailure, what: str) -> Deferred:
+    """What a failed connect, TLS or AUTH means: nobody can send, and no letter is to blame."""
+    return Deferred(f"{failure}: {one_line(what)}", relay_trouble=True, counts=failure is ConnectFailure.AWAY)
+
+
+def judge_sender_refused(refused: Refused, times_in_a_row: int) -> Outcome:
+    """A server that refuses the sender of letter after letter is set up wrongly: the letters wait for an operator."""
+    if times_in_a_row < SENDER_REFUSALS:
+        return refused
+    return Deferred(refused.reason, refused.code, relay_trouble=True, counts=False)
 
 
 def backoff_seconds(attempt: int, base: float, random: Random) -> float:

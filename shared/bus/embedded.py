@@ -3,222 +3,213 @@
 import asyncio
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, TypeVar
 
-from kombu.connection import Connection
+from kombu import Connection
 
+from shared.bus.inbox import Inbox
 from shared.bus.interface import Delivery, QueueDepth, Subscription
 from shared.bus.messages import JobDue, Message, UndecodableMessage, WriteOrderReady, decode, encode
 from shared.bus.topology import DEAD_LETTER_EXCHANGE, EXCHANGE, ROUTES, entities, route_of
+from shared.errors import Unavailable
 
 T = TypeVar("T")
-#: Seconds between looks into the queues; a publish of this process is seen at once.
-POLL_SECONDS = 0.02
-#: Work handed over to kombu's thread at most.
+#: Work handed over to kombu's thread at most; whoever has more waits.
 _BOUND = 1000
 
 
 class EmbeddedBus:
-    """One thread owns the kombu connection; everything else hands work over to it and gets futures back."""
+    """One thread owns the kombu connection; everything else hands work over to it and gets futures back.
+
+    kombu keeps memory queues for the whole process: one bus at a time, and each starts with empty queues.
+    """
 
     def __init__(self, log: Any) -> None:
         self._log = log
-        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=_BOUND)
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._room = asyncio.Semaphore(_BOUND)
         self._thread: threading.Thread | None = None
-        self._subscriptions: list[_EmbeddedSubscription] = []
-        self._channel: Any = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._broker: _KombuSide
 
     async def open(self) -> None:
-        """Starts the thread and declares the topology, empty: kombu keeps memory queues for the whole process."""
-        self._loop = asyncio.get_running_loop()
+        """Starts the thread and declares the topology."""
+        self._broker = _KombuSide(asyncio.get_running_loop(), self._log)
         self._thread = threading.Thread(target=self._run, name="kombu", daemon=True)
         self._thread.start()
-        await self._call(self._declare)
+        await self.call(self._broker.declare)
 
     @property
     def ready(self) -> bool:
         """A process always reaches itself."""
-        return self._channel is not None
+        return self._thread is not None
 
     async def publish(self, messages: Sequence[Message]) -> list[bool]:
-        """Puts the messages into their queues."""
+        """See Bus.publish."""
         if not self.ready:
             return [False] * len(messages)
-        await self._call(lambda: self._put_all(messages))
+        await self.call(lambda: self._broker.put(messages))
         return [True] * len(messages)
 
     async def subscribe(self, message: type[JobDue] | type[WriteOrderReady], prefetch: int) -> Subscription:
-        """Starts to receive one kind of message."""
-        subscription = _EmbeddedSubscription(self, route_of(message).queue, prefetch)
-        await self._call(lambda: self._subscriptions.append(subscription))
+        """See Bus.subscribe."""
+        subscription = EmbeddedSubscription(self, self._broker, route_of(message).queue, prefetch)
+        await self.call(lambda: self._broker.subscriptions.append(subscription))
         return subscription
 
     async def depths(self) -> list[QueueDepth]:
-        """The depth of every queue; consumers are those of this process."""
-        return await self._call(self._depths)
+        """See Bus.depths; consumers are those of this process."""
+        return await self.call(self._broker.depths)
 
     async def close(self) -> None:
-        """Ends the thread."""
-        if self._thread is None:
-            return
-        self._work.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self._thread = self._channel = None
+        """Ends the thread after the work that it was given."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._work.put(None)
+            await asyncio.to_thread(thread.join)
 
-    async def _call(self, work: Callable[[], T]) -> T:
-        """Runs `work` in kombu's thread."""
-        loop = asyncio.get_running_loop()
-        answer = loop.create_future()
-
-        def run() -> None:
-            try:
-                result = work()
-            except Exception as exc:
-                loop.call_soon_threadsafe(_fail, answer, exc)
-            else:
-                loop.call_soon_threadsafe(_answer, answer, result)
-
-        while True:
-            try:
-                self._work.put_nowait(run)
-                break
-            except queue.Full:
-                await asyncio.sleep(POLL_SECONDS)
-        return await answer  # type: ignore[no-any-return]
-
-    # Everything below runs in kombu's thread.
+    async def call(self, work: Callable[[], T]) -> T:
+        """Runs `work` in kombu's thread; raises Unavailable when the bus is closed."""
+        async with self._room:
+            if self._thread is None:
+                raise Unavailable("broker", "memory://", "the bus is closed")
+            answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            self._work.put(_answering(answer, work))
+            return await answer
 
     def _run(self) -> None:
-        with Connection("memory://", transport_options={"polling_interval": POLL_SECONDS}) as connection:
-            self._channel = connection.channel()
-            while True:
-                try:
-                    work = self._work.get(timeout=POLL_SECONDS if self._subscriptions else None)
-                except queue.Empty:
-                    work = _nothing
-                if work is None:
-                    return
+        with Connection("memory://") as connection:
+            self._broker.channel = connection.channel()
+            # No polling: only work that is handed over here changes what there is to deliver.
+            while (work := self._work.get()) is not None:
                 work()
-                for subscription in self._subscriptions:
-                    self._feed(subscription)
-
-    def _declare(self) -> None:
-        for entity in entities():
-            bound = entity(self._channel)
-            bound.declare()
-            bound.purge()
-
-    def _put_all(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            self.put_body(EXCHANGE.name, route_of(message).queue, encode(message))
-
-    def put_body(self, exchange: str, routing_key: str, body: bytes) -> None:
-        """A raw body by way of an exchange."""
-        self._channel.basic_publish(self._channel.prepare_message(body), exchange=exchange, routing_key=routing_key)
-
-    def _feed(self, subscription: "_EmbeddedSubscription") -> None:
-        fed: list[Delivery] = []
-        while subscription.unacked_count < subscription.prefetch:
-            raw = self._channel.basic_get(subscription.queue)
-            if raw is None:
-                break
-            try:
-                message = decode(bytes(raw.body) if not isinstance(raw.body, str) else raw.body.encode())
-            except UndecodableMessage as exc:
-                self.to_dead(subscription.queue, raw.delivery_tag, str(exc))
-                continue
-            subscription.unacked_count += 1
-            fed.append(Delivery(message, raw.delivery_tag))
-        if fed and self._loop is not None:
-            self._loop.call_soon_threadsafe(subscription.arrived, fed)
-
-    def to_dead(self, name: str, tag: Any, reason: str) -> None:
-        """Moves a message of queue `name` to its dead-letter queue."""
-        held = self._channel.qos.get(tag)
-        body = held.body if isinstance(held.body, bytes) else str(held.body).encode()
-        self.put_body(DEAD_LETTER_EXCHANGE.name, name, body)
-        self._channel.basic_ack(tag)
-        self._log.warning("dead_letter", action="dead_letter", queue=name, reason=reason)
-
-    def forget(self, subscription: "_EmbeddedSubscription", tags: Sequence[Any]) -> None:
-        """Ends a subscription and puts back what it had not acked."""
-        self._subscriptions.remove(subscription)
-        for tag in tags:
-            self._channel.basic_reject(tag, requeue=True)
-
-    def ack(self, subscription: "_EmbeddedSubscription", tags: Sequence[Any]) -> None:
-        """Confirms deliveries and makes room for new ones."""
-        for tag in tags:
-            self._channel.basic_ack(tag)
-        subscription.unacked_count -= len(tags)
-
-    def _depths(self) -> list[QueueDepth]:
-        names = [name for route in ROUTES for name in (route.queue, route.dead_queue)]
-        counts = {name: sum(s.queue == name for s in self._subscriptions) for name in names}
-        return [QueueDepth(name, self._channel._size(name), counts[name]) for name in names]
+                self._broker.deliver()
 
 
-class _EmbeddedSubscription:
-    """The receiving side of one queue."""
+class EmbeddedSubscription:
+    """The receiving side of one queue; see Subscription."""
 
-    def __init__(self, bus: EmbeddedBus, name: str, prefetch: int) -> None:
-        self._bus, self.queue, self.prefetch = bus, name, prefetch
-        self.unacked_count = 0
-        self._open_tags: set[Any] = set()
-        self._ready: deque[Delivery] = deque()
-        self._changed = asyncio.Event()
-        self._closed = False
-
-    def arrived(self, deliveries: Sequence[Delivery]) -> None:
-        """New deliveries, in the loop's thread."""
-        self._ready.extend(deliveries)
-        self._open_tags.update(delivery.tag for delivery in deliveries)
-        self._changed.set()
+    def __init__(self, bus: EmbeddedBus, broker: "_KombuSide", name: str, prefetch: int) -> None:
+        self._bus, self._broker = bus, broker
+        self.queue, self.prefetch = name, prefetch
+        self.inbox = Inbox()
+        #: What is delivered and not answered, by tag; belongs to kombu's thread.
+        self.unacked: dict[int, Any] = {}
 
     async def batch(self, limit: int, linger: float) -> list[Delivery]:
         """See Subscription.batch."""
-        while not self._ready:
-            if self._closed:
-                return []
-            self._changed.clear()
-            await self._changed.wait()
-        if linger and len(self._ready) < limit:
-            await asyncio.sleep(linger)
-        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+        return await self.inbox.batch(min(limit, self.prefetch), linger)
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """See Subscription.ack."""
-        tags = [delivery.tag for delivery in deliveries if delivery.tag in self._open_tags]
-        self._open_tags.difference_update(tags)
-        await self._bus._call(lambda: self._bus.ack(self, tags))
+        if self._bus.ready:
+            await self._bus.call(lambda: self._broker.ack(self, deliveries))
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """See Subscription.dead_letter."""
-        if delivery.tag in self._open_tags:
-            self._open_tags.discard(delivery.tag)
-            await self._bus._call(lambda: self._bus.to_dead(self.queue, delivery.tag, reason))
-            self.unacked_count -= 1
+        if self._bus.ready:
+            await self._bus.call(lambda: self._broker.dead_letter(self, delivery.tag, reason))
 
     async def close(self) -> None:
-        """See Subscription.close: what was not handed out yet goes back at once."""
-        if self._closed:
-            return
-        self._closed = True
-        waiting = [delivery.tag for delivery in self._ready]
-        self._ready.clear()
-        self._open_tags.difference_update(waiting)
-        await self._bus._call(lambda: self._bus.forget(self, waiting))
-        self._changed.set()
+        """See Subscription.close."""
+        if not self.inbox.closed and self._bus.ready:
+            # In this order: what the thread has sent meanwhile arrives before its answer does.
+            await self._bus.call(lambda: self._broker.subscriptions.remove(self))
+            left = self.inbox.close()
+            await self._bus.call(lambda: self._broker.give_back(self, left))
+        self.inbox.close()
 
 
-def _nothing() -> None:
-    """Only a look into the queues."""
+class _KombuSide:
+    """What runs in kombu's thread, and only there."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, log: Any) -> None:
+        self._loop, self._log = loop, log
+        self.channel: Any = None
+        self.subscriptions: list[EmbeddedSubscription] = []
+        self._tags = count(1)
+
+    def declare(self) -> None:
+        """The topology, empty."""
+        for entity in entities():
+            bound = entity(self.channel)
+            bound.declare()
+            bound.purge()
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Publishes."""
+        for message in messages:
+            self._publish(EXCHANGE.name, route_of(message).queue, encode(message))
+
+    def _publish(self, exchange: str, routing_key: str, body: bytes | str) -> None:
+        self.channel.basic_publish(self.channel.prepare_message(body), exchange=exchange, routing_key=routing_key)
+
+    def deliver(self) -> None:
+        """Hands over to each subscription what its prefetch leaves room for."""
+        for subscription in self.subscriptions:
+            try:
+                self._deliver_to(subscription)
+            except Exception:
+                # This thread serves everyone: it must outlive what it did not expect.
+                self._log.exception("delivery_broken", action="delivery_broken", queue=subscription.queue)
+
+    def _deliver_to(self, subscription: EmbeddedSubscription) -> None:
+        arrived: list[Delivery] = []
+        while len(subscription.unacked) < subscription.prefetch:
+            raw = self.channel.basic_get(subscription.queue)
+            if raw is None:
+                break
+            tag = next(self._tags)
+            subscription.unacked[tag] = raw
+            try:
+                arrived.append(Delivery(decode(raw.body), tag))
+            except UndecodableMessage as exc:
+                self.dead_letter(subscription, tag, str(exc))
+        if arrived:
+            self._loop.call_soon_threadsafe(subscription.inbox.put, arrived)
+
+    def ack(self, subscription: EmbeddedSubscription, deliveries: Sequence[Delivery]) -> None:
+        """Confirms; a second ack of the same delivery changes nothing."""
+        for delivery in deliveries:
+            if raw := subscription.unacked.pop(delivery.tag, None):
+                raw.ack()
+
+    def dead_letter(self, subscription: EmbeddedSubscription, tag: int, reason: str) -> None:
+        """Moves one delivery to the dead-letter queue: the memory transport has none of its own."""
+        if raw := subscription.unacked.pop(tag, None):
+            self._publish(DEAD_LETTER_EXCHANGE.name, subscription.queue, raw.body)
+            raw.ack()
+            self._log.warning("dead_letter", action="dead_letter", queue=subscription.queue, reason=reason)
+
+    def give_back(self, subscription: EmbeddedSubscription, deliveries: Sequence[Delivery]) -> None:
+        """Puts deliveries back at the head of their queue, in their order."""
+        for delivery in reversed(deliveries):
+            subscription.unacked.pop(delivery.tag).reject(requeue=True)
+
+    def depths(self) -> list[QueueDepth]:
+        """The messages that wait in each queue."""
+        names = [name for route in ROUTES for name in (route.queue, route.dead_queue)]
+        readers = [subscription.queue for subscription in self.subscriptions]
+        return [QueueDepth(name, self.channel._size(name), readers.count(name)) for name in names]
 
 
-def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
+def _answering(answer: "asyncio.Future[T]", work: Callable[[], T]) -> Callable[[], None]:
+    """`work`, with its result or exception brought to `answer` in the loop's thread."""
+    loop = answer.get_loop()
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as exc:
+            loop.call_soon_threadsafe(_fail, answer, exc)
+        else:
+            loop.call_soon_threadsafe(_succeed, answer, result)
+
+    return run
+
+
+def _succeed(future: "asyncio.Future[T]", result: T) -> None:
     if not future.done():
         future.set_result(result)
 

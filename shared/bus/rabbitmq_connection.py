@@ -65,7 +65,7 @@ class BrokerConnection:
         self.address = address
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.blocked = False
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._opened: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._pika: AsyncioConnection
 
     @classmethod
@@ -74,16 +74,17 @@ class BrokerConnection:
         self = cls(without_password(node))
         self._pika = AsyncioConnection(
             _parameters(node, name),
-            on_open_callback=lambda _: self._opened.done() or self._opened.set_result(None),
-            on_open_error_callback=lambda _, exc: self._opened.done() or self._opened.set_exception(exc),
-            on_close_callback=lambda _, exc: self.lost.done() or self.lost.set_result(reason_of(exc)),
+            on_open_callback=lambda _: settle(self._opened, None),
+            on_open_error_callback=lambda _, exc: settle(self._opened, exc),
+            on_close_callback=lambda _, exc: settle(self.lost, reason_of(exc)),
         )
         try:
             async with asyncio.timeout(timeout):
-                await self._opened
+                failure = await self._opened
+            if failure is not None:
+                raise failure
         except BaseException as exc:
-            if not (self._pika.is_closed or self._pika.is_closing):
-                self._pika.close()
+            self.end()
             if isinstance(exc, Exception):
                 raise Unavailable("broker", self.address, reason_of(exc)) from exc
             raise
@@ -98,17 +99,21 @@ class BrokerConnection:
         """A new channel; raises Unavailable."""
         opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
         self._check()
-        self._pika.channel(on_open_callback=lambda channel: opened.done() or opened.set_result(channel))
+        self._pika.channel(on_open_callback=lambda channel: settle(opened, channel))
         await first_of(opened, self.lost)
         if not opened.done():
             self._check()
             raise Unavailable("broker", self.address, "no channel is opened")
         return BrokerChannel(self, opened.result())
 
-    async def close(self) -> None:
-        """Says goodbye; safe to call at any time."""
+    def end(self) -> None:
+        """Begins to close it; `lost` tells when it is gone. Safe to call at any time."""
         if not (self._pika.is_closed or self._pika.is_closing):
             self._pika.close()
+
+    async def close(self) -> None:
+        """Says goodbye; safe to call at any time."""
+        self.end()
         await asyncio.wait({self.lost}, timeout=GOODBYE_SECONDS)
 
     def _check(self) -> None:
@@ -123,7 +128,7 @@ class BrokerChannel:
         self.pika = channel
         self.address = connection.address
         self.closed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        channel.add_on_close_callback(lambda _, exc: self.closed.done() or self.closed.set_result(exc))
+        channel.add_on_close_callback(lambda _, exc: settle(self.closed, exc))
 
     @property
     def is_open(self) -> bool:
@@ -134,7 +139,7 @@ class BrokerChannel:
         """One request and its answer; raises BrokerRefused (the channel is gone then) or Unavailable."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            method(callback=lambda frame: answer.done() or answer.set_result(frame), **arguments)
+            method(callback=lambda frame: settle(answer, frame), **arguments)
         except AMQPError as exc:
             raise Unavailable("broker", self.address, reason_of(exc)) from exc
         await first_of(answer, self.closed)
@@ -152,6 +157,12 @@ class BrokerChannel:
         if self.pika.is_open:
             self.pika.close()
             await asyncio.wait({self.closed}, timeout=GOODBYE_SECONDS)
+
+
+def settle(future: "asyncio.Future[Any]", value: Any) -> None:
+    """Answers a future that may have been given up meanwhile."""
+    if not future.done():
+        future.set_result(value)
 
 
 async def first_of(*futures: "asyncio.Future[Any]") -> None:

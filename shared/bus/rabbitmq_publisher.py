@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from pika import BasicProperties, DeliveryMode
@@ -63,9 +64,9 @@ class Publisher:
         batch = _Batch(len(messages))
         try:
             for index, message in enumerate(messages):
-                if self._room.locked() or index % _TURN == 0:
-                    await self._wait_for_room()
-                await self._room.acquire()
+                if index % _TURN == 0:
+                    await asyncio.sleep(0)
+                await self._take_room()
                 self._send(message, batch, index)
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await batch.complete
@@ -75,18 +76,19 @@ class Publisher:
             self._give_up(batch)
         return batch.answers
 
-    async def _wait_for_room(self) -> None:
-        await asyncio.sleep(0)
+    async def _take_room(self) -> None:
         if self._room.locked():
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await self._room.acquire()
-            self._room.release()
+        else:
+            await self._room.acquire()
 
     def _send(self, message: Message, batch: _Batch, index: int) -> None:
         tag = self._next_tag
         self._unconfirmed[tag] = batch, index
         if not self.ready or self._channel is None:
-            return self._settle(tag, False)
+            self._settle(tag, False)
+            return
         self._next_tag += 1
         try:
             self._channel.pika.basic_publish(
@@ -120,7 +122,7 @@ class Publisher:
         await channel.call(channel.pika.confirm_delivery, ack_nack_callback=self._on_confirm)
         self._channel, self._next_tag = channel, 1
         self._returned.clear()
-        channel.closed.add_done_callback(lambda _: asyncio.ensure_future(connection.close()))
+        channel.closed.add_done_callback(lambda _: connection.end())
 
     def _lost(self) -> None:
         self._channel = None
@@ -135,7 +137,8 @@ class Publisher:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         taken = isinstance(method, Basic.Ack)
-        tags = [tag for tag in self._unconfirmed if tag <= method.delivery_tag] if method.multiple else None
-        for tag in tags or (method.delivery_tag,):
+        # Tags ascend in the order of sending, so those of a multiple confirm come first.
+        up_to = takewhile(lambda tag: tag <= method.delivery_tag, self._unconfirmed)
+        for tag in list(up_to) if method.multiple else [method.delivery_tag]:
             self._settle(tag, taken and tag not in self._returned)
             self._returned.discard(tag)

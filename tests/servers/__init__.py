@@ -1,1 +1,1 @@
-"""Real servers for the tests: finds or starts RabbitMQ and PostgreSQL, bound to loopback, apart from everything else."""
+"""Real servers for the tests: finds or starts RabbitMQ and PostgreSQL, on loopback, apart from everything else."""

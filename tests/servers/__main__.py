@@ -36,12 +36,13 @@ def down(user: int | None = None) -> None:
     with exclusively():
         started = load()
         if started is None:
-            return None
+            return
         mine = os.getpid() if user is None else user
         started.users = [u for u in started.users if u != mine and (u == _COMMAND_LINE or is_alive(u))]
         if started.users and mine != _COMMAND_LINE:
-            return save(started)
-        _end(started)
+            save(started)
+        else:
+            _end(started)
 
 
 def environment() -> dict[str, str]:

@@ -20,7 +20,7 @@ _FOLDERS = (
 _PACKAGES = {"rabbitmq-server": "rabbitmq-server", "postgres": "postgresql"}
 _HOW = """\
 Real servers are needed and none can be had here. Do one of these:
-  - set TEST_AMQP_URL and TEST_DATABASE_URL to servers that may be used for tests (databases and vhosts are created there);
+  - set TEST_AMQP_URL and TEST_DATABASE_URL to servers for tests (databases and vhosts are made there);
   - start Docker;
   - Debian or Ubuntu: sudo apt-get install rabbitmq-server postgresql
   - macOS: brew install rabbitmq postgresql@16"""

@@ -62,6 +62,6 @@ def test_d21_an_invalid_filter_names_place_value_and_fix(raw: Any, says: str) ->
 
 
 def test_every_field_of_the_contract_exists() -> None:
-    listed = "status meta_status vacancy department location source language kind recruiter".split()
-    others = "has_email in_pool birthday_in_days days_since_last_contact dwell_months received_on".split()
+    listed = ["status", "meta_status", "vacancy", "department", "location", "source", "language", "kind", "recruiter"]
+    others = ["has_email", "in_pool", "birthday_in_days", "days_since_last_contact", "dwell_months", "received_on"]
     assert set(FIELDS) == {*listed, *others}
