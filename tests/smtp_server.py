@@ -34,7 +34,7 @@ class ScriptedSmtpServer:
 
     Misbehaviours: banner_421, banner_554, mail_421, mail_550, mail_451, rcpt_550, rcpt_450, data_554, close_before_354,
     close_mid_body, dot_421, dot_451, dot_452, dot_554, ok_252, drop_before_storing, store_and_drop, store_and_reset,
-    store_and_hang, garbage_after_dot, split_reply, drip, multi_line, long_reply, close_after_250, slow.
+    store_and_hang, garbage_after_dot, split_reply, drip, multi_line, long_reply, endless_line, close_after_250, slow.
     """
 
     def __init__(self, ledger: Path, script: Script | None = None, rate: float | None = None) -> None:
@@ -178,7 +178,7 @@ class ScriptedSmtpServer:
             return behaviour == "dot_421"
         if behaviour == "drop_before_storing":
             return True
-        silent = behaviour in ("store_and_drop", "store_and_reset", "store_and_hang", "garbage_after_dot")
+        silent = behaviour in ("store_and_drop", "store_and_reset", "store_and_hang", "garbage_after_dot", "endless_line")
         self._store(recipient, content, None if silent else 252 if behaviour == "ok_252" else 250)
         if behaviour == "store_and_reset":
             sock = writer.get_extra_info("socket")
@@ -195,6 +195,7 @@ class ScriptedSmtpServer:
             "split_reply": [b"2", b"50 o", b"k\r\n"],
             "drip": [bytes([byte]) for byte in b"250 ok\r\n"],
             "multi_line": [b"250-first\r\n250-second\r\n250 last\r\n"],
+            "endless_line": [b"250-" + b"x" * 100_000],
             "long_reply": [b"250-" + b"x" * 70_000 + b"\r\n250 end\r\n"],
             "ok_252": [b"252 cannot verify but accept\r\n"],
         }
