@@ -178,7 +178,13 @@ class ScriptedSmtpServer:
             return behaviour == "dot_421"
         if behaviour == "drop_before_storing":
             return True
-        silent = behaviour in ("store_and_drop", "store_and_reset", "store_and_hang", "garbage_after_dot", "endless_line")
+        silent = behaviour in (
+            "store_and_drop",
+            "store_and_reset",
+            "store_and_hang",
+            "garbage_after_dot",
+            "endless_line",
+        )
         self._store(recipient, content, None if silent else 252 if behaviour == "ok_252" else 250)
         if behaviour == "store_and_reset":
             sock = writer.get_extra_info("socket")

@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import json
 import os
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +16,11 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.errors import KontaktpflegeError
+
+#: Bytes from which on a journal that never runs empty is rewritten with its open letters only.
+MOST_BYTES = 4 * 2**20
+#: Seconds between two looks whether a journal that could not be written can be again.
+PROBE_SECONDS = 1.0
 
 
 class JournalFailed(KontaktpflegeError):
@@ -37,39 +43,58 @@ class JournalEntry:
 class Journal:
     """An append-only file of one mailer, synced before T3, emptied when everything in it is settled."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path, self._descriptor = path, descriptor
-        self._open: set[int] = set()
+    def __init__(self, path: Path, descriptor: int, most_bytes: int = MOST_BYTES) -> None:
+        self._path, self._descriptor, self._most_bytes = path, descriptor, most_bytes
+        self._open: dict[int, bytes] = {}
+        self._size = 0
         self._adopted: list[tuple[Path, int]] = []
-        #: False after a failed write: then T2 is granted to nobody.
-        self.writable = True
+        self._failed_at: float | None = None
+        # One thread at a time works on the file.
+        self._turn = asyncio.Lock()
 
     @classmethod
-    def open(cls, folder: Path, name: str) -> "Journal":
+    def open(cls, folder: Path, name: str, most_bytes: int = MOST_BYTES) -> "Journal":
         """Opens this mailer's own file; raises JournalFailed if the folder cannot be written."""
         path = folder / f"mailer-{name.replace(os.sep, '_').replace(':', '-')}.journal"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.fsync(descriptor)
+            descriptor = _create(path)
+            _sync_folder(folder)
         except OSError as exc:
             raise JournalFailed(f"journal {path}: {exc.strerror}; make KP_STATE_DIR writable, no mail is sent") from exc
-        return cls(path, descriptor)
+        return cls(path, descriptor, most_bytes)
+
+    @property
+    def writable(self) -> bool:
+        """False from a failed write until the disk takes one again: meanwhile T2 is granted to nobody."""
+        waited = self._failed_at is not None and time.monotonic() - self._failed_at >= PROBE_SECONDS
+        if waited and not self._turn.locked():
+            # Here and not in a thread: while the disk is full there is nothing else to do.
+            with suppress(JournalFailed):
+                self._write(b"")
+        return self._failed_at is None
 
     async def append(self, entries: Sequence[JournalEntry]) -> None:
         """Writes and syncs; raises JournalFailed, and says so in `writable`."""
-        if entries:
-            self._open.update(entry.token for entry in entries)
-            lines = b"".join(_line(entry) for entry in entries)
-            await asyncio.to_thread(self._write, lines)
+        if not entries:
+            return
+        lines = {entry.token: _line(entry) for entry in entries}
+        self._open |= lines
+        async with self._turn:
+            await asyncio.to_thread(self._write, b"".join(lines.values()))
 
     async def settle(self, tokens: Collection[int]) -> None:
-        """These letters are in the database; a journal without open letters is emptied."""
-        self._open.difference_update(tokens)
-        if tokens and not self._open:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, 0)
+        """These letters are in the database; what is settled leaves the file when none is open, or it grows large."""
+        for token in tokens:
+            self._open.pop(token, None)
+        async with self._turn:
+            if not self._open and self._size:
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, 0)
+                    self._size = 0
+            elif self._size > self._most_bytes:
+                with suppress(OSError):
+                    await asyncio.to_thread(self._rewrite, b"".join(self._open.values()))
 
     def replay(self) -> list[JournalEntry]:
         """The letters that mailers no longer running left behind; call `forget_adopted` when they are settled."""
@@ -78,12 +103,13 @@ class Journal:
             descriptor = _lock_if_free(path) if path != self._path else None
             if descriptor is not None:
                 self._adopted.append((path, descriptor))
-                found += _entries(path)
+                found += _entries(descriptor)
         return found
 
     def forget_adopted(self) -> None:
         """Removes the files of `replay`: what was in them is settled."""
         for path, descriptor in self._adopted:
+            path.with_suffix(".new").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             os.close(descriptor)
         self._adopted = []
@@ -97,15 +123,56 @@ class Journal:
         os.close(self._descriptor)
 
     def _write(self, lines: bytes) -> None:
+        # After a failed write a torn line may stand at the end: it must not swallow the next one.
+        view = memoryview(lines if self._failed_at is None else b"\n" + lines)
         try:
-            view = memoryview(lines)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            self._size += len(view)
+            _write_all(self._descriptor, view)
             os.fsync(self._descriptor)
-            self.writable = True
+            self._failed_at = None
         except OSError as exc:
-            self.writable = False
-            raise JournalFailed(f"journal {self._path}: {exc.strerror}") from exc
+            self._failed_at = time.monotonic()
+            raise JournalFailed(f"journal {self._path}: {exc.strerror}; no mail is sent until it can be") from exc
+
+    def _rewrite(self, lines: bytes) -> None:
+        """A new file with only these lines takes the old one's place, locked before anybody can see it."""
+        # A name of another kind, so that no mailer takes the half-written file for a journal.
+        beside = self._path.with_suffix(".new")
+        descriptor = _create(beside)
+        try:
+            os.ftruncate(descriptor, 0)
+            _write_all(descriptor, memoryview(lines))
+            os.fsync(descriptor)
+            beside.replace(self._path)
+        except OSError:
+            os.close(descriptor)
+            raise
+        _sync_folder(self._path.parent)
+        os.close(self._descriptor)
+        self._descriptor, self._size = descriptor, len(lines)
+
+
+def _create(path: Path) -> int:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def _line(entry: JournalEntry) -> bytes:
@@ -119,15 +186,20 @@ def _lock_if_free(path: Path) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # its mailer is alive
-        os.close(descriptor)
-        return None
-    return descriptor
+        # Between open and lock its mailer may have removed or replaced the file.
+        if os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor
+    except OSError:  # its mailer is alive, or the file is gone
+        pass
+    os.close(descriptor)
+    return None
 
 
-def _entries(path: Path) -> list[JournalEntry]:
+def _entries(descriptor: int) -> list[JournalEntry]:
     found = []
-    for line in path.read_bytes().split(b"\n"):
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        lines = file.read().split(b"\n")
+    for line in lines:
         # A torn last line was never synced: its letter's fate is not known from here.
         with suppress(ValueError, KeyError, TypeError):
             fields = json.loads(line)

@@ -4,7 +4,6 @@ Before the final dot is written nothing can have been accepted: whatever goes wr
 an answer counts, and no answer means `Unclear`, never a second try by itself.
 """
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -20,7 +19,6 @@ _LONGEST_REASON = 300
 class Stage(StrEnum):
     """Where in the conversation something happened."""
 
-    CONNECT = "connect"
     MAIL = "MAIL FROM"
     RCPT = "RCPT TO"
     DATA = "DATA"
@@ -97,7 +95,7 @@ class Reply:
 def judge_reply(stage: Stage, reply: Reply) -> Outcome | None:
     """What a reply at a stage means; None: go on."""
     positive = range(200, 300) if stage is not Stage.DATA else range(354, 355)
-    said = f"{stage}: {one_line(f'{reply.code} {reply.text}')}"
+    said = one_line(f"{stage}: {reply.code} {reply.text}")
     if reply.code in positive:
         return Sent(reply.code, one_line(reply.text)) if stage is Stage.DOT else None
     if reply.code == 421:  # the server closes: its own trouble, and an explicit no
@@ -105,23 +103,20 @@ def judge_reply(stage: Stage, reply: Reply) -> Outcome | None:
     if 400 <= reply.code < 500:
         return Deferred(said, reply.code)
     if 500 <= reply.code < 600:
-        # A server that greets with 5xx refuses everybody, not this letter.
-        if stage is Stage.CONNECT:
-            return Deferred(said, reply.code, relay_trouble=True)
         return Refused(said, reply.code, of_sender=stage is Stage.MAIL)
-    return judge_trouble(stage, f"unusable reply {said}")
+    return judge_trouble(stage, f"unusable reply {reply.code} {reply.text}")
 
 
 def judge_trouble(stage: Stage, what: str) -> Outcome:
-    """What a lost connection, a timeout or an unusable reply at a stage means."""
+    """What a lost connection, a timeout, a cancellation or an unusable reply at a stage means."""
     if stage is Stage.DOT:
-        return Unclear(f"handed over to the mail server, answer unknown: {one_line(what)}")
-    return Deferred(f"{stage}: {one_line(what)}", relay_trouble=stage is Stage.CONNECT)
+        return Unclear(one_line(f"handed over to the mail server, answer unknown: {what}"))
+    return Deferred(one_line(f"{stage}: {what}"))
 
 
 def judge_connect(failure: ConnectFailure, what: str) -> Deferred:
     """What a failed connect, TLS or AUTH means: nobody can send, and no letter is to blame."""
-    return Deferred(f"{failure}: {one_line(what)}", relay_trouble=True, counts=failure is ConnectFailure.AWAY)
+    return Deferred(one_line(f"{failure}: {what}"), relay_trouble=True, counts=failure is ConnectFailure.AWAY)
 
 
 def judge_sender_refused(refused: Refused, times_in_a_row: int) -> Outcome:
@@ -138,6 +133,7 @@ def backoff_seconds(attempt: int, base: float, random: Random) -> float:
 
 
 def one_line(text: str) -> str:
-    """A server's words as one short printable line."""
-    plain = re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", text)
-    return " ".join(plain.split())[:_LONGEST_REASON]
+    """A server's words as one short line of printable characters."""
+    # A hostile server may send much; what is cut here could not be shown anyway.
+    start = text[: 4 * _LONGEST_REASON]
+    return " ".join("".join(char if char.isprintable() else " " for char in start).split())[:_LONGEST_REASON]

@@ -3,24 +3,34 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from services.mailer.outcome import Deferred, NotHandedOver, Outcome, Refused, Sent, Stage, one_line
-from services.mailer.smtp_transaction import ConnectionTrouble, SmtpConversation, transact
-from shared.domain.mail_addresses import ascii_domain_address
+from services.mailer.outcome import (
+    ConnectFailure,
+    Deferred,
+    NotHandedOver,
+    Outcome,
+    Refused,
+    Sent,
+    judge_connect,
+    judge_sender_refused,
+    one_line,
+)
+from services.mailer.relay_pause import FIRST_PAUSE, RelayPause
+from services.mailer.smtp_conversation import ConnectionTrouble, SmtpConversation
+from services.mailer.smtp_transaction import BeforeDot, Envelope, Transaction, envelope
 from shared.errors import InvalidSettings, Unavailable
 from shared.settings import is_loopback
 
-#: Seconds: after a failed connect others wait, doubling from the first to the last.
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 900.0
-#: A connection is replaced after so many mails, or so many idle seconds.
-MOST_MAILS, LONGEST_IDLE = 1000, 20.0
+#: A connection is replaced after so many mails, so many seconds without one, and so many seconds of life.
+MOST_MAILS, LONGEST_IDLE, LONGEST_LIFE = 1000, 20.0, 600.0
+#: Seconds for a QUIT: whatever it answers no longer matters.
+QUIT_TIMEOUT = 2.0
 _SCHEMES: dict[str, tuple[Literal["none", "implicit", "starttls"], int]] = {
     "smtp": ("none", 25),
     "smtps": ("implicit", 465),
@@ -39,12 +49,20 @@ class Relay:
     password: str | None = None
 
     def __repr__(self) -> str:
-        return f"Relay({self.host}:{self.port}, tls={self.tls})"
+        return f"Relay({self.address}, tls={self.tls})"
 
     @property
     def address(self) -> str:
         """Host and port, as shown to people."""
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class ConnectFailed(Unavailable):
+    """No connection to the mail server; `failure` says whether waiting or an operator helps."""
+
+    def __init__(self, relay: Relay, failure: ConnectFailure, words: str) -> None:
+        super().__init__("mail server", relay.address, words)
+        self.failure = failure
 
 
 @dataclass(slots=True)
@@ -52,13 +70,19 @@ class _Connection:
     conversation: SmtpConversation
     pipelining: bool
     smtputf8: bool
+    opened_at: float
     used_at: float
+    mails: int = 0
 
 
 def parse_smtp_url(url: str, password: str | None = None) -> Relay:
     """The relay of an SMTP_URL; raises InvalidSettings. TLS that is asked for is required, never optional (S10)."""
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidSettings("setting SMTP_URL: the port must be a number below 65536, an IPv6 host in []") from None
+    if parts.scheme not in _SCHEMES or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
         raise InvalidSettings(
             "setting SMTP_URL: give smtp://HOST, smtps://HOST or smtp+starttls://HOST, with :PORT if unusual"
         )
@@ -67,22 +91,36 @@ def parse_smtp_url(url: str, password: str | None = None) -> Relay:
     secret = password or (unquote(parts.password) if parts.password else None)
     if user and tls == "none" and not is_loopback(url):
         raise InvalidSettings("setting SMTP_URL: a password is never sent in clear; use smtps:// or smtp+starttls://")
-    try:
-        port = parts.port or usual_port
-    except ValueError:
-        raise InvalidSettings("setting SMTP_URL: the port must be a number below 65536") from None
-    return Relay(parts.hostname, port, tls, user, secret)
+    return Relay(parts.hostname, port or usual_port, tls, user, secret)
 
 
 class SmtpPool:
-    """Up to as many connections as there are senders; each sender holds one at a time."""
+    """Up to `size` connections, each for one mail at a time; what a sender gets back is judged, never raised.
 
-    def __init__(self, relay: Relay, *, size: int, timeout: float, final_timeout: float, log: Any) -> None:
-        self._relay, self._size, self._timeout, self._final_timeout = relay, size, timeout, final_timeout
-        self._log = log
+    `timeout` (seconds) holds for connecting and for everything before the dot, `final_timeout` for the answer to it.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        size: int,
+        timeout: float,
+        final_timeout: float,
+        log: Any,
+        max_mails: int = MOST_MAILS,
+        max_idle: float = LONGEST_IDLE,
+        max_age: float = LONGEST_LIFE,
+        first_pause: float = FIRST_PAUSE,
+    ) -> None:
+        self._relay, self._timeout, self._final_timeout, self._log = relay, timeout, final_timeout, log
+        self._max_mails, self._max_idle, self._max_age = max_mails, max_idle, max_age
+        self._tls = _tls_context(relay)
+        self._permits = asyncio.Semaphore(size)
         self._idle: list[_Connection] = []
-        self._pause = 0.0
-        self._down_until = 0.0
+        self._pause = RelayPause(first_pause)
+        self._sender_refusals = 0
+        self._closing = False
 
     @property
     def address(self) -> str:
@@ -91,176 +129,201 @@ class SmtpPool:
 
     async def wait_ready(self, stop: asyncio.Event) -> None:
         """Waits while the relay is known to be away, so that nothing is claimed in vain."""
-        while (rest := self._down_until - time.monotonic()) > 0 and not stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), rest)
+        await self._pause.wait(stop)
 
     async def send(
-        self, envelope_from: str, recipient: str, mail: bytes, before_dot: Callable[[], Awaitable[bool]]
+        self, envelope_from: str, recipient: str, mail: bytes, before_dot: BeforeDot
     ) -> Outcome | NotHandedOver:
-        """One mail to one recipient. `before_dot` commits the intent (T2); without its yes no dot is written."""
-        rest = self._down_until - time.monotonic()
-        if rest > 0:
-            return Deferred("connect: the relay is away", relay_trouble=True, not_before_seconds=rest + 1)
-        connection = self._take_idle()
-        if connection is None:
+        """One mail to one recipient. `before_dot` commits the intent (T2); without its yes no dot is written.
+
+        Cancelled after the dot it returns `Unclear`, and the cancellation follows at the caller's next await: record
+        the outcome before awaiting anything, and do not put a timeout around this call.
+        """
+        async with self._permits:
+            if (rest := self._pause.rest) > 0:
+                return Deferred("connect: the relay is away", None, True, counts=False, not_before_seconds=rest + 1)
             try:
-                connection = await self._connect()
-            except Unavailable as exc:
-                self._trouble()
-                return Deferred(
-                    f"{Stage.CONNECT}: {one_line(str(exc))}", relay_trouble=True, not_before_seconds=self._pause + 1
-                )
-        try:
-            return await self._send_over(connection, envelope_from, recipient, mail, before_dot)
-        except asyncio.CancelledError:
-            connection.conversation.abort()
-            raise
+                outcome = await self._try(envelope_from, recipient, mail, before_dot)
+            except ConnectFailed as exc:
+                outcome = judge_connect(exc.failure, str(exc))
+            return self._weighed(outcome)
+
+    async def close(self) -> None:
+        """Says QUIT on idle connections; one that is sending is closed when its mail is done."""
+        self._closing = True
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(_quit(connection.conversation) for connection in idle))
+
+    async def _try(
+        self, envelope_from: str, recipient: str, mail: bytes, before_dot: BeforeDot
+    ) -> Outcome | NotHandedOver:
+        while True:
+            reused = self._take_idle()
+            connection = reused or await self._connect()
+            commands = envelope(envelope_from, recipient, smtputf8=connection.smtputf8)
+            if not isinstance(commands, Envelope):
+                self._idle.append(connection)
+                return Refused(commands)
+            outcome = await self._send_over(connection, commands, mail, before_dot)
+            # A server may close an idle connection at any time, just now too: then nothing was begun yet.
+            if reused is None or connection.conversation.answered or not connection.conversation.lost:
+                return outcome
 
     async def _send_over(
-        self,
-        connection: _Connection,
-        envelope_from: str,
-        recipient: str,
-        mail: bytes,
-        before_dot: Callable[[], Awaitable[bool]],
+        self, connection: _Connection, commands: Envelope, mail: bytes, before_dot: BeforeDot
     ) -> Outcome | NotHandedOver:
-        commands = _commands(envelope_from, recipient, connection.smtputf8)
-        if commands is None:
-            self._idle.append(connection)
-            return Refused("the address needs SMTPUTF8, which the relay does not offer, or holds forbidden characters")
-        outcome = await transact(
-            connection.conversation,
-            commands,
-            mail,
-            before_dot,
+        conversation = connection.conversation
+        conversation.begin()
+        transaction = Transaction(
+            conversation,
             pipelining=connection.pipelining,
             timeout=self._timeout,
             final_timeout=self._final_timeout,
         )
-        if isinstance(outcome, Deferred) and outcome.relay_trouble:
-            self._trouble()
-            outcome = Deferred(outcome.reason, outcome.code, True, self._pause + 1)
-        elif not isinstance(outcome, NotHandedOver):
-            self._pause = 0.0
-        await self._put_back(connection, clean=isinstance(outcome, Sent), rejected=_is_rejection(outcome))
+        try:
+            outcome = await transaction.run(commands, mail, before_dot)
+            await self._put_back(connection, outcome)
+        except BaseException:
+            # Cancelled, or T2 broke: the server must not go on waiting for a dot.
+            conversation.abort()
+            raise
         return outcome
 
-    async def close(self) -> None:
-        """Says QUIT on idle connections; whatever they answer no longer matters."""
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            with suppress(ConnectionTrouble, TimeoutError):
-                connection.conversation.write(b"QUIT\r\n")
-                async with asyncio.timeout(2):
-                    await connection.conversation.reply()
-            connection.conversation.transport.close()
+    def _weighed(self, outcome: Outcome | NotHandedOver) -> Outcome | NotHandedOver:
+        """What one outcome says about the relay, and the relay about the outcome (C36)."""
+        if isinstance(outcome, Refused) and outcome.of_sender:
+            self._sender_refusals += 1
+            outcome = judge_sender_refused(outcome, self._sender_refusals)
+        elif isinstance(outcome, Sent | Refused):
+            self._sender_refusals = 0
+        if isinstance(outcome, Deferred) and outcome.relay_trouble:
+            if self._pause.begin():
+                say = self._log.warning if outcome.counts else self._log.error
+                say("relay_away", action="relay_away", relay=self.address, reason=outcome.reason)
+            return replace(outcome, not_before_seconds=self._pause.rest + 1)
+        if isinstance(outcome, Sent | Refused):
+            self._pause.end()
+        return outcome
 
     def _take_idle(self) -> _Connection | None:
+        now = time.monotonic()
         while self._idle:
             connection = self._idle.pop()
-            fresh = time.monotonic() - connection.used_at < LONGEST_IDLE
-            if connection.conversation.usable and fresh and connection.conversation.mails < MOST_MAILS:
+            fresh = now - connection.used_at < self._max_idle and now - connection.opened_at < self._max_age
+            if connection.conversation.usable and fresh and connection.mails < self._max_mails:
                 return connection
             connection.conversation.abort()
         return None
 
-    async def _put_back(self, connection: _Connection, *, clean: bool, rejected: bool) -> None:
+    async def _put_back(self, connection: _Connection, outcome: Outcome | NotHandedOver) -> None:
         conversation = connection.conversation
-        if rejected and conversation.usable:
-            # The server answered in order and said no: after RSET the connection is as new.
-            with suppress(ConnectionTrouble, TimeoutError):
-                conversation.write(b"RSET\r\n")
-                async with asyncio.timeout(self._timeout):
-                    clean = (await conversation.reply()).code == 250
-        if clean and conversation.usable:
-            conversation.mails += 1
+        clean = isinstance(outcome, Sent)
+        if _is_rejection(outcome) and conversation.usable:
+            clean = await self._reset(conversation)
+        if clean and conversation.usable and not self._closing:
+            connection.mails += 1
             connection.used_at = time.monotonic()
             self._idle.append(connection)
         else:
             conversation.abort()
 
-    def _trouble(self) -> None:
-        now = time.monotonic()
-        if now < self._down_until:
-            return  # one failure of many at the same moment
-        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-        self._down_until = now + self._pause
-        self._log.warning("relay_away", action="relay_away", relay=self.address, pause_seconds=self._pause)
+    async def _reset(self, conversation: SmtpConversation) -> bool:
+        """The server said no in good order: after RSET the connection is as new."""
+        with suppress(ConnectionTrouble, TimeoutError):
+            conversation.write(b"RSET\r\n")
+            async with asyncio.timeout(self._timeout):
+                return (await conversation.reply()).code == 250
+        return False
 
     async def _connect(self) -> _Connection:
-        client = await _greeted(self._relay, self._timeout)
+        client = await _greeted(self._relay, self._timeout, self._tls)
         transport = client.transport
-        if not isinstance(transport, asyncio.Transport):
-            raise Unavailable("mail server", self.address, "connection closed")
-        conversation = SmtpConversation(transport)
+        if transport is None:
+            raise ConnectFailed(self._relay, ConnectFailure.AWAY, "connection closed")
+        # Not an isinstance check: uvloop's transports are none of asyncio's classes.
+        conversation = SmtpConversation(transport)  # type: ignore[arg-type]
         transport.set_protocol(conversation)
         # aiosmtplib's object lets go of the connection without closing it.
         client.protocol = client.transport = None
+        now = time.monotonic()
         offers = client.supports_extension
-        return _Connection(conversation, offers("pipelining"), offers("smtputf8"), time.monotonic())
-
-
-async def _greeted(relay: Relay, timeout: float) -> aiosmtplib.SMTP:
-    """A connection after greeting, TLS and AUTH; raises Unavailable with the server's words."""
-    client = aiosmtplib.SMTP(
-        hostname=relay.host,
-        port=relay.port,
-        timeout=timeout,
-        use_tls=relay.tls == "implicit",
-        start_tls=relay.tls == "starttls",
-        tls_context=_tls_context() if relay.tls != "none" else None,
-    )
-    try:
-        await client.connect()
-        await client.ehlo()
-        if relay.user is not None:
-            await client.login(relay.user, relay.password or "")
-    except (aiosmtplib.SMTPException, ssl.SSLError, OSError, TimeoutError) as exc:
-        client.close()
-        raise Unavailable("mail server", relay.address, one_line(str(exc)) or type(exc).__name__) from exc
-    return client
-
-
-def _tls_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+        return _Connection(conversation, offers("pipelining"), offers("smtputf8"), opened_at=now, used_at=now)
 
 
 async def greet(relay: Relay, timeout: float = 5.0) -> str:
     """What the relay says for itself, for `doctor`; raises Unavailable."""
-    client = await _greeted(relay, timeout)
+    client = await _greeted(relay, timeout, _tls_context(relay))
     offers = ", ".join(sorted(client.esmtp_extensions)) or "no extensions"
     with suppress(aiosmtplib.SMTPException, OSError):
         await client.quit()
     return f"{relay.address} greets, TLS {relay.tls}, offers {offers}"
 
 
-def _commands(envelope_from: str, recipient: str, smtputf8: bool) -> tuple[bytes, bytes, bytes] | None:
-    """The envelope as commands; None for addresses that cannot be written safely (S6, S9)."""
-    addresses = [ascii_domain_address(envelope_from), ascii_domain_address(recipient)]
-    if any(_FORBIDDEN & set(address) or not address.isprintable() for address in addresses):
-        return None
-    utf8 = not all(address.isascii() for address in addresses)
-    if utf8 and not smtputf8:
-        return None
-    option = " SMTPUTF8" if utf8 else ""
-    sender, receiver = addresses
-    return (
-        f"MAIL FROM:<{sender}>{option}\r\n".encode(),
-        f"RCPT TO:<{receiver}>\r\n".encode(),
-        b"DATA\r\n",
+async def _greeted(relay: Relay, timeout: float, tls: ssl.SSLContext | None) -> aiosmtplib.SMTP:
+    """A connection after greeting, TLS and AUTH; raises ConnectFailed with the server's words."""
+    client = aiosmtplib.SMTP(
+        hostname=relay.host,
+        port=relay.port,
+        timeout=timeout,
+        use_tls=relay.tls == "implicit",
+        start_tls=False,
+        tls_context=tls,
     )
+    stage = ConnectFailure.AWAY
+    try:
+        await client.connect()
+        await _hello(client)
+        if relay.tls == "starttls":
+            stage = ConnectFailure.TLS
+            await client.starttls()
+            await _hello(client)
+        if relay.user is not None:
+            stage = ConnectFailure.AUTH
+            await client.login(relay.user, relay.password or "")
+    except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
+        client.close()
+        words = one_line(str(exc)) or type(exc).__name__
+        raise ConnectFailed(relay, _connect_failure(stage, exc), words) from exc
+    except BaseException:
+        client.close()
+        raise
+    return client
 
 
-_FORBIDDEN = set("<> \t\r\n\x00")
+async def _hello(client: aiosmtplib.SMTP) -> None:
+    try:
+        await client.ehlo()
+    except aiosmtplib.SMTPHeloError:
+        await client.helo()
+
+
+def _connect_failure(stage: ConnectFailure, exc: Exception) -> ConnectFailure:
+    if isinstance(exc, ssl.SSLError) or isinstance(exc.__cause__, ssl.SSLError):
+        return ConnectFailure.TLS
+    lost = isinstance(exc, ConnectionError | TimeoutError)
+    closing = isinstance(exc, aiosmtplib.SMTPResponseException) and exc.code == 421
+    return ConnectFailure.AWAY if lost or closing else stage
+
+
+def _tls_context(relay: Relay) -> ssl.SSLContext | None:
+    """Certificate and host name are verified, TLS 1.2 at least (S10)."""
+    if relay.tls == "none":
+        return None
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def _quit(conversation: SmtpConversation) -> None:
+    with suppress(ConnectionTrouble, TimeoutError):
+        conversation.write(b"QUIT\r\n")
+        async with asyncio.timeout(QUIT_TIMEOUT):
+            await conversation.reply()
+    conversation.transport.close()
 
 
 def _is_rejection(outcome: Outcome | NotHandedOver) -> bool:
     match outcome:
-        case Refused():
-            return True
-        case Deferred(code=int(), relay_trouble=False):
+        case Refused() | Deferred(code=int(), relay_trouble=False):
             return True
     return False

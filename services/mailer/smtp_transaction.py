@@ -6,118 +6,47 @@ failure before the dot is provably harmless. One recipient per transaction, so t
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from services.mailer.outcome import NotHandedOver, Outcome, Reply, Stage, judge_reply, judge_trouble
+from services.mailer.outcome import NotHandedOver, Outcome, Stage, judge_reply, judge_trouble
+from services.mailer.smtp_conversation import ConnectionTrouble, SmtpConversation
+from shared.domain.mail_addresses import ascii_domain_address
 
-#: A reply longer than this is garbage.
-_LONGEST_REPLY = 64 * 1024
-_LINE = re.compile(rb"([2-5]\d\d)([ -]?)(.*)\Z", re.DOTALL)
+#: Commits the intent to send (T2); without its yes no dot is written.
+BeforeDot = Callable[[], Awaitable[bool]]
+
 _BARE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+_FORBIDDEN = frozenset("<> ")
 
 
-class ConnectionTrouble(Exception):
-    """The connection was lost, or the server said something that is no SMTP reply."""
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The three commands before the body."""
+
+    mail: bytes
+    rcpt: bytes
+    data: bytes = b"DATA\r\n"
 
 
-class SmtpConversation(asyncio.Protocol):
-    """Reads replies and writes with flow control; takes over a transport that aiosmtplib has greeted."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
-        self.mails = 0
-        self._buffer = bytearray()
-        self._lines: list[str] = []
-        self._replies: deque[Reply] = deque()
-        self._lost: str | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-
-    @property
-    def usable(self) -> bool:
-        """Still connected, with nothing unexpected from the server (a 421 of an idle connection, say)."""
-        return self._lost is None and not self._replies and not self._buffer and not self.transport.is_closing()
-
-    @property
-    def lost(self) -> bool:
-        """The connection is gone."""
-        return self._lost is not None or self.transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        """Writes without waiting; raises ConnectionTrouble on a lost connection."""
-        if self.lost:
-            raise ConnectionTrouble(self._lost or "connection closed")
-        self.transport.write(data)
-
-    async def drain(self) -> None:
-        """Waits until the transport takes more; raises ConnectionTrouble if it never will."""
-        await self._writable.wait()
-        if self.lost:
-            raise ConnectionTrouble(self._lost or "connection closed")
-
-    async def reply(self) -> Reply:
-        """The next complete reply."""
-        while not self._replies:
-            if self._lost is not None:
-                raise ConnectionTrouble(self._lost)
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        return self._replies.popleft()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\n")) >= 0:
-            line, self._buffer = bytes(self._buffer[:end]).rstrip(b"\r"), self._buffer[end + 1 :]
-            self._take_line(line)
-        if len(self._buffer) > _LONGEST_REPLY or sum(map(len, self._lines)) > _LONGEST_REPLY:
-            self._end("over-long reply")
-        self._notify()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(f"connection lost: {exc}" if exc else "connection closed by the server")
-        self._notify()
-
-    def eof_received(self) -> bool:
-        self._end("connection closed by the server")
-        self._notify()
-        return False
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def abort(self) -> None:
-        """Closes at once, without another byte."""
-        self.transport.abort()
-
-    def _take_line(self, line: bytes) -> None:
-        match = _LINE.match(line)
-        if match is None:
-            self._end(f"unusable reply {line[:80]!r}")
-            return
-        code, separator, text = match.groups()
-        self._lines.append(text.decode("utf-8", "replace"))
-        if separator != b"-":
-            self._replies.append(Reply(int(code), " ".join(self._lines)))
-            self._lines = []
-
-    def _end(self, reason: str) -> None:
-        if self._lost is None:
-            self._lost = reason
-        self._writable.set()
-
-    def _notify(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+def envelope(envelope_from: str, recipient: str, *, smtputf8: bool) -> Envelope | str:
+    """The commands, or why these addresses cannot be written over this connection (S6, S9)."""
+    addresses = [ascii_domain_address(envelope_from), ascii_domain_address(recipient)]
+    if any(_FORBIDDEN & set(address) or not address.isprintable() for address in addresses):
+        return "forbidden characters in a mail address"
+    if not all(0 < address.find("@") < len(address) - 1 for address in addresses):
+        return "incomplete mail address"
+    international = not all(address.isascii() for address in addresses)
+    if international and not smtputf8:
+        return "smtputf8: the address is not ASCII, and the mail server takes no others"
+    option = " SMTPUTF8" if international else ""
+    sender, receiver = addresses
+    return Envelope(f"MAIL FROM:<{sender}>{option}\r\n".encode(), f"RCPT TO:<{receiver}>\r\n".encode())
 
 
 def wire_form(mail: bytes) -> bytes:
     """The mail as DATA carries it: CRLF only, dots doubled, ending in CRLF - nothing can end it early (S7)."""
-    if _BARE_END.search(mail):
+    if not mail.count(b"\n") == mail.count(b"\r") == mail.count(b"\r\n"):
         mail = _BARE_END.sub(b"\r\n", mail)
     if not mail.endswith(b"\r\n"):
         mail += b"\r\n"
@@ -125,65 +54,92 @@ def wire_form(mail: bytes) -> bytes:
     return b"." + mail if mail.startswith(b".") else mail
 
 
-async def transact(
-    conversation: SmtpConversation,
-    commands: tuple[bytes, bytes, bytes],
-    mail: bytes,
-    before_dot: Callable[[], Awaitable[bool]],
-    *,
-    pipelining: bool,
-    timeout: float,
-    final_timeout: float,
-) -> Outcome | NotHandedOver:
-    """Sends one mail; never raises for what the server or the network does."""
-    stage = Stage.MAIL
-    try:
-        async with asyncio.timeout(timeout):
-            refusal, stage = await _envelope(conversation, commands, pipelining)
-        if refusal is not None:
-            return refusal
-        stage = Stage.BODY
-        async with asyncio.timeout(timeout):
-            conversation.write(wire_form(mail))
-            await conversation.drain()
-        if not await before_dot():
-            conversation.abort()
-            return NotHandedOver("not granted before the final dot")
-        conversation.write(b".\r\n")
-        # From here on the server may have the letter.
-        stage = Stage.DOT
-        async with asyncio.timeout(final_timeout):
-            reply = await conversation.reply()
-        return judge_reply(Stage.DOT, reply) or judge_trouble(Stage.DOT, f"unusable reply {reply.code}")
-    except ConnectionTrouble as exc:
-        return judge_trouble(stage, str(exc))
-    except TimeoutError:
-        return judge_trouble(stage, f"no answer within {final_timeout if stage is Stage.DOT else timeout:g} seconds")
+class Transaction:
+    """One try at one mail. `run` never raises for what the server or the network does."""
 
+    def __init__(
+        self, conversation: SmtpConversation, *, pipelining: bool, timeout: float, final_timeout: float
+    ) -> None:
+        self._conversation, self._pipelining = conversation, pipelining
+        self._timeout, self._final_timeout = timeout, final_timeout
+        self._stage = Stage.MAIL
+        self._refusal: Outcome | None = None
 
-async def _envelope(
-    conversation: SmtpConversation, commands: tuple[bytes, bytes, bytes], pipelining: bool
-) -> tuple[Outcome | None, Stage]:
-    """MAIL, RCPT, DATA; the first refusal wins, and nothing is written after it."""
-    if pipelining:
-        conversation.write(b"".join(commands))
-    first: Outcome | None = None
-    stage = Stage.MAIL
-    for step, command in zip((Stage.MAIL, Stage.RCPT, Stage.DATA), commands, strict=True):
-        stage = step if first is None else stage
-        if not pipelining:
-            conversation.write(command)
+    async def run(self, commands: Envelope, mail: bytes, before_dot: BeforeDot) -> Outcome | NotHandedOver:
+        """Sends the mail; only a yes of `before_dot` lets the final dot be written.
+
+        Cancelled after the dot it still returns its outcome, `Unclear`, so that it can be recorded; the cancellation
+        is raised at the caller's next await. Before the dot a cancellation is raised at once: nothing was handed over.
+        """
         try:
-            reply = await conversation.reply()
-        except ConnectionTrouble:
-            if first is not None:
-                return first, stage
-            raise
-        if first is None:
-            first = judge_reply(step, reply)
-            if first is not None and not pipelining:
-                return first, stage
-        elif step is Stage.DATA and reply.code == 354:
-            # The server waits for a body without a recipient: only closing ends that without a dot.
-            conversation.abort()
-    return first, stage
+            async with asyncio.timeout(self._timeout):
+                refusal = await self._say_envelope(commands) or await self._write_body(mail)
+            if refusal is not None:
+                return refusal
+            if not await before_dot():
+                self._conversation.abort()
+                return NotHandedOver("not granted before the final dot")
+            return self._spoken_early() or await self._finish()
+        except ConnectionTrouble as exc:
+            return self._refusal or judge_trouble(self._stage, str(exc))
+        except TimeoutError:
+            return self._refusal or judge_trouble(self._stage, f"no answer within {self._limit:g} seconds")
+
+    @property
+    def _limit(self) -> float:
+        return self._final_timeout if self._stage is Stage.DOT else self._timeout
+
+    async def _say_envelope(self, commands: Envelope) -> Outcome | None:
+        """MAIL, RCPT, DATA; the first refusal wins."""
+        steps = ((Stage.MAIL, commands.mail), (Stage.RCPT, commands.rcpt), (Stage.DATA, commands.data))
+        if self._pipelining:
+            self._conversation.write(b"".join(command for _, command in steps))
+        for stage, command in steps:
+            if not self._pipelining:
+                self._conversation.write(command)
+            if self._refusal is None:
+                self._stage = stage
+            reply = await self._conversation.reply()
+            if self._refusal is None:
+                self._refusal = judge_reply(stage, reply)
+                if self._refusal is not None and not self._pipelining:
+                    break
+            elif stage is Stage.DATA and reply.code == 354:
+                # The server waits for a body without a recipient: only closing ends that without a dot.
+                self._conversation.abort()
+        return self._refusal
+
+    async def _write_body(self, mail: bytes) -> Outcome | None:
+        self._stage = Stage.BODY
+        self._conversation.write(wire_form(mail))
+        await self._conversation.drain()
+        return self._spoken_early()
+
+    def _spoken_early(self) -> Outcome | None:
+        """What the server said before the dot, which must not be taken for the answer to it."""
+        if not self._conversation.has_spoken:
+            return None
+        reply = self._conversation.spoken_reply()
+        self._conversation.abort()
+        verdict = judge_reply(Stage.BODY, reply) if reply else None
+        return verdict or judge_trouble(Stage.BODY, "the server spoke before the final dot")
+
+    async def _finish(self) -> Outcome:
+        self._conversation.write(b".\r\n")
+        # From here on the server may have the letter.
+        self._stage = Stage.DOT
+        try:
+            async with asyncio.timeout(self._final_timeout):
+                reply = await self._conversation.reply()
+        except asyncio.CancelledError:
+            _cancel_again()
+            return judge_trouble(Stage.DOT, "cancelled while waiting")
+        return judge_reply(Stage.DOT, reply) or judge_trouble(Stage.DOT, f"unusable reply {reply.code}")
+
+
+def _cancel_again() -> None:
+    """Puts a cancellation off to the next await of the running task."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+        task.cancel()

@@ -50,7 +50,7 @@ async def _record_runs(connection: AsyncConnection, now: datetime) -> None:
         await _record_runs_of(connection, job, now)
 
 
-async def _record_runs_of(connection: AsyncConnection, job: Mapping[str, Any], now: datetime) -> None:
+async def _record_runs_of(connection: AsyncConnection, job: Mapping[Any, Any], now: datetime) -> None:
     schedule = schedule_of(job)
     reached = job["next_occasion_day"] or schedule.first_upcoming(now)
     for number, day in enumerate(schedule.occasion_days(reached)):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
-from kombu import Connection
+from kombu.connection import Connection
 
 from shared.bus.inbox import Inbox
 from shared.bus.interface import Delivery, QueueDepth, Subscription

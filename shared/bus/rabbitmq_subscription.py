@@ -84,13 +84,15 @@ class RabbitSubscription:
         # The broker cancels consumers of a deleted queue; a new connection declares it again.
         channel.pika.add_on_cancel_callback(lambda _: connection.end())
         await channel.call(channel.pika.basic_qos, prefetch_count=self._prefetch)
+        self._lost()
         self._generation += 1
         self._channel = channel
-        self._unacked.clear()
         consuming = await channel.call(
             channel.pika.basic_consume, queue=self._queue, on_message_callback=self._on_message
         )
         self._consumer_tag = consuming.consumer_tag
+        if self._inbox.closed:  # meanwhile
+            connection.end()
 
     def _lost(self) -> None:
         self._channel = None

@@ -1,5 +1,6 @@
 """The history of jobs, queries and letters: field by field, in the transaction of the change (D3)."""
 
+import json
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
@@ -44,4 +45,6 @@ def as_text(value: Any) -> str | None:
     """A value as the history keeps it."""
     if value is None:
         return None
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
     return value.isoformat() if isinstance(value, date) else str(value)

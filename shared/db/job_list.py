@@ -12,9 +12,9 @@ from shared.db.engine import Database
 from shared.db.history import load_history
 from shared.db.job_rows import load_job_row
 from shared.db.job_schedule import next_dispatch
-from shared.db.jobs import shown
 from shared.db.run_commands import job_runs
 from shared.db.tables import application_queries, contact_jobs, dispatch_runs, form_letters, write_orders
+from shared.domain.job_fields import shown
 
 _J, _O = contact_jobs.c, write_orders.c
 _COUNTED = ("planned", "queued", "sent", "no_address", "failed", "unclear", "blocked")

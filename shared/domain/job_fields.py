@@ -14,6 +14,9 @@ from shared.errors import InvalidInput
 
 Reader = Callable[[str, Any], Any]
 _COUNTRIES = ("DE", "AT", "CH")
+#: Control characters and line breaks; what UTF-8 or PostgreSQL cannot hold.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def read_status(place: str, value: Any) -> str:
@@ -27,8 +30,8 @@ def read_status(place: str, value: Any) -> str:
 
 
 def read_time(place: str, value: Any) -> str:
-    """HH:MM; also the number that YAML makes of 12:12 (minutes, base 60)."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
+    """HH:MM; also the number that YAML makes of 12:12 (minutes, base 60); it makes none of times before 01:00."""
+    if isinstance(value, int) and not isinstance(value, bool) and 60 <= value < 24 * 60:
         value = f"{value // 60:02d}:{value % 60:02d}"
     match = re.fullmatch(r"(\d{1,2}):(\d{2})", str(value).strip())
     if match and int(match[1]) < 24 and int(match[2]) < 60:
@@ -124,14 +127,16 @@ def read_sender(place: str, value: Any) -> str:
 def read_name(place: str, value: Any) -> str:
     """A text that is not empty, trimmed, on one line."""
     name = str(value).strip() if isinstance(value, str | int | date) and not isinstance(value, bool) else ""
-    if not name or not name.isprintable():
-        raise InvalidInput(place, value, "must be a text that is not empty")
+    if not name or _UNPRINTABLE.search(name):
+        raise InvalidInput(
+            place, value, "must be a text in one line that is not empty (in quotes if YAML reads it else)"
+        )
     return name
 
 
 def read_text(place: str, value: Any) -> str:
-    """Any text."""
-    if not isinstance(value, str):
+    """Any text that a database keeps."""
+    if not isinstance(value, str) or _UNSTORABLE.search(value):
         raise InvalidInput(place, value, "must be a text")
     return value
 
@@ -161,6 +166,30 @@ JOB_FIELDS: dict[str, Reader] = {
     "working_days": one_of("as_is", "next", "previous"),
     "holidays": or_none(read_holidays),
 }
+
+
+#: What a new job cannot do without, besides its name.
+REQUIRED_JOB_FIELDS = ("query", "letter", "dispatch", "time")
+
+
+def read_job_fields(place: str, pairs: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `key=value` pairs; raises InvalidInput, for an unknown key with the nearest."""
+    fields = {}
+    for key, value in pairs.items():
+        if key not in JOB_FIELDS:
+            raise unknown_key(place, key, JOB_FIELDS)
+        fields[key] = JOB_FIELDS[key](f"{place}, {key}", value)
+    return fields
+
+
+def shown(key: str, value: Any) -> Any:
+    """A field's value as people write it."""
+    if key == "status":
+        return {"on": "An", "off": "Aus"}.get(value, value)
+    if key == "dispatch":
+        mode, months, anchor = value
+        return mode if mode == "rolling" else f"every {months} months from {anchor}"
+    return value
 
 
 def job_columns(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,26 +9,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
-from shared.db.jobs import change_job, create_job, id_of, shown
+from shared.db.job_changes import change_job, insert_job, wake_runs, warnings_of
+from shared.db.named_records import find_named, id_of
 from shared.db.queries import resolve_filters
 from shared.db.system_settings import as_plain, load_system_settings, save_system_settings
 from shared.db.tables import (
     application_queries,
     application_statuses,
     contact_jobs,
-    dispatch_runs,
     form_letter_versions,
     form_letters,
+    lineages,
     users,
 )
+from shared.db.transactions import in_transaction
 from shared.domain.filters import parse_filters
 from shared.domain.text import fold
 from shared.errors import InvalidInput
-from shared.retry import retry_conflicts
 from shared.setup.difference import Difference
 from shared.setup.document import Entry, Setup
+from shared.setup.renames import follow_status, follow_user
 
-_LETTER = ("language", "subject", "html", "text", "sets_status_id")
+Row = Mapping[str, Any]
 
 
 async def apply_setup(
@@ -36,149 +38,169 @@ async def apply_setup(
 ) -> Difference:
     """Creates or updates by name; records that the file does not mention stay. Raises InvalidInput: nothing changed."""
 
-    async def once() -> Difference:
-        async with database.begin() as connection, connection.begin_nested() as rehearsal:
+    async def work(connection: AsyncConnection) -> Difference:
+        async with connection.begin_nested() as rehearsal:
             difference = await _Application(connection, author, now).apply(setup)
             if dry_run:
                 await rehearsal.rollback()
             return difference
 
-    return await retry_conflicts(once)
+    return await in_transaction(database, work)
 
 
 class _Application:
     """One application of a file: what author, moment and difference are shared by."""
 
     def __init__(self, connection: AsyncConnection, author: str, now: datetime) -> None:
-        self._connection, self._author, self._now = connection, author, now
+        self._connection = connection
+        self._who: dict[str, Any] = {"author": author, "now": now}
         self._difference = Difference()
-        #: Jobs whose query or letter changed, or all of them after a change of settings.
+        #: A change of settings or statuses may concern any job.
+        self._all_touched = False
         self._touched_queries: list[int] = []
         self._touched_letters: list[int] = []
+        self._saved_jobs: list[int] = []
 
     async def apply(self, setup: Setup) -> Difference:
         """In the order in which records refer to each other."""
-        settings_changed = await self._settings(setup.settings)
+        await self._lock_jobs()
+        await self._settings(setup.settings)
         for entry in setup.statuses:
-            await self._simple(application_statuses, "status", entry, {"meta": entry.fields["meta"]})
+            await self._status(entry)
         for entry in setup.users:
-            fields = {key: entry.fields.get(key) for key in ("display_name", "email", "role")}
-            await self._simple(users, "user", entry, fields)
+            await self._user(entry)
         for entry in setup.queries:
             await self._query(entry)
         for entry in setup.letters:
             await self._letter(entry)
         for entry in setup.jobs:
             await self._job(entry)
-        await self._raise_epochs(settings_changed)
+        await self._raise_epochs()
+        self._difference.warnings = await warnings_of(self._connection, self._saved_jobs)
         return self._difference
 
-    async def _settings(self, wanted: Mapping[str, Any]) -> bool:
+    async def _lock_jobs(self) -> None:
+        # All at first, in the house's order: the file's own order must not meet the evaluator's or a mailer's.
+        for table in (lineages, contact_jobs):
+            used = select(contact_jobs.c.lineage_id)
+            which = select(table.c.id) if table is contact_jobs else select(table.c.id).where(table.c.id.in_(used))
+            await self._connection.execute(which.order_by(table.c.id).with_for_update())
+
+    async def _settings(self, wanted: Mapping[str, Any]) -> None:
         current = as_plain(await load_system_settings(self._connection))
         changes: list[Change] = [(k, current[k], v) for k, v in wanted.items() if current[k] != v]
         await save_system_settings(self._connection, {key: new for key, _, new in changes})
-        await self._note("settings", None, "settings", "change", changes)
-        return bool(changes)
+        await self._note("settings", None, "settings", current, changes)
+        self._all_touched |= bool(changes)
 
-    async def _simple(self, table: Table, noun: str, entry: Entry, fields: Mapping[str, Any]) -> None:
-        row = await self._existing(table, noun, entry)
-        wanted = {"name": entry.name, "name_folded": fold(entry.name), **fields}
-        if row is None:
-            record_id = (
-                await self._connection.execute(insert(table).values(wanted).returning(table.c.id))
-            ).scalar_one()
-            await self._note(noun, record_id, entry.name, "create", [(k, None, v) for k, v in fields.items()])
-            return
-        changes = [(k, row[k], v) for k, v in wanted.items() if row[k] != v and k != "name_folded"]
-        if changes:
-            await self._connection.execute(update(table).where(table.c.id == row["id"]).values(wanted))
-            await self._note(noun, row["id"], entry.name, "change", changes)
+    async def _status(self, entry: Entry) -> None:
+        row = await self._existing(application_statuses, "status", entry)
+        record_id, changes = await self._save(application_statuses, entry, row, {"meta": entry.fields["meta"]})
+        await self._note("status", record_id, entry.name, row, changes)
+        if row is not None and changes:
+            self._all_touched = True
+            self._touched_queries += await follow_status(self._connection, row["name"], entry.name, **self._who)
+
+    async def _user(self, entry: Entry) -> None:
+        row = await self._existing(users, "user", entry)
+        fields = {key: value for key, value in entry.fields.items() if key != "name"}
+        record_id, changes = await self._save(users, entry, row, fields)
+        await self._note("user", record_id, entry.name, row, changes)
+        if row is not None and fold(row["name"]) != fold(entry.name):
+            await follow_user(self._connection, row["name"], entry.name, **self._who)
 
     async def _query(self, entry: Entry) -> None:
         filters = entry.fields["filters"]
-        # Statuses are named in filters: they must exist by now, in the file or in the database.
-        await resolve_filters(self._connection, entry.name, parse_filters(entry.place, filters))
+        try:  # statuses that filters name must exist by now, in the file or in the database
+            await resolve_filters(self._connection, entry.name, parse_filters(entry.place, filters))
+        except InvalidInput as exc:
+            raise InvalidInput(f"{entry.place}: {exc.place}", exc.value, exc.fix) from exc
         table = application_queries
         row = await self._existing(table, "query", entry)
-        await self._simple(table, "query", entry, {"filters": filters})
+        record_id, changes = await self._save(table, entry, row, {"filters": filters})
+        await self._note("query", record_id, entry.name, row, changes)
         if row is not None and row["filters"] != filters:
-            raised = update(table).where(table.c.id == row["id"]).values(version=table.c.version + 1)
+            raised = update(table).where(table.c.id == record_id).values(version=table.c.version + 1)
             await self._connection.execute(raised)
-            self._touched_queries.append(row["id"])
+            self._touched_queries.append(record_id)
 
     async def _letter(self, entry: Entry) -> None:
-        wanted = {key: entry.fields.get(key) for key in ("language", "subject", "html", "text")}
-        wanted["language"] = wanted["language"] or "de"
-        status = entry.fields.get("sets_status")
-        wanted["sets_status_id"] = (
-            await id_of(self._connection, application_statuses, "status", status, f"{entry.place}, sets_status")
-            if status
-            else None
-        )
         row = await self._existing(form_letters, "letter", entry)
-        await self._simple(form_letters, "letter", entry, {})
-        letter_id = row["id"] if row else await self._id(form_letters, entry.name)
-        current = await self._version(letter_id, row["version"]) if row else {}
-        changes: list[Change] = [(k, current.get(k), v) for k, v in wanted.items() if current.get(k) != v]
-        if not changes:
-            return
-        version = row["version"] + 1 if row else 1
-        values = {"letter_id": letter_id, "version": version, **wanted}
+        letter_id, changes = await self._save(form_letters, entry, row, {})
+        wanted = {key: entry.fields.get(key) for key in ("language", "subject", "html", "text", "sets_status")}
+        wanted["language"] = wanted["language"] or "de"
+        content = await self._content(letter_id, row["version"]) if row else {}
+        changed: list[Change] = [(k, content.get(k), v) for k, v in wanted.items() if content.get(k) != v]
+        await self._note("letter", letter_id, entry.name, row, changes + changed)
+        if changed:
+            await self._new_version(letter_id, row["version"] + 1 if row else 1, wanted, entry)
+            self._touched_letters += [letter_id] if row else []
+
+    async def _new_version(self, letter_id: int, version: int, content: Row, entry: Entry) -> None:
+        values = {**content, "letter_id": letter_id, "version": version}
+        status = values.pop("sets_status")
+        place = f"{entry.place}, sets_status"
+        if status:
+            values["sets_status_id"] = await id_of(self._connection, application_statuses, "status", status, place)
         await self._connection.execute(insert(form_letter_versions).values(values))
         raised = update(form_letters).where(form_letters.c.id == letter_id).values(version=version)
         await self._connection.execute(raised)
-        await self._note("letter", letter_id, entry.name, "change" if row else "create", changes)
-        if row:
-            self._touched_letters.append(letter_id)
 
     async def _job(self, entry: Entry) -> None:
         row = await self._existing(contact_jobs, "job", entry)
-        common: dict[str, Any] = {"author": self._author, "now": self._now}
         if row is None:
-            change = await create_job(self._connection, entry.fields, entry.place, **common)
-            self._difference.add("job", entry.name, "created", change.changes)
+            change = await insert_job(self._connection, entry.fields, entry.place, **self._who)
         else:
-            change = await change_job(self._connection, row, entry.fields, entry.place, **common)
-            self._difference.add("job", entry.name, "changed", change.changes)
-        self._difference.warnings += change.warnings
+            change = await change_job(self._connection, row["id"], entry.fields, entry.place, **self._who)
+        self._difference.add("job", entry.name, "changed" if row else "created", change.changes)
+        self._difference.notes += [(entry.name, text) for text in change.notes]
+        if change.changes:
+            self._saved_jobs.append(change.job_id)
 
-    async def _existing(self, table: Table, noun: str, entry: Entry) -> Mapping[str, Any] | None:
-        found = [await self._row(table, name) for name in (entry.name, entry.was) if name]
-        if len(found) == 2 and found[0] is not None and found[1] is not None and found[0]["id"] != found[1]["id"]:
+    async def _save(self, table: Table, entry: Entry, row: Row | None, fields: Row) -> tuple[int, list[Change]]:
+        """Creates or updates one row; its id and what changed."""
+        wanted = {"name": entry.name, **fields}
+        changes: list[Change] = [(k, row[k] if row else None, v) for k, v in wanted.items() if not row or row[k] != v]
+        values = {**wanted, "name_folded": fold(entry.name)}
+        if row is None:
+            created = insert(table).values(values).returning(table.c.id)
+            return int((await self._connection.execute(created)).scalar_one()), changes
+        if changes:
+            await self._connection.execute(update(table).where(table.c.id == row["id"]).values(values))
+        return int(row["id"]), changes
+
+    async def _existing(self, table: Table, noun: str, entry: Entry) -> Row | None:
+        """The record of the new name, or else of the old one: so that a rename is applied once."""
+        row = await find_named(self._connection, table, entry.name)
+        old = await find_named(self._connection, table, entry.was) if entry.was else None
+        if row is not None and old is not None:
             raise InvalidInput(f"{entry.place}, was", entry.was, f"a {noun} of the new name exists already")
-        return next((row for row in found if row is not None), None)
+        return row or old
 
-    async def _row(self, table: Table, name: str) -> Mapping[str, Any] | None:
-        statement = select(table).where(table.c.name_folded == fold(name))
-        row = (await self._connection.execute(statement)).mappings().first()
-        return {str(key): value for key, value in row.items()} if row is not None else None
-
-    async def _id(self, table: Table, name: str) -> int:
-        statement = select(table.c.id).where(table.c.name_folded == fold(name))
-        return int((await self._connection.execute(statement)).scalar_one())
-
-    async def _version(self, letter_id: int, version: int) -> dict[str, Any]:
-        v = form_letter_versions.c
-        statement = select(*(v[name] for name in _LETTER)).where(v.letter_id == letter_id, v.version == version)
+    async def _content(self, letter_id: int, version: int) -> Row:
+        v, status = form_letter_versions.c, application_statuses.c
+        statement = (
+            select(v.language, v.subject, v.html, v.text, status.name.label("sets_status"))
+            .join_from(form_letter_versions, application_statuses, status.id == v.sets_status_id, isouter=True)
+            .where(v.letter_id == letter_id, v.version == version)
+        )
         row = (await self._connection.execute(statement)).mappings().one()
         return {str(key): value for key, value in row.items()}
 
-    async def _note(self, noun: str, record_id: int | None, name: str, action: str, changes: list[Change]) -> None:
-        visible = [(field, shown(field, old), shown(field, new)) for field, old, new in changes]
-        self._difference.add(noun, name, "created" if action == "create" else "changed", visible)
-        if visible:
-            await record_changes(
-                self._connection, noun, record_id, name, action, visible, author=self._author, now=self._now
-            )
+    async def _note(self, noun: str, record_id: int | None, name: str, row: Row | None, changes: list[Change]) -> None:
+        self._difference.add(noun, name, "changed" if row else "created", changes)
+        if changes:
+            action = "change" if row else "create"
+            await record_changes(self._connection, noun, record_id, name, action, changes, **self._who)
 
-    async def _raise_epochs(self, settings_changed: bool) -> None:
+    async def _raise_epochs(self) -> None:
         """Whatever a job's letters depend on has changed: nothing claimed before is sent as it was (I9)."""
         j = contact_jobs.c
         uses = j.query_id.in_(self._touched_queries) | j.letter_id.in_(self._touched_letters)
-        if not (settings_changed or self._touched_queries or self._touched_letters):
-            return
-        statement = update(contact_jobs).values(epoch=j.epoch + 1).returning(j.id)
-        raised = await self._connection.execute(statement if settings_changed else statement.where(uses))
-        r = dispatch_runs.c
-        runs = update(dispatch_runs).where(r.job_id.in_(list(raised.scalars())), r.state == "open")
-        await self._connection.execute(runs.values(due_at=self._now))
+        users_of_changed = list((await self._connection.execute(select(j.id).where(uses))).scalars())
+        touched = (
+            list((await self._connection.execute(select(j.id))).scalars()) if self._all_touched else users_of_changed
+        )
+        await self._connection.execute(update(contact_jobs).where(j.id.in_(touched)).values(epoch=j.epoch + 1))
+        await wake_runs(self._connection, touched, self._who["now"])
+        self._saved_jobs += users_of_changed

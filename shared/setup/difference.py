@@ -8,9 +8,11 @@ from shared.db.history import Change, as_text
 
 @dataclass(slots=True)
 class Difference:
-    """Changes by record, in the order of applying, and what to think about."""
+    """Changes by record, in the order of applying; what else they did, and what to think about."""
 
     records: list[tuple[str, str, str, list[Change]]] = field(default_factory=list)
+    #: (job, text): orders withdrawn by switching on, the next dispatch.
+    notes: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def add(self, kind: str, name: str, action: str, changes: list[Change]) -> None:
@@ -26,6 +28,8 @@ class Difference:
                 continue
             for field_name, old, new in changes:
                 yield kind, name, field_name, _short(old), _short(new)
+        for job, text in self.notes:
+            yield "job", job, "note", "", text
 
 
 def _short(value: object, limit: int = 80) -> str:

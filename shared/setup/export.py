@@ -9,7 +9,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
-from shared.db.jobs import shown
 from shared.db.system_settings import as_plain, load_system_settings
 from shared.db.tables import (
     application_queries,
@@ -19,6 +18,8 @@ from shared.db.tables import (
     form_letters,
     users,
 )
+from shared.domain.job_fields import shown
+from shared.errors import InvalidInput
 
 _JOB = (
     *("lead_days", "sender", "sender_fallback", "repeat_guard_days", "valid_days", "priority", "on_unclear"),
@@ -27,7 +28,7 @@ _JOB = (
 
 
 async def export_setup(database: Database, path: Path) -> int:
-    """Writes the file and returns how many records it holds."""
+    """Writes the file and returns how many records it holds; a failure leaves no half-written file."""
     async with database.read() as connection:
         document = {
             "settings": _known(as_plain(await load_system_settings(connection))),
@@ -37,11 +38,23 @@ async def export_setup(database: Database, path: Path) -> int:
             "letters": await _letters(connection),
             "jobs": await _jobs(connection),
         }
-    partial = path.with_name(path.name + ".part")
-    text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=110)
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    _write(path, as_yaml(document))
     return sum(len(records) for records in document.values() if isinstance(records, list))
+
+
+def as_yaml(document: dict[str, Any]) -> str:
+    """The text of a setup file: whatever a field holds, it is read back as it is."""
+    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=110)
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as exc:
+        partial.unlink(missing_ok=True)
+        raise InvalidInput(str(path), path.name, f"cannot be written: {exc.strerror}") from exc
 
 
 async def _rows(connection: AsyncConnection, table: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""YAML with line numbers, duplicate keys refused, and the times that YAML would read as numbers left as text."""
+"""YAML with line numbers; duplicate keys are refused, keys are texts, whatever YAML would make of them."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,12 @@ from shared.errors import InvalidInput
 
 
 class Lined(dict[str, Any]):
-    """A mapping that knows the line it begins in."""
+    """A mapping that knows the line it begins in, and those of its keys."""
 
-    line = 0
+    def __init__(self, line: int) -> None:
+        super().__init__()
+        self.line = line
+        self.lines: dict[str, int] = {}
 
 
 class _Loader(yaml.SafeLoader):
@@ -19,38 +22,61 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> Lined:
-    found = Lined()
-    found.line = node.start_mark.line + 1
+    found = Lined(node.start_mark.line + 1)
+    own: set[str] = set()
+    for key_node, _ in node.value:
+        place = f"{loader.name}, line {key_node.start_mark.line + 1}"
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise InvalidInput(place, None, "a key must be a word")
+        if key_node.value in own:
+            raise InvalidInput(place, key_node.value, "the key is given twice")
+        own.add(key_node.value)
+    loader.flatten_mapping(node)  # `<<: *other` brings in what the mapping does not say itself
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str):
-            key = key_node.value  # `on` and `off` as keys are texts here
-        if key in found:
-            raise InvalidInput(f"line {key_node.start_mark.line + 1}", key, "the key is given twice")
-        found[key] = loader.construct_object(value_node, deep=True)
+        found[key_node.value] = loader.construct_object(value_node, deep=True)
+        found.lines[key_node.value] = key_node.start_mark.line + 1
     return found
 
 
+def _date(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return node.value  # such as 30 February: whoever wants a date there refuses it, naming the place
+
+
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _date)
 
 
 def read_yaml(path: Path) -> Lined:
     """The document of a file; raises InvalidInput naming file, line and fix."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InvalidInput(str(path), path.name, "there is no such file") from None
-    except OSError as exc:
-        raise InvalidInput(str(path), path.name, f"cannot be read: {exc.strerror}") from None
-    except UnicodeDecodeError as exc:
-        raise InvalidInput(str(path), f"byte {exc.start}", "the file is not UTF-8; save it as UTF-8") from None
-    try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise InvalidInput(f"{path.name}, line {line}", exc.problem, "is not valid YAML there") from None
-    except yaml.YAMLError as exc:
-        raise InvalidInput(path.name, str(exc), "is not valid YAML") from None
+    document = _parsed(path.name, _text(path))
     if not isinstance(document, Lined):
         raise InvalidInput(path.name, type(document).__name__, "the file must be a mapping with jobs, letters, ...")
     return document
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InvalidInput(str(path), path.name, "there is no such file") from None
+    except OSError as exc:
+        raise InvalidInput(str(path), path.name, f"cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidInput(str(path), f"byte {exc.start}", "the file is not UTF-8; save it as UTF-8") from exc
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        loader = _Loader(text)
+        loader.name = name
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as exc:
+        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
+        raise InvalidInput(f"{name}, line {line}", exc.problem, "is not valid YAML there") from exc
+    except yaml.reader.ReaderError as exc:
+        raise InvalidInput(name, f"character {exc.position}", "is not allowed in YAML") from exc
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        raise InvalidInput(name, str(exc), "is not valid YAML") from exc

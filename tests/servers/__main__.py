@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.servers import docker, postgresql, rabbitmq
 from tests.servers.given import check_given
-from tests.servers.state import ServersImpossible, Started, end, exclusively, is_alive, load, save, say
+from tests.servers.state import ServersImpossible, Started, end, exclusively, is_alive, load, save, say, start_time
 
 #: The user that stands for the command line: such servers stay until `down` is asked for.
 _COMMAND_LINE = 0
@@ -24,8 +24,8 @@ def up(user: int | None = None) -> None:
             if started is not None:
                 _end(started)
             started = _start()
-        started.users = [other for other in started.users if other == _COMMAND_LINE or is_alive(other)]
-        started.users.append(os.getpid() if user is None else user)
+        alive = {other for other in started.users if other == _COMMAND_LINE or is_alive(other)}
+        started.users = sorted(alive | {os.getpid() if user is None else user})
         save(started)
     for name, value in started.environment.items():
         say(f"{name}={value}")
@@ -71,13 +71,13 @@ def _start() -> Started:
 
 def _runs(started: Started) -> bool:
     wanted = {name: value for name in _NAMES if (value := os.environ.get(name))}
-    alive = all(is_alive(pid) for pid in started.pids) and all(docker.runs(name) for name in started.containers)
+    ours = (is_alive(pid) and start_time(pid) == since for pid, since in started.processes)
+    alive = all(ours) and all(docker.runs(name) for name in started.containers)
     return alive and all(started.environment.get(name) == value for name, value in wanted.items())
 
 
 def _end(started: Started) -> None:
-    for pid in started.pids:
-        end(pid)
+    end(started)
     for name in started.containers:
         docker.remove(name)
     for folder in started.folders:

@@ -42,7 +42,7 @@ def _wait(connect: Callable[[], None], url: str, seconds: float) -> None:
         except (AMQPError, psycopg.Error, OSError) as exc:
             if time.monotonic() > deadline:
                 shown = without_password(url)
-                raise ServersImpossible(f"{shown} cannot be used: {exc or type(exc).__name__}") from exc
+                raise ServersImpossible(f"{shown} cannot be used: {str(exc).strip() or type(exc).__name__}") from exc
             time.sleep(0.3)
 
 

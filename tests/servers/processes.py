@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.servers.state import Started
+from tests.servers.state import Started, start_time
 
 
 def free_port() -> int:
@@ -51,8 +51,7 @@ def launch(
             extra_groups=[] if user else None,
             start_new_session=True,
         )
-    # A program started later depends on those before it: it is the first to be ended.
-    started.pids.insert(0, process.pid)
+    started.processes.append((process.pid, start_time(process.pid)))
     return process.pid
 
 

@@ -1,15 +1,12 @@
 """A RabbitMQ node of our own, with its own name service (epmd) and management interface."""
 
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
+from tests.servers.fresh import manage
 from tests.servers.processes import free_port, launch, listens, new_folder, tail
 from tests.servers.programs import program
 from tests.servers.state import ServersImpossible, Started, is_alive, say, wait_until
 
-#: `guest:guest`, RabbitMQ's default account, valid on loopback only.
-AUTHORIZATION = {"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q="}
 _CONFIGURATION = """\
 listeners.tcp.1 = 127.0.0.1:{amqp}
 management.tcp.ip = 127.0.0.1
@@ -66,7 +63,7 @@ def _environment(folder: Path, distribution: int, epmd: int) -> dict[str, str]:
 
 def _manages(port: int) -> bool:
     try:
-        with urlopen(Request(f"http://127.0.0.1:{port}/api/overview", headers=AUTHORIZATION), timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (URLError, OSError):
+        manage("GET", f"http://127.0.0.1:{port}", "overview", ("guest", "guest"))
+    except OSError:
         return False
+    return True

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,8 @@ class Started:
     """What `up` started. `users` are the processes that asked for it; 0 stands for the command line."""
 
     environment: dict[str, str] = field(default_factory=dict)
-    #: In the order in which they are to be ended.
-    pids: list[int] = field(default_factory=list)
+    #: Process ids with their start times: after a reboot the same id may belong to somebody else.
+    processes: list[tuple[int, str]] = field(default_factory=list)
     containers: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     users: list[int] = field(default_factory=list)
@@ -71,14 +72,21 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def end(pid: int, number: int = signal.SIGTERM, seconds: float = 20.0) -> None:
-    """Ends a process that `up` started, by force when it does not go."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
-        try:
-            wait_until(lambda: not is_alive(pid), seconds, f"process {pid} does not end")
-        except ServersImpossible:
-            os.kill(pid, signal.SIGKILL)
+def start_time(pid: int) -> str:
+    """When a process started, in the words of `ps`; empty where there is no such process."""
+    return subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+
+
+def end(started: Started, seconds: float = 3.0) -> None:
+    """Ends the processes that `up` started, by force when they do not go: their data is thrown away anyway."""
+    ours = [pid for pid, since in started.processes if is_alive(pid) and start_time(pid) == since]
+    for pid in ours:
+        os.kill(pid, signal.SIGTERM)
+    with suppress(ServersImpossible):
+        wait_until(lambda: not any(map(is_alive, ours)), seconds, "they do not end")
+    for pid in ours:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def wait_until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:

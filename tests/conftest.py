@@ -1,0 +1,35 @@
+"""Real servers for the tests that ask for them; impossible ones fail the test with the reason, they never skip it."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.servers.fresh import fresh_database, fresh_vhost
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Mapping[str, str]]:
+    """TEST_AMQP_URL and TEST_DATABASE_URL: those of the environment, else servers started for this session."""
+    from tests.servers.__main__ import down, environment, up
+
+    if os.environ.get("TEST_AMQP_URL") and os.environ.get("TEST_DATABASE_URL"):
+        yield dict(os.environ)
+        return
+    up()
+    yield environment()
+    down()
+
+
+@pytest.fixture
+def amqp_url(servers: Mapping[str, str]) -> Iterator[str]:
+    """An empty vhost on a real RabbitMQ."""
+    with fresh_vhost(servers) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(servers: Mapping[str, str]) -> Iterator[str]:
+    """An empty database on a real PostgreSQL."""
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        yield url

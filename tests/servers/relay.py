@@ -1,0 +1,48 @@
+"""A loopback relay in front of a server: cut its connections or close its door, and the server seems to be lost."""
+
+import asyncio
+from contextlib import suppress
+from urllib.parse import urlsplit, urlunsplit
+
+
+class Relay:
+    """Passes bytes on in both directions until told otherwise."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._port = 0
+
+    async def open(self) -> str:
+        """Lets connections in (again, at the same port); returns the address by way of the relay."""
+        self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        account, at, _ = self._target.netloc.rpartition("@")
+        return urlunsplit(self._target._replace(netloc=f"{account}{at}127.0.0.1:{self._port}"))
+
+    def cut(self) -> None:
+        """Resets every connection; new ones are let in."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def shut(self) -> None:
+        """Resets every connection and refuses new ones."""
+        if self._server is not None:
+            self._server.close()
+        self.cut()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        pair = {writer, there_writer}
+        self._writers |= pair
+        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        self._writers -= pair
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    writer.close()

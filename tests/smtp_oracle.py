@@ -1,0 +1,504 @@
+"""An SMTP server that misbehaves on request and writes down, synced, what became of each mail before it answers.
+
+The ledger is the judge of sending tests: what the sender believes is compared with what stands there. Lean enough to be
+no bottleneck. In a test: `async with SmtpOracle(ledger, always("421_at_dot")) as oracle`. As a process of its own:
+`python -m tests.smtp_oracle --port 0 --ledger FILE [--rate PER_SECOND] [--script NAME]`; it prints `ready PORT`.
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import re
+import ssl
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+#: Chooses a misbehaviour. Asked once per connection with "", once per MAIL with the sender's address and once per RCPT
+#: with the recipient's; the attempt counts from 1 for each of them.
+Script = Callable[[str, int], str | None]
+
+#: Misbehaviours that are just another reply at a command; after 421 and after such a banner the connection is closed.
+REPLIES = {
+    "421_banner": ("BANNER", "421 too busy"),
+    "554_banner": ("BANNER", "554 no service here"),
+    "421_after_mail": ("MAIL", "421 going down"),
+    "defer_mail_451": ("MAIL", "451 try again"),
+    "reject_mail_from_5xx": ("MAIL", "553 sender not allowed"),
+    "421_after_rcpt": ("RCPT", "421 going down"),
+    "defer_rcpt_450": ("RCPT", "450 4.2.0 greylisted"),
+    "refuse_rcpt_550": ("RCPT", "550 5.1.1 no such user"),
+    "refuse_rcpt_550_but_354": ("RCPT", "550 5.1.1 no such user"),
+    "defer_data_451": ("DATA", "451 try again"),
+    "refuse_data_554": ("DATA", "554 no"),
+    "defer_dot_451": ("DOT", "451 4.3.0 try again"),
+    "defer_dot_452": ("DOT", "452 4.3.1 no space"),
+    "421_at_dot": ("DOT", "421 going down"),
+    "reject_dot_554": ("DOT", "554 5.7.1 content rejected"),
+    "ok_252": ("DOT", "252 accepted, cannot verify"),
+}
+#: Misbehaviours that cut the connection, stay silent or talk nonsense.
+CUTS = (
+    "hang_at_banner",
+    "close_before_354",
+    "close_mid_body",
+    "early_250_in_body",
+    "accept_then_drop",
+    "drop_after_dot",
+    "hang_after_dot",
+    "garbage_after_dot",
+    "two_codes_after_dot",
+    "long_line",
+    "close_after_250",
+)
+#: Good replies in an unusual form, from RCPT on; besides, `slow:SECONDS` waits before each.
+FORMS = ("split_reply", "multi_line_reply", "drip")
+_MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)
+_PATH = re.compile(rb"<([^>]*)>")
+
+
+def well_behaved(_address: str, _attempt: int) -> None:
+    """Takes everything."""
+
+
+def always(misbehaviour: str) -> Script:
+    """The same misbehaviour for everybody; each shows at its own stage."""
+    return lambda _address, _attempt: misbehaviour
+
+
+def first(times: int, misbehaviour: str) -> Script:
+    """So many attempts of every address misbehave, then all is well."""
+    return lambda _address, attempt: misbehaviour if attempt <= times else None
+
+
+def mixed(address: str, attempt: int) -> str | None:
+    """One recipient in ten meets one of the misbehaviours, chosen by the address alone; from the third try on none."""
+    number = int.from_bytes(hashlib.sha256(address.encode()).digest()[:4], "big")
+    names = [*REPLIES, *CUTS, *FORMS]
+    return names[number // 10 % len(names)] if "@" in address and number % 10 == 0 and attempt < 3 else None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What became of one mail whose final dot arrived. `code`: the verdict, told or not; None: none was reached."""
+
+    message_id: str
+    recipient: str
+    sha256: str
+    code: int | None
+    stored: bool
+    replied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakenMail:
+    """One accepted mail, as a mailbox would hold it."""
+
+    sender: str
+    recipient: str
+    content: bytes
+
+
+class Ledger:
+    """Append-only JSON lines; what arrives while one sync is under way shares the next, and is answered after it."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        self._waiting: list[tuple[bytes, Callable[[], None]]] = []
+        self._syncing: asyncio.Task[None] | None = None
+
+    def enter(self, entry: LedgerEntry, then: Callable[[], None]) -> None:
+        """Writes the entry and calls `then` once it is on disk."""
+        self._waiting.append((json.dumps(asdict(entry)).encode() + b"\n", then))
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.get_running_loop().create_task(self._sync())
+
+    async def close(self) -> None:
+        """Writes what waits and lets go of the file."""
+        if self._syncing is not None:
+            await self._syncing
+        os.close(self._descriptor)
+
+    async def _sync(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            await asyncio.to_thread(self._write, b"".join(line for line, _ in waiting))
+            for _, then in waiting:
+                then()
+
+    def _write(self, lines: bytes) -> None:
+        os.write(self._descriptor, lines)
+        os.fdatasync(self._descriptor)
+
+
+def read_ledger(path: Path) -> list[LedgerEntry]:
+    """All entries of a ledger file."""
+    return [LedgerEntry(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+class SmtpOracle:
+    """The server, in the running loop; its counters may be read while it runs."""
+
+    def __init__(
+        self,
+        ledger: Path,
+        script: Script = well_behaved,
+        *,
+        port: int = 0,
+        rate: float | None = None,
+        extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8"),
+        ehlo: bool = True,
+        credentials: tuple[str, str] | None = None,
+        starttls: ssl.SSLContext | None = None,
+        implicit_tls: ssl.SSLContext | None = None,
+        keep: bool = True,
+    ) -> None:
+        self.script, self.port, self.extensions, self.ehlo = script, port, extensions, ehlo
+        self.credentials, self.starttls, self.implicit_tls, self.keep = credentials, starttls, implicit_tls, keep
+        #: Mails accepted, if they are kept; verbs seen, in order; connections opened so far, and those open now.
+        self.mails: list[TakenMail] = []
+        self.verbs: list[str] = []
+        self.connections = 0
+        self.open: set[Session] = set()
+        #: Set when a final dot has arrived, when a session has spoken before it, and when a connection has ended.
+        self.dot_arrived, self.spoken_early, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._attempts: Counter[str] = Counter()
+        self._ledger_path, self._ledger = ledger, Ledger(ledger)
+        self._spacing, self._next_slot = 1 / rate if rate else 0.0, 0.0
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address as an SMTP_URL, without TLS."""
+        return f"smtp://127.0.0.1:{self.port}"
+
+    @property
+    def ledger(self) -> list[LedgerEntry]:
+        """What stands in the ledger file now."""
+        return read_ledger(self._ledger_path)
+
+    async def __aenter__(self) -> "SmtpOracle":
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Session(self), "127.0.0.1", self.port, ssl=self.implicit_tls, backlog=1000
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        for session in list(self.open):
+            session.transport.abort()
+        await self._ledger.close()
+
+    def ask(self, address: str) -> str | None:
+        """The script's choice for the next attempt of an address."""
+        self._attempts[address] += 1
+        return self.script(address, self._attempts[address])
+
+    def write_down(self, entry: LedgerEntry, then: Callable[[], None]) -> None:
+        """Into the ledger, synced, then at the allowed rate the answer."""
+        self._ledger.enter(entry, self._at_its_slot(then) if self._spacing else then)
+        self.dot_arrived.set()
+
+    def _at_its_slot(self, then: Callable[[], None]) -> Callable[[], None]:
+        loop = asyncio.get_running_loop()
+        slot = self._next_slot = max(self._next_slot, loop.time()) + self._spacing
+
+        def wait() -> None:
+            loop.call_at(slot, then)
+
+        return wait
+
+
+class Session(asyncio.Protocol):
+    """One connection: commands until DATA, then a body until CRLF.CRLF."""
+
+    def __init__(self, oracle: SmtpOracle) -> None:
+        self._oracle = oracle
+        self.transport: Any = None
+        self._buffer = b""
+        self._in_mail = self._in_body = self._secret_next = self._upgrading = False
+        self._sender = self._recipient = ""
+        self._manner: str | None = None
+        self._answers: list[bytes] = []
+        self._pieces: deque[tuple[float, bytes]] = deque()
+        self._piecemeal = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self._oracle.open.add(self)
+        self._oracle.connections += 1
+        self._manner = self._oracle.ask("")
+        if self._manner != "hang_at_banner":
+            self._say("BANNER", "220 oracle")
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._oracle.open.discard(self)
+        self._oracle.closed.set()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while self._buffer and not self._upgrading and not self.transport.is_closing():
+            if self._in_body:
+                if not self._take_body():
+                    break
+            else:
+                line, found, rest = self._buffer.partition(b"\r\n")
+                if not found:
+                    break
+                self._buffer = rest
+                self._command(line)
+        self._flush()
+
+    def _command(self, line: bytes) -> None:
+        if self._secret_next:
+            self._secret_next = False
+            self._authenticate(line)
+            return
+        verb = line.split(b" ", 1)[0].upper().decode("ascii", "replace")
+        self._oracle.verbs.append(verb)
+        match verb:
+            case "MAIL":
+                self._sender, self._recipient = _path(line), ""
+                self._manner = self._oracle.ask(self._sender)
+                self._in_mail = self._say("MAIL", "250 ok")
+            case "RCPT":
+                self._rcpt(line)
+            case "DATA":
+                self._data()
+            case "EHLO" | "HELO":
+                self._hello(verb)
+            case "STARTTLS" if self._oracle.starttls is not None:
+                self._start_tls(self._oracle.starttls)
+            case "AUTH":
+                self._auth(line)
+            case "RSET" | "NOOP":
+                self._in_mail, self._recipient = False, ""
+                self._answers.append(b"250 ok\r\n")
+            case "QUIT":
+                self._answers.append(b"221 bye\r\n")
+                self._close()
+            case _:
+                self._answers.append(b"502 not implemented\r\n")
+
+    def _hello(self, verb: str) -> None:
+        if verb == "EHLO" and not self._oracle.ehlo:
+            self._answers.append(b"502 not implemented\r\n")
+            return
+        lines = ["oracle"]
+        if verb == "EHLO":
+            lines += self._oracle.extensions
+            lines += ["STARTTLS"] if self._oracle.starttls is not None else []
+            lines += ["AUTH PLAIN"] if self._oracle.credentials is not None else []
+        *others, last = lines
+        self._answers += [f"250-{text}\r\n".encode() for text in others]
+        self._answers.append(f"250 {last}\r\n".encode())
+
+    def _start_tls(self, context: ssl.SSLContext) -> None:
+        self._answers.append(b"220 go ahead\r\n")
+        self._flush()
+        self._upgrading = True
+        upgrade = asyncio.get_running_loop().start_tls(self.transport, self, context, server_side=True)
+        self._upgrade = asyncio.ensure_future(upgrade)
+        self._upgrade.add_done_callback(self._upgraded)
+
+    def _upgraded(self, done: "asyncio.Future[asyncio.Transport | None]") -> None:
+        if not done.cancelled() and done.exception() is None:
+            self.transport, self._upgrading = done.result(), False
+            self.data_received(b"")  # what came together with the end of the handshake
+
+    def _auth(self, line: bytes) -> None:
+        parts = line.split()
+        if len(parts) == 3:
+            self._authenticate(parts[2])
+        else:
+            self._secret_next = True
+            self._answers.append(b"334 \r\n")
+
+    def _authenticate(self, secret: bytes) -> None:
+        user, password = self._oracle.credentials or ("", "")
+        good = base64.b64decode(secret) == f"\0{user}\0{password}".encode()
+        self._answers.append(b"235 welcome\r\n" if good else b"535 5.7.8 wrong user or password\r\n")
+
+    def _rcpt(self, line: bytes) -> None:
+        if not self._in_mail:
+            self._answers.append(b"503 no sender\r\n")
+            return
+        recipient = _path(line)
+        self._manner = self._oracle.ask(recipient)
+        if self._say("RCPT", "250 ok") or self._manner == "refuse_rcpt_550_but_354":
+            self._recipient = recipient
+
+    def _data(self) -> None:
+        if self._manner == "close_before_354":
+            self._close()
+        elif not self._recipient:
+            self._answers.append(b"503 no recipient\r\n")
+        elif self._say("DATA", "354 go on"):
+            self._in_body = True
+            # The line end of DATA counts as the one before the dot, so that an empty body ends too.
+            self._buffer = b"\r\n" + self._buffer
+
+    def _take_body(self) -> bool:
+        begun = len(self._buffer) > 2
+        if begun and self._manner == "close_mid_body":
+            self.transport.abort()
+            return False
+        if begun and self._manner == "early_250_in_body":
+            self._manner = None
+            self._speak(b"250 too early\r\n")
+            self._oracle.spoken_early.set()
+        body, found, rest = self._buffer.partition(b"\r\n.\r\n")
+        if not found:
+            return False
+        self._in_body, self._buffer = False, rest
+        self._end_of_data((body + b"\r\n").replace(b"\r\n..", b"\r\n.")[2:])
+        return True
+
+    def _end_of_data(self, content: bytes) -> None:
+        match self._manner:
+            case "drop_after_dot":
+                self._judge(content, None, self._close, replied=False)
+            case "hang_after_dot":
+                self._judge(content, None, lambda: None, replied=False)
+            case "accept_then_drop":
+                self._judge(content, 250, self.transport.abort, replied=False)
+            case "garbage_after_dot":
+                self._judge(content, 250, lambda: self._speak(b"what was that?\r\n"), replied=False)
+            case "two_codes_after_dot":
+                self._judge(content, 250, lambda: self._speak(b"550-no\r\n250 yes\r\n"), replied=False)
+            case "long_line":
+                self._judge(content, 250, lambda: self._speak(b"250 " + b"x" * 2**20 + b"\r\n"), replied=False)
+            case "close_after_250":
+                self._judge(content, 250, self._accept_and_close)
+            case manner:
+                stage, text = REPLIES.get(manner or "", ("", ""))
+                self._judge(content, int(text[:3]) if stage == "DOT" else 250, self._usual_end)
+
+    def _accept_and_close(self) -> None:
+        self._speak(b"250 queued\r\n")
+        self._close()
+
+    def _usual_end(self) -> None:
+        self._say("DOT", "250 queued")
+        self._flush()
+
+    def _judge(self, content: bytes, code: int | None, then: Callable[[], None], *, replied: bool = True) -> None:
+        stored = code is not None and 200 <= code < 300
+        message_id = _MESSAGE_ID.search(content)
+        if stored and self._oracle.keep:
+            self._oracle.mails.append(TakenMail(self._sender, self._recipient, content))
+        entry = LedgerEntry(
+            message_id=message_id[1].decode("utf-8", "replace") if message_id else "",
+            recipient=self._recipient,
+            sha256=hashlib.sha256(content).hexdigest(),
+            code=code,
+            stored=stored,
+            replied=replied,
+        )
+        self._in_mail, self._recipient = False, ""
+        self._oracle.write_down(entry, then)
+
+    def _say(self, stage: str, usual: str) -> bool:
+        """Answers in the manner of the moment; whether the answer was the usual one."""
+        misplaced, text = REPLIES.get(self._manner or "", ("", ""))
+        if misplaced == stage:
+            self._answers.append(f"{text}\r\n".encode())
+            if text.startswith("421") or stage == "BANNER":
+                self._close()
+            return False
+        form, _, seconds = (self._manner or "").partition(":")
+        reply = f"{usual}\r\n".encode()
+        if stage in ("RCPT", "DATA", "DOT") and (form in FORMS or form == "slow"):
+            self._flush()
+            self._pieces.extend(_in_form(form, reply, float(seconds or 0)))
+            self._next_piece()
+        else:
+            self._answers.append(reply)
+        return True
+
+    def _speak(self, reply: bytes) -> None:
+        self._answers.append(reply)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._answers and not self._piecemeal:
+            self.transport.write(b"".join(self._answers))
+            self._answers = []
+
+    def _close(self) -> None:
+        self._flush()
+        self.transport.close()
+
+    def _next_piece(self) -> None:
+        if self._pieces and not self._piecemeal:
+            self._piecemeal = True
+            wait, piece = self._pieces.popleft()
+            asyncio.get_running_loop().call_later(wait, self._write_piece, piece)
+
+    def _write_piece(self, piece: bytes) -> None:
+        self._piecemeal = False
+        if not self.transport.is_closing():
+            self.transport.write(piece)
+            self._next_piece()
+            self._flush()
+
+
+def _in_form(form: str, reply: bytes, seconds: float) -> list[tuple[float, bytes]]:
+    """A reply as pieces, each with the seconds to wait before it."""
+    match form:
+        case "slow":
+            return [(seconds, reply)]
+        case "split_reply":
+            return [(0.001, reply[:2]), (0.005, reply[2:-1]), (0.005, reply[-1:])]
+        case "drip":
+            return [(0.001, reply[i : i + 1]) for i in range(len(reply))]
+    code = reply[:3]
+    return [(0.001, code + b"-first line\r\n" + code + b"-\r\n"), (0.002, reply)]
+
+
+def _path(line: bytes) -> str:
+    found = _PATH.search(line)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def script_named(name: str) -> Script:
+    """A script for the command line: plain, greylist, mixed, or one misbehaviour for everybody."""
+    named: dict[str, Script] = {"plain": well_behaved, "greylist": first(2, "defer_rcpt_450"), "mixed": mixed}
+    if name in named:
+        return named[name]
+    if name in (*REPLIES, *CUTS, *FORMS) or name.startswith("slow:"):
+        return always(name)
+    raise SystemExit(f"no script {name!r}; there are {', '.join([*named, *REPLIES, *CUTS, *FORMS])}, slow:SECONDS")
+
+
+async def _serve(oracle: SmtpOracle) -> None:
+    async with oracle:
+        print(f"ready {oracle.port}", flush=True)
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Runs until it is ended."""
+    parser = argparse.ArgumentParser(description="scripted SMTP server with a ledger, for tests")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--rate", type=float, help="mails per second at most")
+    parser.add_argument("--script", default="plain")
+    given = parser.parse_args()
+    script = script_named(given.script)
+    asyncio.run(_serve(SmtpOracle(given.ledger, script, port=given.port, rate=given.rate, keep=False)))
+
+
+if __name__ == "__main__":
+    main()

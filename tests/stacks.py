@@ -1,0 +1,124 @@
+"""The whole product as users run it: real processes, over both stacks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import NullPool, create_engine, make_url, text
+
+SAMPLE = Path(__file__).parent.parent / "services" / "cli" / "sample"
+#: A moment at which no job of the sample comes due for many hours.
+QUIET_MOMENT = "2026-11-23T13:00:00+01:00"
+SCENARIOS = ("Prozesshänger", "Geburtstagsgrüße", "Endgültige Absage Pool")
+#: Mails that must arrive for each scenario on 2026-11-23.
+EXPECTED = {"Prozesshänger": 835, "Geburtstagsgrüße": 8, "Endgültige Absage Pool": 100}
+
+
+class Stack:
+    """One installation: its environment, its command line, its running services."""
+
+    def __init__(self, folder: Path, database_url: str, broker_url: str, smtp_url: str) -> None:
+        self.folder, self.embedded = folder, broker_url.startswith("memory:")
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("KP_")},
+            "DATABASE_URL": database_url,
+            "BROKER_URL": broker_url,
+            "SMTP_URL": smtp_url,
+            "KP_STATE_DIR": str(folder / "state"),
+            "KP_CLOCK_START": QUIET_MOMENT,
+            "KP_TICK_SECONDS": "0.2",
+            "KP_LEASE_SECONDS": "4",
+            "KP_REPLY_LEASE_SECONDS": "6",
+            "KP_BACKOFF_SECONDS": "1",
+            "KP_RING_AGAIN_SECONDS": "3",
+            "KP_LOG_FORMAT": "json",
+        }
+        self.processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+
+    def cli(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """One command; its exit code is checked unless told otherwise."""
+        done = subprocess.run(
+            [sys.executable, "-m", "services", *arguments],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        if check:
+            assert done.returncode == 0, (arguments, done.stdout[-2000:], done.stderr[-2000:])
+        return done
+
+    def answer(self, *arguments: str) -> Any:
+        """The JSON document that a command prints."""
+        return json.loads(self.cli(*arguments, "--json").stdout)
+
+    def load_sample(self) -> None:
+        """Schema, setup, applications, contacts."""
+        self.cli("migrate")
+        self.cli("apply", str(SAMPLE / "setup.yaml"))
+        self.cli("import", "applications", str(SAMPLE / "applications.csv"))
+        self.cli("import", "contacts", str(SAMPLE / "contacts.csv"))
+
+    def start(self, *roles: str, **environment: str) -> None:
+        """Starts services; on the embedded stack one process holds them all."""
+        for role in ("all",) if self.embedded else roles or ("scheduler", "evaluator", "mailer"):
+            log = (self.folder / f"{role}-{len(self.processes)}.log").open("wb")
+            process = subprocess.Popen(
+                [sys.executable, "-m", "services", "run", role],
+                env={**self.environment, **environment},
+                stdout=log,
+                stderr=log,
+            )
+            self.processes.append((role, process))
+
+    def kill(self, role: str) -> None:
+        """kill -9 of every running process of a role (embedded: of the one there is)."""
+        for name, process in self.running():
+            if name in (role, "all"):
+                process.kill()
+                process.wait(10)
+
+    def running(self) -> list[tuple[str, subprocess.Popen[bytes]]]:
+        return [(role, process) for role, process in self.processes if process.poll() is None]
+
+    def stop(self) -> dict[str, int]:
+        """SIGTERM to all; returns the exit codes."""
+        running = self.running()
+        for _, process in running:
+            process.send_signal(signal.SIGTERM)
+        return {f"{role}-{number}": process.wait(60) for number, (role, process) in enumerate(running)}
+
+    def close(self) -> None:
+        for _, process in self.running():
+            process.kill()
+            process.wait(10)
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted(self.folder.glob("*.log")))
+
+    def states(self, day: str = "2026-11-23") -> dict[str, int]:
+        """How many orders of an occasion day are in each state, straight from the rows: polled often."""
+        url = make_url(self.environment["DATABASE_URL"])
+        engine = create_engine(
+            url.set(drivername="sqlite" if self.embedded else "postgresql+psycopg"), poolclass=NullPool
+        )
+        query = text("SELECT state, count(*) FROM write_orders WHERE occasion_day = :day GROUP BY state")
+        with engine.connect() as connection:
+            rows = connection.execute(query, {"day": day if self.embedded else date.fromisoformat(day)})
+            return {state: count for state, count in rows}
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Waits for a state, with a deadline."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s\n{self.logs()}"
+            time.sleep(0.1)
