@@ -269,9 +269,7 @@ class Session(asyncio.Protocol):
         self._oracle.verbs.append(verb)
         match verb:
             case "MAIL":
-                self._sender, self._recipient = _path(line), ""
-                self._manner = self._oracle.ask(self._sender)
-                self._in_mail = self._say("MAIL", "250 ok")
+                self._mail(line)
             case "RCPT":
                 self._rcpt(line)
             case "DATA":
@@ -329,6 +327,14 @@ class Session(asyncio.Protocol):
         user, password = self._oracle.credentials or ("", "")
         good = base64.b64decode(secret) == f"\0{user}\0{password}".encode()
         self._answers.append(b"235 welcome\r\n" if good else b"535 5.7.8 wrong user or password\r\n")
+
+    def _mail(self, line: bytes) -> None:
+        if self._in_mail:
+            self._answers.append(b"503 nested MAIL\r\n")
+            return
+        self._sender, self._recipient = _path(line), ""
+        self._manner = self._oracle.ask(self._sender)
+        self._in_mail = self._say("MAIL", "250 ok")
 
     def _rcpt(self, line: bytes) -> None:
         if not self._in_mail:

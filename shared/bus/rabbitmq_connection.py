@@ -27,7 +27,7 @@ class BrokerRefused(Unavailable):
 
     def __init__(self, address: str, code: int, reason: str) -> None:
         super().__init__("broker", address, f"{code} {reason}")
-        self.code = code
+        self.code, self.reason = code, reason
 
 
 def nodes_of(url: str) -> list[str]:

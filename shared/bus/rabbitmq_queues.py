@@ -22,7 +22,7 @@ async def declare(connection: BrokerConnection, log: Any) -> None:
         except BrokerRefused as exc:
             if exc.code not in (_ACCESS_REFUSED, _ARGUMENTS_DIFFER):
                 raise
-            log.warning("topology_differs", action="topology_differs", queue=entity.name, reason=str(exc))
+            log.warning("topology_differs", action="topology_differs", queue=entity.name, reason=exc.reason)
             channel = await connection.channel()
             await channel.call(channel.pika.queue_declare, queue=entity.name, passive=True)
     await channel.close()

@@ -74,7 +74,8 @@ def is_alive(pid: int) -> bool:
 
 def start_time(pid: int) -> str:
     """When a process started, in the words of `ps`; empty where there is no such process."""
-    return subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def end(started: Started, seconds: float = 3.0) -> None:

@@ -1,5 +1,6 @@
 """The journal: what was accepted survives the mailer, and nothing but its own letters leaves the file (I20)."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -65,6 +66,24 @@ async def test_a_living_mailers_file_is_left_alone(tmp_path: Path) -> None:
     assert next_one.replay() == []
     with pytest.raises(JournalFailed):
         Journal.open(tmp_path, "a:1")
+
+
+async def test_a_file_removed_by_its_mailer_at_that_moment_is_not_adopted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Journal.open(tmp_path, "ended")
+    await ended.append([entry(1)])
+    ended.close()
+    path = only_file(tmp_path)
+    next_one = Journal.open(tmp_path, "next")
+    real_flock = fcntl.flock
+
+    def removed_before_the_lock(descriptor: int, operation: int) -> None:
+        path.unlink()
+        real_flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_before_the_lock)
+    assert next_one.replay() == []
 
 
 async def test_a_torn_last_line_is_ignored(tmp_path: Path) -> None:
