@@ -12,7 +12,7 @@ from services.cli.context import ON_OPTION, Desk, at_desk, parse_day
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
 from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.job_list import list_jobs, show_job
-from shared.db.jobs import copy_job, delete_job, set_job
+from shared.db.jobs import copy_job, create_job, delete_job, set_job
 from shared.db.order_list import OrderFilter, list_orders
 from shared.db.run_commands import job_runs, release_held
 from shared.db.service_instances import live_services
@@ -57,6 +57,23 @@ def show(name: str = NAME, as_json: bool = JSON_OPTION) -> None:
                 print_table(title, tuple(rows[0]), (row.values() for row in rows))
 
     at_desk("view", work)
+
+
+@app.command("create")
+def create(
+    name: str = NAME,
+    fields: list[str] = typer.Argument(help="key=value pairs; query, letter, dispatch and time are required."),
+) -> None:
+    """Create a job, e.g. query='Geburtstag heute' letter=Geburtstag dispatch=rolling time=08:00. It starts Aus."""
+    pairs = dict(_pair(text) for text in fields)
+
+    async def work(desk: Desk) -> None:
+        change = await create_job(desk.database, {"name": name, **pairs}, author=desk.actor.name, now=desk.now)
+        typer.echo(f"{name}: created")
+        for line in [*change.notes, *change.warnings]:
+            say(line)
+
+    at_desk("edit", work)
 
 
 @app.command("set")

@@ -174,6 +174,9 @@ async def _plan_and_release(connection: AsyncConnection, step: _Step) -> StepRes
         step.author,
         only_leftovers=run["state"] != "open" and not step.asked,
     )
+    if not planned.job_is_on:
+        await update_run(connection, run["id"], due_at=None)
+        return StepResult(run["id"])
     values: dict[str, Any] = {
         "synced_at": step.now,
         "synced_epoch": step.job["epoch"],

@@ -101,14 +101,13 @@ async def largest_of_last_dispatches(connection: AsyncConnection, lineage_id: in
 
 
 async def load_run(connection: AsyncConnection, run_id: int, lock: bool = False) -> Mapping[str, Any] | None:
-    """The run, or None; with `lock` its lineage first, then its job for sharing, then the run (the house's order)."""
+    """The run, or None; with `lock` its lineage first (the house's order)."""
     if not lock:
         return _plain((await connection.execute(select(dispatch_runs).where(_R.id == run_id))).mappings().first())
     seen = (await connection.execute(select(_R.lineage_id, _R.job_id).where(_R.id == run_id))).first()
     if seen is None:
         return None
     await connection.execute(select(lineages.c.id).where(lineages.c.id == seen.lineage_id).with_for_update())
-    await connection.execute(select(_J.id).where(_J.id == seen.job_id).with_for_update(read=True))
     locked = select(dispatch_runs).where(_R.id == run_id).with_for_update()
     return _plain((await connection.execute(locked)).mappings().first())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -147,7 +147,7 @@ class _Checker:
         self._tests += 1
         if self._tests > MOST_TESTS:
             raise self._refusal(node, f"a part has at most {MOST_TESTS} tests")
-        node.test = self._test(node.test, depth)
+        node.test = self._test(cast(nodes.Expr, node.test), depth)
         self.statements(node.body, depth + 1)
         # `elif` branches stand side by side, not inside each other.
         self.statements(node.elif_, depth)

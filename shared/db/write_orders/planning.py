@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, PlainText
-from shared.db.tables import applications, write_orders
+from shared.db.tables import applications, contact_jobs, write_orders
 from shared.db.write_orders.states import SILENT, record_orders
 
 _O = write_orders.c
@@ -64,6 +64,8 @@ class PlanChange:
     withdrawn: int
     swapped: int
     returned: int
+    #: False: the job was switched off meanwhile and nothing was changed.
+    job_is_on: bool = True
 
 
 async def synchronise_plan(
@@ -79,6 +81,9 @@ async def synchronise_plan(
     `only_leftovers`: the run is dispatched; what is still planned is looked at again, nobody is added or returned.
     """
     count = await _materialise(connection, statement)
+    # Only now: resolving recipients may take seconds, and a switch to Aus must not wait for it.
+    if not await _lock_job_if_on(connection, run.job_id):
+        return PlanChange(count, 0, 0, 0, 0, job_is_on=False)
     withdrawn = await _withdraw(connection, run, now, author)
     swapped = await _swap(connection, run, now, author)
     if only_leftovers:
@@ -86,6 +91,13 @@ async def synchronise_plan(
     returned = await _return(connection, run, now, author)
     added = await _add(connection, run, now)
     return PlanChange(count, added, withdrawn, swapped, returned)
+
+
+async def _lock_job_if_on(connection: AsyncConnection, job_id: int) -> bool:
+    """Holds the job's row until the commit, so that no switch can come between plan and release (D4)."""
+    j = contact_jobs.c
+    statement = select(j.status).where(j.id == job_id).with_for_update(read=True)
+    return (await connection.execute(statement)).scalar_one_or_none() == "on"
 
 
 async def _materialise(connection: AsyncConnection, statement: Select[Any]) -> int:
