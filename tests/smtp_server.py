@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -45,6 +46,8 @@ class ScriptedSmtpServer:
         self.pipelining = True
         self.banner = ""
         self.accepted: list[Accepted] = []
+        #: time.monotonic() of the last mail stored.
+        self.last_accepted_at = 0.0
         self.connections = 0
         self.commands: list[str] = []
         self._attempts: Counter[str] = Counter()
@@ -228,3 +231,4 @@ class ScriptedSmtpServer:
         self._ledger.flush()
         os.fsync(self._ledger.fileno())
         self.accepted.append(mail)
+        self.last_accepted_at = time.monotonic()

@@ -114,7 +114,7 @@ class Stack:
         query = text("SELECT state, count(*) FROM write_orders WHERE occasion_day = :day GROUP BY state")
         with engine.connect() as connection:
             rows = connection.execute(query, {"day": day if self.embedded else date.fromisoformat(day)})
-            return dict(rows)
+            return dict(rows.all())
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         """Waits for a state, with a deadline."""

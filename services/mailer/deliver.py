@@ -60,6 +60,7 @@ class Deliverer:
         #: Orders held before T2, by id, with their tokens: what is renewed, and given back when draining.
         self.held: dict[int, int] = {}
         self.intents: GroupCommit[ClaimedOrder, bool] = GroupCommit(self._commit_intents, 0.003)
+        self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.005)
 
     async def claim(self, order_ids: Sequence[int]) -> tuple[Claim, Writing | None]:
@@ -99,7 +100,27 @@ class Deliverer:
             holding.release()
             return
         self.held.pop(order.id, None)
-        settled = self.settlements.enqueue(self._settlement(order, mail, outcome))
+        settlement = self._settlement(order, mail, outcome)
+        if settlement.state == "sent":
+            # The sender's next letter waits for the disk: a kill makes at most one letter per connection unclear.
+            written = self.records.enqueue(_entry(settlement))
+            written.add_done_callback(lambda _: self._enqueue(settlement, holding))
+            await asyncio.wait([written])
+        else:
+            self._enqueue(settlement, holding)
+
+    async def finish(self, seconds: float) -> bool:
+        """Waits until everything that was sent is recorded and settled; False if that takes longer."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.records.idle()
+                await self.settlements.idle()
+        except TimeoutError:
+            return False
+        return True
+
+    def _enqueue(self, settlement: Settlement, holding: Holding) -> None:
+        settled = self.settlements.enqueue(settlement)
         settled.add_done_callback(lambda done: self._settled(done, holding))
 
     def _settled(self, done: "asyncio.Future[bool]", holding: Holding) -> None:
@@ -174,8 +195,7 @@ class Deliverer:
         return [order.id in granted for order in orders]
 
     async def _commit_settlements(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """T3. What was handed over is in the journal first, so that a lost database cannot make it unclear (I20)."""
-        await self._write_down([_entry(one) for one in settlements if one.state == "sent"])
+        """T3. What was handed over is in the journal already: a lost database cannot make it unclear (I20)."""
         pause = 0.2
         while True:
             try:
@@ -189,12 +209,13 @@ class Deliverer:
         self._report(settlements, kept)
         return [one.order_id in kept for one in settlements]
 
-    async def _write_down(self, entries: Sequence[JournalEntry]) -> None:
+    async def _write_down(self, entries: Sequence[JournalEntry]) -> list[None]:
         try:
             await self._journal.append(entries)
         except KontaktpflegeError as exc:
             # The journal says itself that it is not writable any more, and T2 sends nothing without it.
             self._log.error("journal_failed", action="journal", reason=str(exc))
+        return [None] * len(entries)
 
     async def _settle(self, settlements: Sequence[Settlement]) -> set[int]:
         async with self._database.begin() as connection:

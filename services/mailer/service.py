@@ -61,7 +61,8 @@ async def _work(
     # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile.
     claimed: asyncio.Queue[Holding | None] = asyncio.Queue(maxsize=settings.kp_claim_batch)
     done = asyncio.Event()
-    groups = [asyncio.create_task(deliverer.intents.run()), asyncio.create_task(deliverer.settlements.run())]
+    collected = (deliverer.intents, deliverer.records, deliverer.settlements)
+    groups = [asyncio.create_task(group.run()) for group in collected]
     renewing = asyncio.create_task(every(settings.kp_lease_seconds / 3, deliverer.renew_leases, done, log))
     senders = [asyncio.create_task(_send(deliverer, claimed)) for _ in range(settings.kp_smtp_connections)]
     closing = asyncio.create_task(_close_on(stop, subscription))
@@ -70,7 +71,8 @@ async def _work(
     try:
         await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
         await _drain(deliverer, claimed, senders, settings.kp_grace_seconds, log)
-        await deliverer.settlements.idle()
+        if not await deliverer.finish(settings.kp_grace_seconds):
+            log.warning("settlements_left", action="draining", hint="the journal holds what was sent")
         await acks.flush()
     finally:
         done.set()
@@ -147,6 +149,9 @@ async def _drain(
     _, late = await asyncio.wait(senders, timeout=grace_seconds)
     if late:
         log.warning("grace_over", action="draining", senders=len(late))
+        for task in late:
+            task.cancel()
+        await asyncio.wait(late)
 
 
 async def _close_on(stop: asyncio.Event, subscription: Subscription) -> None:

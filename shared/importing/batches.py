@@ -5,18 +5,22 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
+from shared.db.history import record_changes
 from shared.importing.report import ImportReport, RowError
-from shared.importing.source import Progress, Row, read_rows
+from shared.importing.rows import Row
+from shared.importing.source import Progress, read_rows
 from shared.retry import retry_conflicts
 
-Parsed = TypeVar("Parsed")
 #: Rows per transaction.
-BATCH = 5000
+BATCH_ROWS = 5000
+
+#: Lines and what was parsed from them.
+Batch = list[tuple[int, Any]]
 
 
 class _TakeBack(Exception):
@@ -31,102 +35,106 @@ class Import:
     now: datetime
     author: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    #: Good rows are found again by import_id in the table; only bad ones are remembered here.
+    #: Good rows are found again by import_id in the table; only bad ones are remembered here, with their lines.
     bad_ids: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows of the same columns, with their lines and ids."""
+class Kind:
+    """What is imported: its columns, how a row is parsed and how a batch is written.
 
-    columns: tuple[str, ...]
-    rows: list[tuple[int, Any]]
+    `parse` returns (external id or None, record) or raises RowError; `write` may be called again with the same batch.
+    """
+
+    known: tuple[str, ...]
+    required: tuple[str, ...]
+    parse: Callable[[Row], tuple[str | None, Any]]
+    write: Callable[[AsyncConnection, Batch], Awaitable[None]]
 
 
-def second_row(external_id: str, first_line: int) -> RowError:
-    """The refusal of a second row with the same id in one file."""
-    return RowError("external_id", external_id, f"is given twice in this file; the first row is in line {first_line}")
+def refuse_second_row(this: Import, line: int, external_id: str, first_line: int) -> None:
+    """Reports a second row with the same id in one file."""
+    reason = f"is given twice in this file; the first row is in line {first_line}"
+    this.report.reject(line, RowError("external_id", external_id, reason))
 
 
 async def run_import(
-    database: Database,
-    path: Path,
-    this: Import,
-    *,
-    known: tuple[str, ...],
-    required: tuple[str, ...],
-    parse: Callable[[Row], Any],
-    write: Callable[[AsyncConnection, Batch], Awaitable[None]],
-    strict: bool,
-    progress: Progress | None,
+    database: Database, path: Path, this: Import, kind: Kind, *, strict: bool, progress: Progress | None
 ) -> ImportReport:
-    """Reads, parses and writes batch after batch. `parse` returns (external id or None, record) or raises RowError."""
-    rows = read_rows(path, known, required, progress)
+    """Reads, parses and writes batch after batch; the end is one event with the author and the counts (D5)."""
+    batches = _batches(read_rows(path, kind.known, kind.required, progress), this, kind)
     if strict:
-        try:
-            async with database.begin() as connection:
-                for batch in _batches(rows, this, parse):
-                    await write(connection, batch)
-                if this.report.bad_count:
-                    raise _TakeBack
-        except _TakeBack:
-            this.report.inserted = this.report.updated = this.report.repeated = 0
+        await _write_all_or_nothing(database, path, batches, this, kind)
         return this.report
-    for batch in _batches(rows, this, parse):
-        await _write_alone(database, batch, this, write)
+    for batch in batches:
+        await _write_alone(database, batch, this, kind)
+    async with database.begin() as connection:
+        await _record(connection, path, this)
     return this.report
 
 
-async def _write_alone(
-    database: Database, batch: Batch, this: Import, write: Callable[[AsyncConnection, Batch], Awaitable[None]]
+async def _write_all_or_nothing(
+    database: Database, path: Path, batches: Iterator[Batch], this: Import, kind: Kind
 ) -> None:
-    before = (this.report.inserted, this.report.updated, this.report.repeated, this.report.bad_count)
-    kept = list(this.report.bad_rows)
+    try:
+        async with database.begin() as connection:
+            for batch in batches:
+                await kind.write(connection, batch)
+            if this.report.bad_count:
+                raise _TakeBack
+            await _record(connection, path, this)
+    except _TakeBack:
+        this.report.inserted = this.report.updated = this.report.repeated = 0
+
+
+async def _write_alone(database: Database, batch: Batch, this: Import, kind: Kind) -> None:
+    report = this.report
+    before = (report.inserted, report.updated, report.repeated, report.bad_count)
+    kept = len(report.bad_rows)
 
     async def once() -> None:
         # A transaction that is tried again must not count twice.
-        report = this.report
         report.inserted, report.updated, report.repeated, report.bad_count = before
-        report.bad_rows = list(kept)
+        del report.bad_rows[kept:]
         async with database.begin() as connection:
-            await write(connection, batch)
+            await kind.write(connection, batch)
 
     await retry_conflicts(once)
 
 
-def _batches(rows: Iterator[Row], this: Import, parse: Callable[[Row], Any]) -> Iterator[Batch]:
-    batch = Batch((), [])
-    ids: dict[str, int] = {}
+def _batches(rows: Iterator[Row], this: Import, kind: Kind) -> Iterator[Batch]:
+    batch: Batch = []
+    lines: dict[str, int] = {}
     for row in rows:
         this.report.read += 1
-        external_id, record = _parsed(row, this, parse)
-        if record is None:
-            continue
-        if len(batch.rows) >= BATCH or (batch.rows and row.columns != batch.columns):
-            yield batch
-            batch, ids = Batch(row.columns, []), {}
-        if external_id is not None and (first := ids.get(external_id) or this.bad_ids.get(external_id)):
-            this.report.reject(row.line, second_row(external_id, first))
+        try:
+            if row.error is not None:
+                raise row.error
+            external_id, record = kind.parse(row)
+        except RowError as error:
+            _reject(this, row, error)
             continue
         if external_id is not None:
-            ids[external_id] = row.line
-        if not batch.rows:
-            batch = Batch(row.columns, [])
-        batch.rows.append((row.line, record))
-    if batch.rows:
+            if first := lines.get(external_id) or this.bad_ids.get(external_id):
+                refuse_second_row(this, row.line, external_id, first)
+                continue
+            lines[external_id] = row.line
+        batch.append((row.line, record))
+        if len(batch) >= BATCH_ROWS:
+            yield batch
+            batch, lines = [], {}
+    if batch:
         yield batch
 
 
-def _parsed(row: Row, this: Import, parse: Callable[[Row], Any]) -> tuple[str | None, Any]:
-    try:
-        if row.error is not None:
-            raise row.error
-        found: tuple[str | None, Any] = parse(row)
-    except RowError as error:
-        this.report.reject(row.line, error)
-        if "external_id" in row.columns and row.cells:
-            bad_id = row.cells[row.columns.index("external_id")].strip()
-            if bad_id:
-                this.bad_ids.setdefault(bad_id, row.line)
-        return None, None
-    return found
+def _reject(this: Import, row: Row, error: RowError) -> None:
+    this.report.reject(row.line, error)
+    if external_id := row.cell("external_id"):
+        this.bad_ids.setdefault(external_id[:1000], row.line)
+
+
+async def _record(connection: AsyncConnection, path: Path, this: Import) -> None:
+    report = this.report
+    counts = [("added", None, report.inserted), ("updated", None, report.updated), ("bad", None, report.bad_count)]
+    noun = report.noun.removesuffix("s")
+    await record_changes(connection, noun, None, path.name, "import", counts, author=this.author, now=this.now)

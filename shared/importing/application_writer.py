@@ -1,0 +1,192 @@
+"""A batch of applications as a few statements over a temporary table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    Integer,
+    MetaData,
+    Row,
+    Table,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.column_types import Identifier, PlainText
+from shared.db.last_contacts import recompute_persons
+from shared.db.tables import applications, custom_fields, persons, write_orders
+from shared.domain.duplicates import identity_of
+from shared.domain.text import fold_or_none
+from shared.importing.application_rows import DATES, FOLDED, TEXTS, ApplicationRow
+from shared.importing.batches import Batch, Import, refuse_second_row
+from shared.importing.bulk import among, load, upsert
+from shared.importing.report import RowError
+
+_A, _P = applications.c, persons.c
+_FIELDS = (
+    *("kind", "status_id", "in_pool", *TEXTS, *DATES),
+    *("birth_month_day", "usable_email", *(f"{name}_folded" for name in FOLDED)),
+)
+_INCOMING = Table(
+    "incoming_applications",
+    MetaData(),
+    Column("line", Integer),
+    Column("identity", PlainText),
+    Column("duplicate_set", PlainText),
+    Column("external_id", PlainText),
+    Column("kind", PlainText),
+    Column("status_id", Identifier),
+    Column("in_pool", Boolean),
+    *(Column(name, PlainText) for name in TEXTS),
+    *(Column(name, Date) for name in DATES),
+    Column("birth_month_day", Integer),
+    *(Column(name, PlainText) for name in ("usable_email", *(f"{name}_folded" for name in FOLDED))),
+    prefixes=["TEMPORARY"],
+)
+_INCOMING_CUSTOM = Table(
+    "incoming_custom_fields",
+    MetaData(),
+    Column("external_id", PlainText),
+    Column("name_folded", PlainText),
+    Column("name", PlainText),
+    Column("value", PlainText),
+    Column("value_folded", PlainText),
+    prefixes=["TEMPORARY"],
+)
+_I, _IC = _INCOMING.c, _INCOMING_CUSTOM.c
+_DEFAULTS = {"kind": "application", "in_pool": False}
+
+
+class ApplicationWriter:
+    """Writes batches; `keys` are the columns on which applications without a set are one person (D24)."""
+
+    def __init__(self, this: Import, keys: Sequence[str]) -> None:
+        self._this, self._keys = this, keys
+
+    async def write(self, connection: AsyncConnection, batch: Batch) -> None:
+        """Persons, applications and custom fields of one batch, and what follows from the changes."""
+        present = await self._present(connection, [row for _, row in batch])
+        accepted = [(line, row) for line, row in batch if self._accept(line, row, present.get(row.external_id))]
+        records = [self._record(line, row, present.get(row.external_id)) for line, row in accepted]
+        await load(connection, _INCOMING, [tuple(map(record.get, _INCOMING.c.keys())) for record in records])
+        await _add_persons(connection)
+        await self._upsert(connection)
+        await _write_custom_fields(connection, [row for _, row in accepted], present)
+        changes = [(found, record) for record in records if (found := present.get(record["external_id"]))]
+        await _follow_moves(connection, [found for found, record in changes if found.identity != record["identity"]])
+        mailed = [found.id for found, record in changes if found.usable_email != record["usable_email"]]
+        await _take_back_claims(connection, mailed)
+        self._this.report.updated += len(changes)
+        self._this.report.inserted += len(records) - len(changes)
+
+    async def _present(self, connection: AsyncConnection, rows: Sequence[ApplicationRow]) -> dict[str, Row[Any]]:
+        """The applications that exist, locked: persons first, by ascending id, as every transaction does."""
+        these = among(connection, _A.external_id, [row.external_id for row in rows])
+        owners = _P.id.in_(select(_A.person_id).where(these))
+        locked = select(_P.id).where(owners).order_by(_P.id).with_for_update(key_share=True).subquery()
+        await connection.execute(select(func.count()).select_from(locked))
+        # A column that a row does not have keeps its value, so that one is read.
+        missing = {name for row in rows for name in _FIELDS if name not in row.values} if rows else set()
+        columns = {*missing, *self._keys, "usable_email"}
+        statement = (
+            select(_A.id, _A.external_id, _A.person_id, _A.import_id, _A.import_line, _A.reduced_at)
+            .add_columns(_P.identity, _P.duplicate_set, *(_A[name] for name in columns))
+            .join(persons, _P.id == _A.person_id)
+            .where(these)
+            .order_by(_A.id)
+            .with_for_update(key_share=True, of=applications)
+        )
+        return {row.external_id: row for row in await connection.execute(statement)}
+
+    def _accept(self, line: int, row: ApplicationRow, found: Row[Any] | None) -> bool:
+        if found is None:
+            return True
+        if found.import_id == self._this.id:
+            refuse_second_row(self._this, line, row.external_id, found.import_line)
+            return False
+        if found.reduced_at is not None:
+            reason = "is reduced to core data; it cannot be filled again"
+            self._this.report.reject(line, RowError("external_id", row.external_id, reason))
+            self._this.bad_ids.setdefault(row.external_id, line)
+            return False
+        return True
+
+    def _record(self, line: int, row: ApplicationRow, found: Row[Any] | None) -> dict[str, Any]:
+        """The whole record by column of the temporary table: what the row gives over what is there."""
+        record = dict(row.values) if found is None else {**found._mapping, **row.values}
+        for name, default in _DEFAULTS.items():
+            record.setdefault(name, default)
+        record.setdefault("usable_email", None)
+        record["line"] = line
+        record["identity"] = identity_of(row.external_id, record.get("duplicate_set"), record, self._keys)
+        return record
+
+    async def _upsert(self, connection: AsyncConnection) -> None:
+        names = ["external_id", *_FIELDS]
+        source = (
+            select(*(_I[name] for name in names), _P.id, literal(self._this.id, PlainText), _I.line)
+            .join_from(_INCOMING, persons, _P.identity == _I.identity)
+            .where(true())  # SQLite: else ON CONFLICT would read as a join's ON
+            .order_by(_I.line)
+        )
+        insert = upsert(connection, applications).from_select([*names, "person_id", "import_id", "import_line"], source)
+        changed = {name: insert.excluded[name] for name in (*_FIELDS, "person_id", "import_id", "import_line")}
+        await connection.execute(insert.on_conflict_do_update(index_elements=["external_id"], set_=changed))
+
+
+async def _add_persons(connection: AsyncConnection) -> None:
+    source = select(_I.identity, func.max(_I.duplicate_set)).where(true()).group_by(_I.identity).order_by(_I.identity)
+    insert = upsert(connection, persons).from_select(["identity", "duplicate_set"], source)
+    await connection.execute(insert.on_conflict_do_nothing(index_elements=["identity"]))
+
+
+async def _write_custom_fields(
+    connection: AsyncConnection, rows: Sequence[ApplicationRow], present: Mapping[str, Row[Any]]
+) -> None:
+    incoming = [
+        (row.external_id, folded, name, value, fold_or_none(value))
+        for row in rows
+        for folded, name, value in row.custom
+        if value is not None or row.external_id in present
+    ]
+    if not incoming:
+        return
+    await load(connection, _INCOMING_CUSTOM, incoming)
+    c = custom_fields.c
+    joined = select(_A.id, _IC.name_folded, _IC.name, _IC.value, _IC.value_folded).join_from(
+        _INCOMING_CUSTOM, applications, _A.external_id == _IC.external_id
+    )
+    emptied = joined.where(_IC.value.is_(None), _A.id == c.application_id, _IC.name_folded == c.name_folded)
+    if any(value is None for *_, value, _ in incoming):
+        await connection.execute(delete(custom_fields).where(exists(emptied.correlate(custom_fields))))
+    names = ["application_id", "name_folded", "name", "value", "value_folded"]
+    insert = upsert(connection, custom_fields).from_select(names, joined.where(_IC.value.is_not(None)))
+    changed = {name: insert.excluded[name] for name in names[2:]}
+    await connection.execute(insert.on_conflict_do_update(index_elements=names[:2], set_=changed))
+
+
+async def _follow_moves(connection: AsyncConnection, moved: Sequence[Row[Any]]) -> None:
+    """Applications that became another person's: contacts that count for the person go with their applications."""
+    if not moved:
+        return
+    these = among(connection, _A.external_id, [row.external_id for row in moved])
+    now = (await connection.execute(select(_A.person_id).where(these))).scalars()
+    await recompute_persons(connection, sorted({row.person_id for row in moved}.union(now)))
+
+
+async def _take_back_claims(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
+    """A changed address stops what is claimed but not handed over: T2 meets this row (D33)."""
+    if not application_ids:
+        return
+    o = write_orders.c
+    claimed = (o.application_id.in_(application_ids), o.state == "sending", o.phase == "claimed")
+    await connection.execute(update(write_orders).where(*claimed).values(claimed_epoch=None))
