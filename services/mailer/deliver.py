@@ -174,7 +174,8 @@ class Deliverer:
     def _later(self, order: ClaimedOrder, outcome: Deferred, now: datetime) -> datetime:
         seconds = outcome.not_before_seconds
         if seconds is None:
-            seconds = backoff_seconds(order.attempt_no, self._timing.backoff, self._random)
+            # What is no fault of the letter does not make it wait longer and longer.
+            seconds = backoff_seconds(order.attempt_no if outcome.counts else 1, self._timing.backoff, self._random)
         return now + timedelta(seconds=seconds)
 
     async def _commit_intents(self, orders: Sequence[ClaimedOrder]) -> list[bool]:

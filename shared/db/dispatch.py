@@ -220,7 +220,8 @@ async def _release(connection: AsyncConnection, step: _Step) -> StepResult:
         await hold_planned(connection, run["id"], held)
         return StepResult(run["id"], held=held)
     moment = step.now if step.asked else None
-    released = await release(connection, run["id"], step.now, moment, timedelta(days=step.job["valid_days"]))
+    valid = timedelta(days=step.job["valid_days"])
+    released = await release(connection, run["id"], step.job["lineage_id"], step.now, moment, valid)
     return StepResult(run["id"], released, without)
 
 

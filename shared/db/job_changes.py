@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.history import Change, record_changes
 from shared.db.job_lineage import leave_lineage, new_lineage
+from shared.db.job_locks import lock_jobs
 from shared.db.job_rows import schedule_of
 from shared.db.job_schedule import reschedule, switch_on
 from shared.db.named_records import find_named, id_of
@@ -20,7 +21,6 @@ from shared.db.tables import (
     dispatch_runs,
     form_letter_versions,
     form_letters,
-    lineages,
     users,
 )
 from shared.domain.job_fields import job_columns, shown
@@ -138,15 +138,12 @@ async def refuse_taken_name(connection: AsyncConnection, name: str, place: str, 
 
 async def _locked(connection: AsyncConnection, job_id: int, *, with_lineage: bool) -> dict[str, Any]:
     """The job with the names of its query and letter, as it is once nobody else can change it."""
-    if with_lineage:
-        lineage = select(_J.lineage_id).where(_J.id == job_id).scalar_subquery()
-        await connection.execute(select(lineages.c.id).where(lineages.c.id == lineage).with_for_update())
+    await lock_jobs(connection, _J.id == job_id, with_lineage=with_lineage)
     statement = (
         select(contact_jobs, application_queries.c.name.label("query"), form_letters.c.name.label("letter"))
         .join(application_queries, application_queries.c.id == _J.query_id)
         .join(form_letters, form_letters.c.id == _J.letter_id)
         .where(_J.id == job_id)
-        .with_for_update(of=contact_jobs)
     )
     row = (await connection.execute(statement)).mappings().first()
     if row is None:

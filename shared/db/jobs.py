@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
 from shared.db.job_changes import JobChange, change_job, insert_job, refuse_taken_name
 from shared.db.job_lineage import fresh_lineage
+from shared.db.job_locks import lock_jobs
 from shared.db.job_rows import load_job_row
-from shared.db.tables import contact_jobs, dispatch_runs, lineages
+from shared.db.tables import contact_jobs, dispatch_runs
 from shared.db.transactions import in_transaction
 from shared.db.write_orders import withdraw_open_orders_of_job
 from shared.domain.job_fields import REQUIRED_JOB_FIELDS, read_job_fields, read_name
@@ -88,6 +89,5 @@ async def delete_job(database: Database, name: str, *, author: str, now: datetim
 async def _locked(connection: AsyncConnection, name: str) -> dict[str, Any]:
     """The job, its lineage and row locked, as it is once nobody else can change it; raises NotFound."""
     seen = await load_job_row(connection, name)
-    await connection.execute(select(lineages.c.id).where(lineages.c.id == seen["lineage_id"]).with_for_update())
-    await connection.execute(select(_J.id).where(_J.id == seen["id"]).with_for_update())
+    await lock_jobs(connection, _J.id == seen["id"])
     return dict(await load_job_row(connection, name))

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
 from shared.db.job_changes import change_job, insert_job, wake_runs, warnings_of
+from shared.db.job_locks import lock_jobs
 from shared.db.named_records import find_named, id_of
 from shared.db.queries import resolve_filters
 from shared.db.system_settings import as_plain, load_system_settings, save_system_settings
@@ -19,7 +20,6 @@ from shared.db.tables import (
     contact_jobs,
     form_letter_versions,
     form_letters,
-    lineages,
     users,
 )
 from shared.db.transactions import in_transaction
@@ -81,10 +81,7 @@ class _Application:
 
     async def _lock_jobs(self) -> None:
         # All at first, in the house's order: the file's own order must not meet the evaluator's or a mailer's.
-        for table in (lineages, contact_jobs):
-            used = select(contact_jobs.c.lineage_id)
-            which = select(table.c.id) if table is contact_jobs else select(table.c.id).where(table.c.id.in_(used))
-            await self._connection.execute(which.order_by(table.c.id).with_for_update())
+        await lock_jobs(self._connection, true())
 
     async def _settings(self, wanted: Mapping[str, Any]) -> None:
         current = as_plain(await load_system_settings(self._connection))

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, insert, literal, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, lease_clock
+from shared.db.job_locks import share_jobs
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import JobRules, LookScope, recipients
 from shared.db.system_settings import SystemSettings
@@ -93,9 +94,9 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
 
 async def _locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[int, Mapping[str, Any]]:
     ids = select(_O.job_id).where(which, _O.job_id.is_not(None)).distinct()
-    statement = select(contact_jobs).where(contact_jobs.c.id.in_(ids)).order_by(contact_jobs.c.id)
-    rows = (await connection.execute(statement.with_for_update(read=True))).mappings()
-    return {row["id"]: dict(row) for row in rows}
+    return {
+        row["id"]: row for row in await share_jobs(connection, select(contact_jobs).where(contact_jobs.c.id.in_(ids)))
+    }
 
 
 async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:

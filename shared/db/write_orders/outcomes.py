@@ -151,7 +151,6 @@ async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement])
                 (_O.state == "unclear", _O.handed_over_at),
                 else_=bindparam("_handed_over_at", type_=_O.handed_over_at.type),
             ),
-            attempts=_O.attempts,
         )
     )
     rows = [

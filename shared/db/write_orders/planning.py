@@ -19,15 +19,17 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    union_all,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, PlainText
+from shared.db.job_locks import share_jobs
 from shared.db.tables import applications, contact_jobs, write_orders
 from shared.db.write_orders.states import SILENT, record_orders
 
-_O = write_orders.c
+_O, _A = write_orders.c, applications.c
 #: The result of the recipients statement, computed once per synchronisation.
 _PLAN = Table(
     "plan_recipients",
@@ -96,8 +98,8 @@ async def synchronise_plan(
 async def _lock_job_if_on(connection: AsyncConnection, job_id: int) -> bool:
     """Holds the job's row until the commit, so that no switch can come between plan and release (D4)."""
     j = contact_jobs.c
-    statement = select(j.status).where(j.id == job_id).with_for_update(read=True)
-    return (await connection.execute(statement)).scalar_one_or_none() == "on"
+    found = await share_jobs(connection, select(j.status).where(j.id == job_id))
+    return any(job["status"] == "on" for job in found)
 
 
 async def _materialise(connection: AsyncConnection, statement: Select[Any]) -> int:
@@ -215,28 +217,38 @@ async def hold_planned(connection: AsyncConnection, run_id: int, reason: str | N
 
 
 async def release(
-    connection: AsyncConnection, run_id: int, now: datetime, planned_for: datetime | None, valid: timedelta
+    connection: AsyncConnection,
+    run_id: int,
+    lineage_id: int,
+    now: datetime,
+    planned_for: datetime | None,
+    valid: timedelta,
 ) -> int:
     """planned -> queued for the whole run; who has an order of the lineage under way stays planned (D13).
 
     With `planned_for` the send moment becomes that instant (`job run`), and the validity counts from it.
     """
-    other, theirs, mine = write_orders.alias("under_way"), applications.alias("theirs"), applications.alias("mine")
-    present_person = select(mine.c.person_id).where(mine.c.id == _O.application_id).scalar_subquery()
-    under_way = (
-        exists()
-        .select_from(other.join(theirs, theirs.c.id == other.c.application_id))
-        .where(
-            other.c.lineage_id == _O.lineage_id,
-            other.c.state.in_(("queued", "sending")),
-            or_(theirs.c.person_id == present_person, other.c.person_id == _O.person_id),
-        )
-    )
+    theirs = select(_A.person_id).where(_A.id == _O.application_id).scalar_subquery()
+    under_way = _people_under_way(lineage_id)
+    free = and_(theirs.not_in(under_way), _O.person_id.not_in(under_way))
     values: dict[str, Any] = {"state": "queued", "queued_at": now, "not_before": now, "ring_at": now, "reason": None}
     if planned_for is not None:
         values |= {"planned_for": planned_for, "expires_at": planned_for + valid}
-    statement = update(write_orders).where(_O.run_id == run_id, _O.state == "planned", not_(under_way))
+    statement = update(write_orders).where(_O.run_id == run_id, _O.state == "planned", free)
     return (await connection.execute(statement.values(values))).rowcount
+
+
+def _people_under_way(lineage_id: int) -> Select[Any]:
+    """Whom a letter of the lineage is on its way to, as they were when it was made and as they are.
+
+    One set that does not depend on the row asked about: the database hashes it once, whatever its statistics say.
+    """
+    other = write_orders.alias("under_way")
+    open_orders = (other.c.lineage_id == lineage_id, other.c.state.in_(("queued", "sending")))
+    at_first = select(other.c.person_id).where(*open_orders)
+    by_now = select(_A.person_id).join_from(applications, other, other.c.application_id == _A.id).where(*open_orders)
+    people = union_all(at_first, by_now).subquery()
+    return select(people.c.person_id).where(people.c.person_id.is_not(None))
 
 
 async def withdraw_planned(

@@ -1,0 +1,41 @@
+"""Locks on contact jobs: shared by who plans or sends for one, exclusive for who changes it (D4, I9).
+
+A row lock FOR SHARE alone is unfair on PostgreSQL: new sharers do not queue behind a waiting writer, so a switch to Aus
+could wait as long as several mailers send at full speed. The advisory lock before it queues in order of arrival. SQLite
+has one writer at a time and needs neither.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Select, cast, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.tables import contact_jobs, lineages
+
+_J = contact_jobs.c
+#: Namespace of the advisory locks, whose second part is the job's id.
+_NAMESPACE = 0x6B70
+
+
+async def share_jobs(connection: AsyncConnection, statement: Select[Any]) -> list[dict[str, Any]]:
+    """The rows of a statement on contact_jobs, which stay as they are until the transaction ends."""
+    await _queue(connection, statement, func.pg_advisory_xact_lock_shared)
+    rows = await connection.execute(statement.order_by(_J.id).with_for_update(read=True))
+    return [{str(key): value for key, value in row.items()} for row in rows.mappings()]
+
+
+async def lock_jobs(connection: AsyncConnection, which: ColumnElement[bool], *, with_lineage: bool = True) -> None:
+    """Locks jobs for a change, by ascending id; their lineages first, as everywhere."""
+    if with_lineage:
+        theirs = select(lineages.c.id).where(lineages.c.id.in_(select(_J.lineage_id).where(which)))
+        await connection.execute(theirs.order_by(lineages.c.id).with_for_update())
+    statement = select(_J.id).where(which)
+    await _queue(connection, statement, func.pg_advisory_xact_lock)
+    await connection.execute(statement.order_by(_J.id).with_for_update())
+
+
+async def _queue(connection: AsyncConnection, statement: Select[Any], lock: Any) -> None:
+    if connection.dialect.name == "postgresql":
+        # LIMIT keeps the order: the locks are taken while the rows come.
+        ids = statement.with_only_columns(_J.id).order_by(_J.id).limit(1_000_000).subquery()
+        await connection.execute(select(lock(literal(_NAMESPACE, Integer), cast(ids.c.id, Integer))))
