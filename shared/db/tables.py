@@ -40,6 +40,11 @@ def _named() -> list[Column[str]]:
     return [Column("name", PlainText, nullable=False), Column("name_folded", PlainText, nullable=False, unique=True)]
 
 
+def _partial_index(name: str | None, *columns: str, where: str, unique: bool = False) -> Index:
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
 system_settings = Table(
     "system_settings",
     metadata,
@@ -81,6 +86,9 @@ persons = Table(
     Column("opted_out_by", PlainText),
 )
 
+#: Columns of an application that filters compare as text; each has a folded copy (trimmed, NFC, case-folded).
+FOLDED = ("language", "vacancy", "department", "location", "source", "recruiter")
+
 applications = Table(
     "applications",
     metadata,
@@ -98,24 +106,9 @@ applications = Table(
     Column("email", PlainText),
     #: The address as mail is sent to it; NULL where `email` is missing or not valid (D34).
     Column("usable_email", PlainText),
-    Column("phone", PlainText),
-    Column("street", PlainText),
-    Column("postal_code", PlainText),
-    Column("city", PlainText),
-    Column("country", PlainText),
-    Column("language", PlainText),
-    Column("vacancy", PlainText),
-    Column("department", PlainText),
-    Column("location", PlainText),
-    Column("source", PlainText),
-    Column("recruiter", PlainText),
-    #: Folded copies (trimmed, NFC, case-folded) written in Python; rules compare only these.
-    Column("language_folded", PlainText),
-    Column("vacancy_folded", PlainText),
-    Column("department_folded", PlainText),
-    Column("location_folded", PlainText),
-    Column("source_folded", PlainText),
-    Column("recruiter_folded", PlainText),
+    *[Column(name, PlainText) for name in ("phone", "street", "postal_code", "city", "country", *FOLDED)],
+    #: Written in Python; rules compare only these.
+    *[Column(f"{name}_folded", PlainText) for name in FOLDED],
     _ref("status_id", "application_statuses", nullable=True),
     Column("received_on", Date),
     Column("in_pool", Boolean, nullable=False, server_default=text("false")),
@@ -248,8 +241,6 @@ dispatch_runs = Table(
     #: When the next synchronisation is wanted (NULL: none) and when its doorbell was last rung.
     Column("due_at", Instant),
     Column("rung_at", Instant),
-    #: `job run` asked for a release now; cleared by the evaluator.
-    Column("release_wanted_at", Instant),
     Column("unheld", Boolean, nullable=False, server_default=text("false")),
     Column("released_at", Instant),
     Column("synced_at", Instant),
@@ -260,7 +251,7 @@ dispatch_runs = Table(
     Column("reason", PlainText),
     UniqueConstraint("job_id", "occasion_day"),
     CheckConstraint("state IN ('open', 'dispatched', 'skipped')", name="state"),
-    Index(None, "due_at", postgresql_where=text("due_at IS NOT NULL"), sqlite_where=text("due_at IS NOT NULL")),
+    _partial_index(None, "due_at", where="due_at IS NOT NULL"),
     Index(None, "lineage_id"),
 )
 
@@ -282,11 +273,7 @@ blocks = Table(
     Index(None, "person_id"),
 )
 
-_UNDER_WAY = text("type = 'contact_job' AND state IN ('queued', 'sending')")
-_TO_RING = text("ring_at IS NOT NULL")
-_LEASED = text("lease_until IS NOT NULL")
-_QUEUED = text("state = 'queued'")
-_PLANNED = text("state = 'planned'")
+_UNDER_WAY = "type = 'contact_job' AND state IN ('queued', 'sending')"
 
 write_orders = Table(
     "write_orders",
@@ -336,18 +323,11 @@ write_orders = Table(
     Column("sent_at", Instant),
     Column("subject", PlainText),
     UniqueConstraint("lineage_id", "person_id", "occasion_day"),
-    Index(
-        "uq_write_orders__under_way",
-        "lineage_id",
-        "person_id",
-        unique=True,
-        postgresql_where=_UNDER_WAY,
-        sqlite_where=_UNDER_WAY,
-    ),
-    Index(None, "ring_at", postgresql_where=_TO_RING, sqlite_where=_TO_RING),
-    Index(None, "lease_until", postgresql_where=_LEASED, sqlite_where=_LEASED),
-    Index("ix_write_orders__queued", "rung_at", postgresql_where=_QUEUED, sqlite_where=_QUEUED),
-    Index("ix_write_orders__planned", "planned_for", postgresql_where=_PLANNED, sqlite_where=_PLANNED),
+    _partial_index("uq_write_orders__under_way", "lineage_id", "person_id", where=_UNDER_WAY, unique=True),
+    _partial_index(None, "ring_at", where="ring_at IS NOT NULL"),
+    _partial_index(None, "lease_until", where="lease_until IS NOT NULL"),
+    _partial_index("ix_write_orders__queued", "rung_at", where="state = 'queued'"),
+    _partial_index("ix_write_orders__planned", "planned_for", where="state = 'planned'"),
     Index(None, "application_id"),
     Index(None, "run_id", "state"),
     CheckConstraint("type IN ('manual', 'scheduled_rejection', 'contact_job')", name="type"),

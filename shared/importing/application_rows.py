@@ -5,6 +5,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from shared.db.tables import FOLDED
 from shared.domain.filters import KINDS
 from shared.domain.mail_addresses import usable_address
 from shared.domain.text import fold, fold_or_none
@@ -18,8 +19,6 @@ TEXTS = (
     *("language", "vacancy", "department", "location", "source", "recruiter"),
 )
 DATES = ("birth_date", "received_on", "pool_since")
-#: Columns with a folded copy beside them.
-FOLDED = ("language", "vacancy", "department", "location", "source", "recruiter")
 KNOWN = ("external_id", "kind", "duplicate_set", "status", "in_pool", *TEXTS, *DATES, ANY_CUSTOM)
 
 

@@ -23,10 +23,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, PlainText
 from shared.db.last_contacts import recompute_persons
-from shared.db.tables import applications, custom_fields, persons, write_orders
+from shared.db.tables import FOLDED, applications, custom_fields, persons, write_orders
 from shared.domain.duplicates import identity_of
 from shared.domain.text import fold_or_none
-from shared.importing.application_rows import DATES, FOLDED, TEXTS, ApplicationRow
+from shared.importing.application_rows import DATES, TEXTS, ApplicationRow
 from shared.importing.batches import Batch, Import, refuse_second_row
 from shared.importing.bulk import among, load, upsert
 from shared.importing.report import RowError

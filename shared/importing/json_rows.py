@@ -32,7 +32,7 @@ def json_rows(text: Iterable[str], known: Sequence[str]) -> Iterator[Row]:
         except InvalidInput as exc:
             error = RowError(str(exc.value), fields[str(exc.value)], exc.fix)
         except (ValueError, RecursionError) as exc:
-            error = RowError("row", content[:80], f"is not a JSON object of plain values: {exc}")
+            error = RowError("row", content.rstrip("\r\n")[:80], f"is not a JSON object of plain values: {exc}")
         yield Row(line, columns, cells, error)
 
 

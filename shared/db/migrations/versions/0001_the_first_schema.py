@@ -285,7 +285,6 @@ def upgrade() -> None:
         sa.Column("state", PlainText, nullable=False),
         sa.Column("due_at", Instant(), nullable=True),
         sa.Column("rung_at", Instant(), nullable=True),
-        sa.Column("release_wanted_at", Instant(), nullable=True),
         sa.Column("unheld", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("released_at", Instant(), nullable=True),
         sa.Column("synced_at", Instant(), nullable=True),

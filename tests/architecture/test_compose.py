@@ -1,0 +1,100 @@
+"""compose.yaml as the real compose program reads it; no engine is needed for that."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.cli.running import Role
+from tests.architecture import ROOT
+
+ROLES = ("scheduler", "evaluator", "mailer")
+
+
+def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).parent / "docker-compose"
+    return subprocess.run(
+        [program, "--file", ROOT / "compose.yaml", "--profile", "dev", *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    done = compose("config", "--format", "json", SMTP_URL="smtp://mailpit:1025")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_missing_mail_server_is_told() -> None:
+    done = compose("config", "--quiet")
+    assert done.returncode != 0
+    assert "SMTP_URL=smtp+starttls://" in done.stderr
+
+
+def test_mailers_can_be_scaled(config: dict[str, Any]) -> None:
+    for role in ROLES:
+        service = config["services"][role]
+        assert "container_name" not in service and not service.get("ports") and "hostname" not in service
+
+
+def test_commands_exist(config: dict[str, Any]) -> None:
+    for name in ("migrate", *ROLES):
+        done = subprocess.run(
+            [sys.executable, "-m", "services", *config["services"][name]["command"], "--help"],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert {config["services"][role]["command"][1] for role in ROLES} <= {role.value for role in Role}
+
+
+def test_services_start_after_schema_and_broker(config: dict[str, Any]) -> None:
+    services = config["services"]
+    for role in ROLES:
+        needs = {name: entry["condition"] for name, entry in services[role]["depends_on"].items()}
+        assert needs == {"migrate": "service_completed_successfully", "rabbitmq": "service_healthy"}
+    assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+    assert all(services[name]["healthcheck"]["test"] for name in ("postgres", "rabbitmq"))
+
+
+def test_no_password_in_the_environment(config: dict[str, Any]) -> None:
+    for name, service in config["services"].items():
+        for key, value in (service.get("environment") or {}).items():
+            assert "PASSWORD" not in key or key.endswith("_FILE"), (name, key)
+            assert not re.search(r"://[^/@]*:[^/@]+@", value), (name, key)
+    assert all(entry["file"] for entry in config["secrets"].values())
+
+
+def test_services_have_few_rights(config: dict[str, Any]) -> None:
+    for role in (*ROLES, "migrate"):
+        service = config["services"][role]
+        assert service["read_only"] and service["cap_drop"] == ["ALL"]
+        assert service["deploy"]["resources"]["limits"]["memory"]
+
+
+def test_secrets_are_made_with_the_names_that_compose_reads(config: dict[str, Any], tmp_path: Path) -> None:
+    for _ in range(2):  # a second run keeps what is there
+        done = subprocess.run(
+            ["sh", ROOT / "deploy" / "make-secrets.sh", tmp_path],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    names = {Path(entry["file"]).name for entry in config["secrets"].values()}
+    assert names == {path.name for path in tmp_path.iterdir()}
+    password = (tmp_path / "postgres_app_password").read_text()
+    assert len(password) == 48 and password in (tmp_path / "database_url").read_text()

@@ -1,0 +1,51 @@
+"""The migrations make exactly the tables of the code, on both databases."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from shared.db.engine import Database
+from shared.db.migrate import migrate, require_schema
+from shared.db.tables import metadata
+from shared.errors import KontaktpflegeError
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def empty(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    sqlite = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    database = Database(sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
+    yield database
+    await database.close()
+
+
+async def test_migrations_and_tables_agree(empty: Database) -> None:
+    def difference(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": False}), metadata))
+
+    await migrate(empty)
+    async with empty.begin() as connection:
+        assert await connection.run_sync(difference) == []
+
+
+async def test_a_second_migration_changes_nothing(empty: Database) -> None:
+    before, after = await migrate(empty)
+    assert before is None
+    assert await migrate(empty) == (after, after)
+    await require_schema(empty)
+
+
+async def test_a_database_without_schema_is_told_what_to_do(empty: Database) -> None:
+    with pytest.raises(KontaktpflegeError, match="kontaktpflege migrate"):
+        await require_schema(empty)
+
+
+async def test_a_newer_schema_is_refused(empty: Database) -> None:
+    await migrate(empty)
+    async with empty.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(KontaktpflegeError, match="9999"):
+        await require_schema(empty)
