@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.servers.fresh import fresh_database, fresh_vhost
+from tests.smtp_server import ScriptedSmtpServer
+from tests.stacks import Stack
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,30 @@ def postgres_url(servers: Mapping[str, str]) -> Iterator[str]:
     """An empty database on a real PostgreSQL."""
     with fresh_database(servers["TEST_DATABASE_URL"]) as url:
         yield url
+
+
+@pytest.fixture
+def smtp(tmp_path: Path) -> Iterator[ScriptedSmtpServer]:
+    with ScriptedSmtpServer(tmp_path / "ledger.jsonl") as server:
+        yield server
+
+
+@pytest.fixture
+def embedded_stack(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[Stack]:
+    stack = Stack(tmp_path, f"sqlite:///{tmp_path / 'kontaktpflege.sqlite3'}", "memory://", smtp.url)
+    yield stack
+    stack.close()
+
+
+@pytest.fixture
+def distributed_stack(tmp_path: Path, smtp: ScriptedSmtpServer, postgres_url: str, amqp_url: str) -> Iterator[Stack]:
+    stack = Stack(tmp_path, postgres_url, amqp_url, smtp.url)
+    yield stack
+    stack.close()
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+def stack(request: pytest.FixtureRequest) -> Stack:
+    found = request.getfixturevalue(f"{request.param}_stack")
+    assert isinstance(found, Stack)
+    return found

@@ -1,5 +1,6 @@
 """The whole product as users run it: real processes, over both stacks."""
 
+import csv
 import json
 import os
 import signal
@@ -67,6 +68,19 @@ class Stack:
         self.cli("apply", str(SAMPLE / "setup.yaml"))
         self.cli("import", "applications", str(SAMPLE / "applications.csv"))
         self.cli("import", "contacts", str(SAMPLE / "contacts.csv"))
+
+    def load_many(self, count: int) -> None:
+        """Schema, setup, and so many applicants with an address whom nobody has written to for long."""
+        file = self.folder / "many.csv"
+        with file.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(["external_id", "last_name", "email", "vacancy", "recruiter", "status", "received_on"])
+            for number in range(count):
+                person = [f"T-{number:04d}", f"Muster{number}", f"t{number}@firma.example", "Koch", "a.weber"]
+                writer.writerow([*person, "Neu online", "2026-01-05"])
+        self.cli("migrate")
+        self.cli("apply", str(SAMPLE / "setup.yaml"))
+        self.cli("import", "applications", str(file))
 
     def start(self, *roles: str, **environment: str) -> None:
         """Starts services; on the embedded stack one process holds them all."""

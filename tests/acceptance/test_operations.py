@@ -1,43 +1,24 @@
 """What operators do and what befalls services in mid-run: Aus and An, kill -9, a database or broker that comes late."""
 
-import csv
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.smtp_server import ScriptedSmtpServer
-from tests.stacks import SAMPLE, Stack
+from tests.stacks import Stack
 
 JOB = "Prozesshänger"
 ORDERS = 1000
-
-
-def load_thousand(stack: Stack) -> None:
-    """A setup and 1,000 forgotten applicants with an address each."""
-    file = stack.folder / "thousand.csv"
-    with file.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(["external_id", "last_name", "email", "vacancy", "recruiter", "status", "received_on"])
-        for number in range(ORDERS):
-            person = [f"T-{number:04d}", f"Muster{number}", f"t{number}@firma.example", "Koch", "a.weber"]
-            writer.writerow([*person, "Neu online", "2026-01-05"])
-    stack.cli("migrate")
-    stack.cli("apply", str(SAMPLE / "setup.yaml"))
-    stack.cli("import", "applications", str(file))
 
 
 def run_job(stack: Stack) -> None:
     assert stack.answer("job", "run", JOB, "--on", "2026-11-23")["orders"] == ORDERS
 
 
-def states(stack: Stack) -> dict[str, int]:
-    return stack.states()
-
-
 def test_d4_aus_stops_at_once_and_an_sends_the_rest_once(stack: Stack, smtp: ScriptedSmtpServer) -> None:
     smtp.rate = 150
-    load_thousand(stack)
+    stack.load_many(ORDERS)
     stack.start()
     run_job(stack)
     stack.wait_for(lambda: len(smtp.accepted) > 150, 60, "the first letters")
@@ -45,13 +26,13 @@ def test_d4_aus_stops_at_once_and_an_sends_the_rest_once(stack: Stack, smtp: Scr
     # What had its T2 before the commit is on its way and is still answered; nothing begins after it.
     time.sleep(2)
     stopped = len(smtp.accepted)
-    stack.wait_for(lambda: states(stack).get("planned", 0) == ORDERS - stopped, 60, "putting back what is queued")
+    stack.wait_for(lambda: stack.states().get("planned", 0) == ORDERS - stopped, 60, "putting back what is queued")
     report = stack.answer("queues")
     assert report["waiting_reasons"] == {"job is off": ORDERS - stopped}
     assert len(smtp.accepted) == stopped < ORDERS
     smtp.rate = None
     stack.cli("job", "set", JOB, "status=An")
-    stack.wait_for(lambda: states(stack) == {"sent": ORDERS}, 90, "sending the rest")
+    stack.wait_for(lambda: stack.states() == {"sent": ORDERS}, 90, "sending the rest")
     assert len(smtp.accepted) == ORDERS
     assert max(smtp.orders().values()) == 1
 
@@ -72,7 +53,7 @@ def test_i1_i3_kill_9_of_the_one_process_on_the_embedded_stack_only(
 def kill_in_mid_run(stack: Stack, smtp: ScriptedSmtpServer, victim: str) -> None:
     """Two kill -9 and restarts while letters go out: nothing lost, nothing doubled, nothing hidden."""
     smtp.rate = 200
-    load_thousand(stack)
+    stack.load_many(ORDERS)
     stack.start()
     stack.cli("job", "run", JOB, "--on", "2026-11-23")
     for share in (0.2, 0.5):
@@ -92,7 +73,7 @@ def kill_in_mid_run(stack: Stack, smtp: ScriptedSmtpServer, victim: str) -> None
 
 
 def _ended(stack: Stack) -> bool:
-    found = states(stack)
+    found = stack.states()
     return found.get("sent", 0) + found.get("unclear", 0) == ORDERS
 
 
@@ -100,23 +81,23 @@ def test_d37_an_unclear_order_is_settled_by_a_person(stack: Stack, smtp: Scripte
     smtp.script = lambda recipient, attempt: (
         "store_and_drop" if recipient in ("t1@firma.example", "t2@firma.example") else ""
     )
-    load_thousand(stack)
+    stack.load_many(ORDERS)
     stack.start()
     run_job(stack)
-    stack.wait_for(lambda: states(stack) == {"sent": ORDERS - 2, "unclear": 2}, 90, "two unclear letters")
+    stack.wait_for(lambda: stack.states() == {"sent": ORDERS - 2, "unclear": 2}, 90, "two unclear letters")
     first, second = stack.answer("order", "list", "--state", "unclear")
     evidence = stack.answer("order", "show", str(first["id"]))["attempt_history"][-1]
     assert evidence["outcome"] == "unclear" and evidence["handed_over_at"] and evidence["bytes"] > 100
     stack.cli("order", "settle", str(first["id"]), "sent")
     stack.cli("order", "settle", str(second["id"]), "failed")
-    assert states(stack) == {"sent": ORDERS - 1, "failed": 1}
+    assert stack.states() == {"sent": ORDERS - 1, "failed": 1}
     settled = stack.answer("order", "show", str(first["id"]))
     assert settled["state"] == "sent" and settled["sent_at"]
     assert stack.cli("order", "settle", str(first["id"]), "resend", check=False).returncode == 1
 
 
 def test_d32_a_blocked_letter_is_not_sent_and_stays_blocked(stack: Stack, smtp: ScriptedSmtpServer) -> None:
-    load_thousand(stack)
+    stack.load_many(ORDERS)
     # Before any service runs the orders wait: one is blocked, one deleted in the workcenter, one unblocked again.
     stack.cli("job", "run", JOB, "--on", "2026-11-23")
     orders = stack.answer("order", "list", "--on", "2026-11-23", "--limit", "3")
@@ -125,7 +106,7 @@ def test_d32_a_blocked_letter_is_not_sent_and_stays_blocked(stack: Stack, smtp: 
     stack.cli("order", "delete", deleted)
     stack.cli("order", "block", kept, "--reason", "a mistake", "--scope", "letter")
     stack.start()
-    stack.wait_for(lambda: states(stack) == {"sent": ORDERS - 3, "blocked": 3}, 90, "all others")
+    stack.wait_for(lambda: stack.states() == {"sent": ORDERS - 3, "blocked": 3}, 90, "all others")
     reasons = {str(o["id"]): o["reason"] for o in stack.answer("order", "list", "--state", "blocked")}
     assert "asked us not to" in reasons[blocked]
     assert stack.cli("order", "block", str(_sent_id(stack)), "--reason", "x", check=False).returncode == 1

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.smtp_server import ScriptedSmtpServer
 from tests.stacks import EXPECTED, SCENARIOS, Stack
 
@@ -84,11 +82,14 @@ def test_two_schedulers_two_evaluators_three_mailers_on_rabbitmq_only(
     assert set(stack.stop().values()) == {0}
 
 
-@pytest.mark.parametrize("date", ["2026-11-23", "2026-12-31", "2027-03-01"])
-def test_query_list_answers_the_expected_recipients(stack: Stack, date: str) -> None:
+def test_query_list_answers_the_expected_recipients(stack: Stack) -> None:
     stack.load_sample()
     expected = json.loads((DATA / "expected_recipients.json").read_text(encoding="utf-8"))
+    compared = 0
     for query, days in expected.items():
-        answer = stack.answer("query", "list", query, "--on", date)
-        found = [{k: r[k] for k in ("application", "email", "duplicates_collapsed")} for r in answer["recipients"]]
-        assert {"matched": answer["matched"], "recipients": found} == days[date], (query, date)
+        for day, wanted in days.items():
+            answer = stack.answer("query", "list", query, "--on", day)
+            found = [{k: r[k] for k in ("application", "email", "duplicates_collapsed")} for r in answer["recipients"]]
+            assert {"matched": answer["matched"], "recipients": found} == wanted, (query, day)
+            compared += 1
+    assert compared == 15

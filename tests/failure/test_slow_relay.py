@@ -3,7 +3,6 @@
 The long run: SLOW_RELAY_ORDERS=200000 SLOW_RELAY_SECONDS=600 pytest tests/failure/test_slow_relay.py -s
 """
 
-import csv
 import os
 import time
 from pathlib import Path
@@ -12,25 +11,12 @@ from typing import Any
 from sqlalchemy import create_engine, make_url, text
 
 from tests.smtp_server import ScriptedSmtpServer
-from tests.stacks import SAMPLE, Stack
+from tests.stacks import Stack
 
 ORDERS = int(os.environ.get("SLOW_RELAY_ORDERS", "3000"))
 SECONDS = float(os.environ.get("SLOW_RELAY_SECONDS", "20"))
 #: Mails per second that the relay takes.
 RATE = 20.0
-
-
-def load(stack: Stack) -> None:
-    file = stack.folder / "many.csv"
-    with file.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(["external_id", "last_name", "email", "vacancy", "recruiter", "status", "received_on"])
-        for number in range(ORDERS):
-            row = [f"S-{number:06d}", f"Muster{number}", f"s{number}@firma.example", "Koch", "a.weber"]
-            writer.writerow([*row, "Neu online", "2026-01-05"])
-    stack.cli("migrate")
-    stack.cli("apply", str(SAMPLE / "setup.yaml"))
-    stack.cli("import", "applications", str(file))
 
 
 def rows(stack: Stack, statement: str) -> Any:
@@ -50,7 +36,7 @@ def memory_mb(pid: int) -> float:
 def test_a_long_queue_before_a_slow_relay_on_rabbitmq_only(distributed_stack: Stack, smtp: ScriptedSmtpServer) -> None:
     stack = distributed_stack
     smtp.rate = RATE
-    load(stack)
+    stack.load_many(ORDERS)
     stack.start()
     assert stack.answer("job", "run", "Prozesshänger", "--on", "2026-11-23")["orders"] == ORDERS
     stack.wait_for(lambda: len(smtp.accepted) > 20, 60, "the first letters")
