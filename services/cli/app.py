@@ -3,13 +3,12 @@
 import logging
 import os
 import sys
+from importlib.metadata import version
 
 import typer
 
-from services.cli import demo, files, jobs, orders, queries, running
+from services.cli.commands import LazyCommands
 from shared.errors import KontaktpflegeError
-from shared.logs import configure_logging
-from shared.settings import load_settings
 
 HELP = """Automated, considerate contact care for the people who apply for jobs.
 
@@ -24,6 +23,7 @@ def build() -> typer.Typer:
     """The whole command line."""
     app = typer.Typer(
         name="kontaktpflege",
+        cls=LazyCommands,
         help=HELP,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -34,24 +34,33 @@ def build() -> typer.Typer:
     @app.callback()
     def root(
         as_user: str = typer.Option("", "--as", metavar="USER", help="Act as this user (default KP_USER)."),
+        _: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit."),
     ) -> None:
         if as_user:
             os.environ["KP_USER"] = as_user
+        _configure()
 
-    running.add_to(app)
-    files.add_to(app)
-    app.add_typer(queries.app, name="query")
-    app.add_typer(jobs.app, name="job")
-    app.add_typer(orders.app, name="order")
-    demo.add_to(app)
     return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kontaktpflege {version('kontaktpflege')}")
+        raise typer.Exit
+
+
+def _configure() -> None:
+    # Imported here: neither --help nor --version needs them, and both should answer at once.
+    from shared.logs import configure_logging  # noqa: PLC0415
+    from shared.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    configure_logging(settings.kp_log_level, settings.kp_log_format == "json")
 
 
 def main() -> None:
     """Entry point of `kontaktpflege` and `python -m services`."""
     try:
-        settings = load_settings()
-        configure_logging(settings.kp_log_level, settings.kp_log_format == "json")
         build()()
     except KontaktpflegeError as exc:
         typer.echo(f"kontaktpflege: {exc}", err=True)

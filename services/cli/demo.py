@@ -10,7 +10,6 @@ from typing import Any
 
 import typer
 from pydantic import SecretStr
-from shared.setup import apply_setup, read_setup
 
 from services.cli.composition import ROLES, run_services
 from services.cli.mail_catcher import MailCatcher
@@ -24,6 +23,7 @@ from shared.errors import KontaktpflegeError
 from shared.importing import import_applications, import_contacts
 from shared.logs import configure_logging
 from shared.settings import Settings
+from shared.setup import apply_setup, read_setup
 
 #: The three scenarios, in the order in which the demo runs them.
 SCENARIOS = ("Prozesshänger", "Geburtstagsgrüße", "Endgültige Absage Pool")
@@ -31,11 +31,6 @@ SAMPLE_DAY = date(2026, 11, 23)
 #: After the last send time of the sample day: no scheduled dispatch interferes.
 SAMPLE_MOMENT = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
 DEADLINE_SECONDS = 240.0
-
-
-def add_to(app: typer.Typer) -> None:
-    """Registers the command."""
-    app.command("demo")(demo)
 
 
 def demo(

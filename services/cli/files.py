@@ -15,27 +15,20 @@ from services.cli.output import print_table, say
 from shared.importing import ImportReport, import_applications, import_contacts
 from shared.setup import apply_setup, read_setup
 
+imports = typer.Typer(no_args_is_help=True, help="Bring in applications and contacts.")
 FILE = typer.Argument(help="CSV (comma, UTF-8) or JSON Lines by ending .jsonl.", dir_okay=False)
 STRICT = typer.Option(False, "--strict", help="All or nothing: one bad row and nothing is imported.")
 #: Bad rows shown on the terminal; all are counted.
 SHOWN_BAD_ROWS = 50
 
 
-def add_to(app: typer.Typer) -> None:
-    """Registers the commands."""
-    imports = typer.Typer(no_args_is_help=True, help="Bring in applications and contacts.")
-    imports.command("applications")(applications)
-    imports.command("contacts")(contacts)
-    app.add_typer(imports, name="import")
-    app.command("apply")(apply)
-    app.command("export")(export)
-
-
+@imports.command("applications")
 def applications(file: Path = FILE, strict: bool = STRICT) -> None:
     """Create or update applications by external_id. Bad rows are reported by line, good ones are imported."""
     _import(file, strict, import_applications)
 
 
+@imports.command("contacts")
 def contacts(file: Path = FILE, strict: bool = STRICT) -> None:
     """Create or update contact entries by external_id, or append those without one, once."""
     _import(file, strict, import_contacts)

@@ -25,14 +25,6 @@ class Role(StrEnum):
     MAILER = "mailer"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Registers the commands."""
-    app.command("run")(run)
-    app.command("migrate")(migrate)
-    app.command("queues")(queues)
-    app.command("doctor")(doctor)
-
-
 def run(role: Role = typer.Argument(help="Which service; `all` runs them in one process.")) -> None:
     """Run services until SIGTERM or Ctrl-C; they wait for a database or broker that is not there yet."""
     settings = load_settings()

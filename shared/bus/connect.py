@@ -11,18 +11,24 @@ from shared.errors import InvalidSettings, Unavailable
 
 def open_bus(url: str, log: Any) -> Bus:
     """The bus of an address, not yet open; raises InvalidSettings for a transport that is not offered."""
-    scheme = url.partition(":")[0].lower()
-    if scheme in ("amqp", "amqps"):
-        return RabbitBus(url, log)
-    if scheme == "memory":
-        return EmbeddedBus(log)
-    raise InvalidSettings(
-        f"setting BROKER_URL: {scheme}:// is not offered; use amqp:// or amqps:// (RabbitMQ) or memory:// (one process)"
-    )
+    return EmbeddedBus(log) if _scheme(url) == "memory" else RabbitBus(url, log)
 
 
 async def look(url: str, timeout: float = 3.0) -> list[QueueDepth]:
-    """Queue depths asked of the broker itself, once; raises Unavailable where that is not possible."""
-    if url.startswith("memory:"):
+    """Queue depths asked of the broker itself, once; raises Unavailable where that is not possible.
+
+    Raises InvalidSettings for a transport that is not offered.
+    """
+    if _scheme(url) == "memory":
         raise Unavailable("broker", "memory://", "it lives in the process of `run all`")
     return await look_at_rabbitmq(url, timeout)
+
+
+def _scheme(url: str) -> str:
+    scheme = url.partition(":")[0].lower()
+    if scheme not in ("amqp", "amqps", "memory"):
+        raise InvalidSettings(
+            f"setting BROKER_URL: {scheme}:// is not offered; use amqp:// or amqps:// (RabbitMQ) or memory:// "
+            "(one process)"
+        )
+    return scheme

@@ -32,7 +32,7 @@ async def import_applications(
     async with database.read() as connection:
         keys = (await load_system_settings(connection)).duplicate_keys
         s = application_statuses.c
-        statuses = dict((await connection.execute(select(s.name_folded, s.id))).tuples().all())
+        statuses = dict((await connection.execute(select(s.name_folded, s.id))).all())
         known_users = set((await connection.execute(select(users.c.name_folded))).scalars())
     this = Import(ImportReport("applications"), now, author)
     parser = ApplicationParser(statuses, known_users, this.report)

@@ -65,11 +65,13 @@ async def run_import(
     batches = _batches(read_rows(path, kind.known, kind.required, progress), this, kind)
     if strict:
         await _write_all_or_nothing(database, path, batches, this, kind)
-        return this.report
-    for batch in batches:
-        await _write_alone(database, batch, this, kind)
-    async with database.begin() as connection:
-        await _record(connection, path, this)
+    else:
+        for batch in batches:
+            await _write_alone(database, batch, this, kind)
+        async with database.begin() as connection:
+            await _record(connection, path, this)
+    # Of one batch, rows that cannot be parsed are found before rows that cannot be written.
+    this.report.bad_rows.sort(key=lambda bad: bad.line)
     return this.report
 
 

@@ -1,4 +1,4 @@
-"""An empty database with the newest schema, on both kinds."""
+"""An empty database with the newest schema, on both kinds; and imports into one that knows a small setup."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -8,7 +8,10 @@ from sqlalchemy import text
 
 from shared.db.engine import Database
 from shared.db.tables import metadata
+from shared.importing import batches
 from tests.servers.fresh import fresh_database
+from tests.services.import_files import Files
+from tests.services.setup_files import SETUP, apply
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,16 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         async with found.begin() as connection:
             await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     await found.close()
+
+
+@pytest.fixture
+async def files(database: Database, tmp_path: Path) -> Files:
+    """Two statuses (Neu, Absage) and one user (a.weber) are known."""
+    await apply(database, SETUP)
+    return Files(database, tmp_path)
+
+
+@pytest.fixture(params=[5000, 1], ids=["one batch", "batches of one"])
+def any_batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test that takes it runs with all rows in one batch, and with a batch for each row."""
+    monkeypatch.setattr(batches, "BATCH_ROWS", request.param)
