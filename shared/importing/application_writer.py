@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, PlainText
 from shared.db.last_contacts import recompute_persons
+from shared.db.person_moves import carry_over
 from shared.db.tables import FOLDED, applications, custom_fields, persons, write_orders
 from shared.domain.duplicates import identity_of
 from shared.domain.text import fold_or_none
@@ -175,12 +176,15 @@ async def _write_custom_fields(
 
 
 async def _follow_moves(connection: AsyncConnection, moved: Sequence[Row[Any]]) -> None:
-    """Applications that became another person's: contacts that count for the person go with their applications."""
+    """Applications that became another person's: blocks, opt-out and the contacts that count go with them (D24)."""
     if not moved:
         return
-    these = among(connection, _A.external_id, [row.external_id for row in moved])
-    now = (await connection.execute(select(_A.person_id).where(these))).scalars()
-    await recompute_persons(connection, sorted({row.person_id for row in moved}.union(now)))
+    old = {row.external_id: row.person_id for row in moved}
+    these = among(connection, _A.external_id, list(old))
+    rows = await connection.execute(select(_A.external_id, _A.person_id).where(these))
+    moves = {(old[row.external_id], row.person_id) for row in rows}
+    await carry_over(connection, moves)
+    await recompute_persons(connection, sorted({person for move in moves for person in move}))
 
 
 async def _take_back_claims(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
