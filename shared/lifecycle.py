@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
@@ -32,22 +32,43 @@ async def pause(seconds: float, stop: asyncio.Event) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
 
 
-async def run_together(parts: Sequence[Callable[[asyncio.Event], Awaitable[None]]]) -> None:
-    """Runs services side by side until SIGTERM or SIGINT; each then ends in its own order (I19).
-
-    A service that breaks ends the others too: a supervisor is to start the process again.
-    """
+@contextmanager
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with asyncio.TaskGroup() as group:
-            for part in parts:
-                group.create_task(_stopping_others(part, stop))
+        yield stop
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+async def unless_stopped(waiting: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Waits for something that may take for ever; False, and it is cancelled, when `stop` comes first."""
+    task, stopped = asyncio.create_task(waiting), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return False
+        await task
+        return True
+    finally:
+        for one in (task, stopped):
+            one.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+async def run_together(parts: Sequence[Callable[[asyncio.Event], Awaitable[None]]], stop: asyncio.Event) -> None:
+    """Runs services side by side until `stop`; each then ends in its own order (I19).
+
+    A service that breaks ends the others too: a supervisor is to start the process again.
+    """
+    async with asyncio.TaskGroup() as group:
+        for part in parts:
+            group.create_task(_stopping_others(part, stop))
 
 
 async def _stopping_others(part: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:

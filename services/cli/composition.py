@@ -19,7 +19,7 @@ from shared.db.engine import Database
 from shared.db.migrate import migrate, require_schema
 from shared.db.service_instances import beat, forget
 from shared.errors import InvalidSettings, KontaktpflegeError, Unavailable
-from shared.lifecycle import HEARTBEAT_SECONDS, every, run_together
+from shared.lifecycle import HEARTBEAT_SECONDS, every, run_together, stop_on_signals, unless_stopped
 from shared.logs import get_logger
 from shared.retry import wait_until_available
 from shared.settings import Settings, is_loopback
@@ -60,19 +60,26 @@ async def run_services(settings: Settings, roles: Sequence[str], clock: Clock | 
         )
     log = get_logger("all" if len(roles) > 1 else roles[0])
     database = Database(settings.effective_database_url(), pool_size=12)
-    try:
-        await _wait_for_schema(database, embedded=scheme == "memory", log=log)
-        bus = open_bus(settings.broker_url.get_secret_value(), log)
+    embedded = scheme == "memory"
+    with stop_on_signals() as stop:
         try:
-            await bus.open()
-            parts = [_part(role, database, bus, clock or clock_of(settings), settings) for role in roles]
-            log.info("started", action="started", roles=list(roles))
-            await run_together(parts)
+            if await unless_stopped(_wait_for_schema(database, embedded=embedded, log=log), stop):
+                await _run_on_bus(settings, roles, database, clock or clock_of(settings), log, stop)
         finally:
-            await bus.close()
-    finally:
-        await database.close()
+            await database.close()
     log.info("ended", action="ended")
+
+
+async def _run_on_bus(
+    settings: Settings, roles: Sequence[str], database: Database, clock: Clock, log: Any, stop: asyncio.Event
+) -> None:
+    bus = open_bus(settings.broker_url.get_secret_value(), log)
+    try:
+        if await unless_stopped(bus.open(), stop):
+            log.info("started", action="started", roles=list(roles))
+            await run_together([_part(role, database, bus, clock, settings) for role in roles], stop)
+    finally:
+        await bus.close()
 
 
 async def _wait_for_schema(database: Database, embedded: bool, log: Any) -> None:
