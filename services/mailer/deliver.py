@@ -69,7 +69,8 @@ class Deliverer:
         async def once() -> tuple[Claim, Writing | None]:
             async with self._database.begin() as connection:
                 settings = await load_system_settings(connection)
-                who = Claimant(self._name, self._timing.lease, self._clock.now(), settings)
+                message_ids = self._letters.message_ids(settings)
+                who = Claimant(self._name, self._timing.lease, self._clock.now(), settings, message_ids)
                 found = await claim(connection, order_ids, who)
                 if not found.orders:
                     return found, None

@@ -1,6 +1,6 @@
 """From claimed orders to bytes: what the letters are written from, loaded in batches, composed one by one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,6 @@ class Writing:
     """Everything that a batch of letters is written from."""
 
     settings: SystemSettings
-    mail_domain: str
     users: Mapping[str, User]
     custom_fields: Mapping[int, Mapping[str, str]]
 
@@ -56,8 +55,13 @@ class Letters:
         wishes = {wish for order in orders for wish in (order.sender, order.sender_fallback) if wish}
         names |= {wish.removeprefix("user:") for wish in wishes if wish.startswith("user:")}
         custom = await load_custom_fields(connection, [order.application["id"] for order in orders])
+        return Writing(settings, await load_users(connection, names), custom)
+
+    def message_ids(self, settings: SystemSettings) -> Callable[[int], str]:
+        """What makes Message-IDs under these settings."""
         domain = self._mail_domain or split_sender(settings.sender)[1].rpartition("@")[2]
-        return Writing(settings, domain, await load_users(connection, names), custom)
+        instance = UUID(settings.instance_id)
+        return lambda order_id: message_id(instance, order_id, domain)
 
     def write(self, order: ClaimedOrder, writing: Writing) -> Mail:
         """Renders and composes one letter; the same order gives the same bytes on every attempt (I12)."""
@@ -74,15 +78,14 @@ class Letters:
             today=order.mail_date.astimezone(ZoneInfo(order.time_zone)).date(),
         )
         rendered = self._compiled[order.letter_id, order.letter_version].render(context)
-        identity = message_id(UUID(writing.settings.instance_id), order.id, writing.mail_domain)
         headers = MailHeaders(
             order_id=order.id,
-            message_id=identity,
+            message_id=order.message_id,
             sender=sender,
             recipient=order.email,
             date=order.mail_date.astimezone(ZoneInfo(order.time_zone)),
         )
-        return Mail(sender.email, order.email, rendered.subject, identity, compose(rendered, headers))
+        return Mail(sender.email, order.email, rendered.subject, order.message_id, compose(rendered, headers))
 
 
 def _as_mapping(user: User | None) -> dict[str, Any] | None:

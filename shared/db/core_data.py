@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.system_settings import SystemSettings
@@ -48,8 +48,9 @@ async def _reduce_orders(connection: AsyncConnection, application_ids: Sequence[
         values = {"email": _hashed(row.email), "message_id": _hashed(row.message_id), "subject": subject}
         await connection.execute(update(write_orders).where(o.id == row.id).values(**values))
     ids = [row.id for row in rows]
-    quoting = or_(attempts.c.reply_text.is_not(None), attempts.c.body_hash.is_not(None))
-    await connection.execute(update(attempts).where(attempts.c.order_id.in_(ids), quoting).values(reply_text=None))
+    # The Message-ID stays on the order, hashed.
+    erased = {"reply_text": None, "message_id": None}
+    await connection.execute(update(attempts).where(attempts.c.order_id.in_(ids)).values(erased))
 
 
 def _hashed(value: str | None) -> str | None:

@@ -17,11 +17,18 @@ class SchemaOutdated(KontaktpflegeError):
     """The database does not have the schema of this release: run `kontaktpflege migrate`."""
 
 
+class SchemaTooNew(KontaktpflegeError):
+    """The database was migrated by a newer release: run that release, there is no way back."""
+
+
 async def migrate(database: Database) -> tuple[str | None, str]:
-    """Upgrades in one transaction; returns the revisions before and after. Running it twice is harmless."""
+    """Upgrades in one transaction; returns the revisions before and after. Running it twice is harmless.
+
+    Raises SchemaTooNew for a newer release's schema, Unavailable if nothing answers."""
     await database.check()
     async with database.begin() as connection:
         before = await connection.run_sync(_current)
+        _refuse_newer(before, database.address)
         await connection.run_sync(_upgrade)
         await ensure_instance_id(connection)
         after = await connection.run_sync(_current)
@@ -29,16 +36,23 @@ async def migrate(database: Database) -> tuple[str | None, str]:
 
 
 async def require_schema(database: Database) -> None:
-    """Raises SchemaOutdated unless the schema is the one of this release; Unavailable if nothing answers."""
+    """Raises SchemaOutdated or SchemaTooNew unless the schema is this release's; Unavailable if nothing answers."""
     await database.check()
     async with database.read() as connection:
         current = await connection.run_sync(_current)
+    _refuse_newer(current, database.address)
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if current != head:
         raise SchemaOutdated(
             f"database {database.address} has schema {current or 'none'}, this release needs {head}: "
             "run `kontaktpflege migrate`"
         )
+
+
+def _refuse_newer(revision: str | None, address: str) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision and revision not in known:
+        raise SchemaTooNew(f"database {address} has schema {revision}, unknown to this release: run the newer release")
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -60,14 +60,19 @@ async def settle(database: Database, order_id: int, decision: str, *, now: datet
             raise NotFound("order", order_id)
         if order["state"] != "unclear":
             raise Refused(f"order {order_id} is {order['state']}, not unclear")
-        statement = select(a.handed_over_at).where(a.order_id == order_id, a.handed_over_at.is_not(None))
-        handed_over = (await connection.execute(statement.order_by(a.attempt_no.desc()))).scalars().first() or now
+        statement = select(a.handed_over_at, a.message_id).where(a.order_id == order_id, a.handed_over_at.is_not(None))
+        attempt = (await connection.execute(statement.order_by(a.attempt_no.desc()))).first()
+        handed_over = attempt.handed_over_at if attempt else now
         if decision != "sent":
             await settle_unclear(connection, order_id, decision, handed_over, now=now, author=author)
             return
         _, letter = await load_letter_version(connection, order["letter_id"], order["letter_version"])
         subject = order["subject"] or letter.subject
-        evidence = {"handed_over_at": handed_over, "message_id": order["message_id"], "subject": subject}
+        evidence = {
+            "handed_over_at": handed_over,
+            "message_id": attempt.message_id if attempt else None,
+            "subject": subject,
+        }
         await settle_as_sent(connection, order_id, evidence, author)
 
     await _in_transaction(database, work)

@@ -344,6 +344,8 @@ attempts = Table(
     Column("attempt_no", Integer, primary_key=True),
     Column("lease_token", Identifier, nullable=False, unique=True),
     Column("mailer", PlainText, nullable=False),
+    #: The same on every attempt of an order (I12).
+    Column("message_id", PlainText),
     Column("claimed_at", Instant, nullable=False),
     Column("handed_over_at", Instant),
     Column("settled_at", Instant),

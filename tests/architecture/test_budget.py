@@ -27,7 +27,7 @@ def test_no_module_is_longer_than_400_lines_and_no_function_than_60(path: Path) 
 
 
 def test_most_are_far_shorter() -> None:
-    assert median(len(path.read_text().splitlines()) for path in modules()) <= 130
+    assert median(len(path.read_text().splitlines()) for path in modules()) <= 120
     lengths = [length for path in modules() for length, _ in function_lengths(path)]
     assert median(lengths) <= 8
     assert quantiles(lengths, n=10)[-1] <= 25

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from services.cli.app import build
 from services.cli.running import Role
 from tests.architecture import ROOT
 
@@ -50,13 +52,9 @@ def test_mailers_can_be_scaled(config: dict[str, Any]) -> None:
 
 def test_commands_exist(config: dict[str, Any]) -> None:
     for name in ("migrate", *ROLES):
-        done = subprocess.run(
-            [sys.executable, "-m", "services", *config["services"][name]["command"], "--help"],
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(build(), [*config["services"][name]["command"], "--help"])
+        assert done.exit_code == 0, done.output
+    # --help is answered before arguments are looked at.
     assert {config["services"][role]["command"][1] for role in ROLES} <= {role.value for role in Role}
 
 
@@ -67,6 +65,21 @@ def test_services_start_after_schema_and_broker(config: dict[str, Any]) -> None:
         assert needs == {"migrate": "service_completed_successfully", "rabbitmq": "service_healthy"}
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert all(services[name]["healthcheck"]["test"] for name in ("postgres", "rabbitmq"))
+
+
+def test_images_are_pinned_and_all_but_the_catcher_start_by_themselves(config: dict[str, Any]) -> None:
+    for name, service in config["services"].items():
+        tag = service["image"].rpartition(":")[2]
+        assert "/" not in tag and tag != "latest", name
+        assert service.get("profiles", []) == (["dev"] if name == "mailpit" else [])
+        assert name in ("migrate", "mailpit") or service["restart"] == "unless-stopped"
+
+
+def test_the_journal_outlives_its_mailer(config: dict[str, Any]) -> None:
+    mailer = config["services"]["mailer"]
+    volumes = {mount["target"]: mount for mount in mailer["volumes"]}
+    mount = volumes[mailer["environment"]["KP_STATE_DIR"]]
+    assert mount["type"] == "volume" and mount["source"] in config["volumes"]
 
 
 def test_no_password_in_the_environment(config: dict[str, Any]) -> None:
@@ -80,7 +93,8 @@ def test_no_password_in_the_environment(config: dict[str, Any]) -> None:
 def test_services_have_few_rights(config: dict[str, Any]) -> None:
     for role in (*ROLES, "migrate"):
         service = config["services"][role]
-        assert service["read_only"] and service["cap_drop"] == ["ALL"]
+        assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["tmpfs"] == ["/tmp"]
+    for service in config["services"].values():
         assert service["deploy"]["resources"]["limits"]["memory"]
 
 

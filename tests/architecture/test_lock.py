@@ -6,6 +6,7 @@ import tomllib
 
 from tests.architecture import ROOT
 
+FOLDERS = ("services", "shared", "tests", "docs", "deploy")
 HOSTS = {"pypi.org", "files.pythonhosted.org"}
 
 
@@ -19,8 +20,27 @@ def test_no_file_names_a_path_of_a_machine() -> None:
     # Put together here, so that this file is none of those it looks for.
     homes = ("/" + "root" + "/", "/" + "home" + "/[a-z]", "/" + "Users" + "/", "/" + "work" + "/")
     pattern = re.compile("|".join(homes))
-    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
-    names = done.stdout.split("\n") if done.returncode == 0 else [str(p) for p in ROOT.rglob("*.py")]
+    done = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    names = (
+        done.stdout.split("\n")
+        if done.returncode == 0
+        else [
+            # A source archive has no git; its virtual environment does hold such paths.
+            *map(str, ROOT.glob("*.*")),
+            *(
+                str(path)
+                for folder in FOLDERS
+                for path in (ROOT / folder).rglob("*.*")
+                if "__pycache__" not in path.parts
+            ),
+        ]
+    )
     found = []
     for name in filter(None, names):
         path = ROOT / name

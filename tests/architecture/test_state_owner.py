@@ -21,7 +21,7 @@ def writes(path: Path) -> list[ast.Call]:
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name | ast.Attribute)
         and (node.func.id if isinstance(node.func, ast.Name) else node.func.attr) in ("insert", "update", "delete")
-        and any(isinstance(argument, ast.Name) and argument.id == "write_orders" for argument in node.args)
+        and any(ast.unparse(argument).rpartition(".")[2] == "write_orders" for argument in node.args)
     ]
 
 

@@ -1,7 +1,7 @@
 """T1, the claim with the last look (D33), and T2, the intent directly before the final dot (reliability, B.4)."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -52,6 +52,7 @@ class ClaimedOrder:
     mail_date: datetime
     email: str
     expires_at: datetime | None
+    message_id: str
     application: Mapping[str, Any]
 
 
@@ -71,6 +72,8 @@ class Claimant:
     lease_seconds: float
     now: datetime
     settings: SystemSettings
+    #: Makes the Message-ID of an order that has none yet.
+    message_id: Callable[[int], str]
 
 
 async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Claimant) -> Claim:
@@ -224,9 +227,11 @@ async def _take(
     }
     ids = [row["id"] for row in rows]
     await connection.execute(update(write_orders).where(_O.id.in_(ids)).values(values))
+    message_ids = await _message_ids(connection, rows, who)
     started = [
         {
             "order_id": row["id"],
+            "message_id": message_ids[row["id"]],
             "attempt_no": row["attempts"] + 1,
             "lease_token": base + row["id"],
             "mailer": who.mailer,
@@ -235,10 +240,21 @@ async def _take(
         for row in rows
     ]
     await connection.execute(insert(attempts), started)
-    return [_claimed(row, jobs.get(row["job_id"] or 0), base, who.now) for row in rows]
+    return [_claimed(row, jobs.get(row["job_id"] or 0), base, who.now, message_ids[row["id"]]) for row in rows]
 
 
-def _claimed(row: Mapping[str, Any], job: Mapping[str, Any] | None, base: int, now: datetime) -> ClaimedOrder:
+async def _message_ids(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], who: Claimant) -> dict[int, str]:
+    """By order: that of its first attempt, whatever the settings have become since (I12)."""
+    again = [row["id"] for row in rows if row["attempts"]]
+    a = attempts.c
+    earlier = select(a.order_id, a.message_id).where(a.order_id.in_(again), a.attempt_no == 1) if again else None
+    found = {row.order_id: row.message_id for row in await connection.execute(earlier)} if earlier is not None else {}
+    return {row["id"]: found.get(row["id"]) or who.message_id(row["id"]) for row in rows}
+
+
+def _claimed(
+    row: Mapping[str, Any], job: Mapping[str, Any] | None, base: int, now: datetime, message_id: str
+) -> ClaimedOrder:
     prefix = "their_"
     application = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
     application["status"] = row["application_status"]
@@ -258,6 +274,7 @@ def _claimed(row: Mapping[str, Any], job: Mapping[str, Any] | None, base: int, n
         mail_date=row["mail_date"] or now,
         email=row["their_usable_email"],
         expires_at=row["expires_at"],
+        message_id=message_id,
         application=application,
     )
 

@@ -417,6 +417,7 @@ def upgrade() -> None:
         sa.Column("attempt_no", sa.Integer(), nullable=False),
         sa.Column("lease_token", Identifier, nullable=False),
         sa.Column("mailer", PlainText, nullable=False),
+        sa.Column("message_id", PlainText, nullable=True),
         sa.Column("claimed_at", Instant(), nullable=False),
         sa.Column("handed_over_at", Instant(), nullable=True),
         sa.Column("settled_at", Instant(), nullable=True),

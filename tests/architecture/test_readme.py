@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.bus.topology import ROUTES
-from shared.settings import Settings
+from shared.settings import Settings, load_settings
 from tests.architecture import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -51,3 +51,10 @@ def test_readme_has_the_two_commands() -> None:
 def test_operations_lists_every_setting() -> None:
     table = (ROOT / "docs" / "operations.md").read_text().split("## Settings")[1]
     assert set(re.findall(r"^\| `([A-Z_]+)`", table, re.MULTILINE)) == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_example_of_an_env_file_is_accepted() -> None:
+    example = ROOT / ".env.example"
+    settings = load_settings(environ={}, dotenv=example)
+    names = re.findall(r"^([A-Z_]+)=", example.read_text(), re.MULTILINE)
+    assert names and {name.lower() for name in names} == settings.model_fields_set
