@@ -126,7 +126,7 @@ async def wake_runs(connection: AsyncConnection, job_ids: Collection[int], now: 
     """Has the open plans of these jobs synchronised at once (D14)."""
     r = dispatch_runs.c
     runs = update(dispatch_runs).where(r.job_id.in_(job_ids), r.state == "open")
-    await connection.execute(runs.values(due_at=now))
+    await connection.execute(runs.values(due_at=now, rung_at=None))
 
 
 async def refuse_taken_name(connection: AsyncConnection, name: str, place: str, but: int | None = None) -> None:

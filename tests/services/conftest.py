@@ -12,6 +12,7 @@ from shared.importing import batches
 from tests.servers.fresh import fresh_database
 from tests.services.import_files import Files
 from tests.services.setup_files import SETUP, apply
+from tests.services.world import World
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +50,9 @@ async def files(database: Database, tmp_path: Path) -> Files:
 def any_batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test that takes it runs with all rows in one batch, and with a batch for each row."""
     monkeypatch.setattr(batches, "BATCH_ROWS", request.param)
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> World:
+    """An installation whose services are called step by step."""
+    return World(database, tmp_path)

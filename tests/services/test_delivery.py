@@ -1,0 +1,405 @@
+"""From a queued order to its end on both databases: claim, last look, intent, settlement, repairs, decisions."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from shared.db.core_data import reduce_to_core_data
+from shared.db.jobs import delete_job
+from shared.db.order_commands import block, retry, settle, unblock
+from shared.db.order_list import show_order
+from shared.db.system_settings import load_system_settings
+from shared.db.tables import applications, attempts, contact_entries, events, form_letters, persons, write_orders
+from shared.errors import Refused
+from tests.services.setup_files import apply, row, rows
+from tests.services.world import DAY, JOB, MORNING, SETUP, World
+
+ONE = "A1,,Eins,a1@x.example,Neu,"
+MINUTE = timedelta(minutes=1)
+
+
+async def queued(world: World, *applicants: str, setup: str = SETUP) -> list[int]:
+    """Orders released by hand and rung for, one per applicant."""
+    await world.begin(*(applicants or (ONE,)), setup=setup)
+    await world.run()
+    return await world.turn()
+
+
+async def state(world: World, order_id: int) -> str:
+    return str((await row(world.database, write_orders, id=order_id))["state"])
+
+
+async def decide(world: World, order_id: int, decision: str) -> None:
+    await settle(world.database, order_id, decision, now=world.clock.now(), author="anna")
+
+
+# T1, the claim
+
+
+async def test_i3_two_mailers_never_hold_the_same_order(world: World) -> None:
+    orders = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
+    first = await world.claim(*orders, mailer="m1")
+    second = await world.claim(*orders, mailer="m2")
+    assert {order.id for order in first.orders} == set(orders) and second.orders == []
+
+
+async def test_an_order_before_its_time_is_not_claimed(world: World) -> None:
+    (order,) = await queued(world)
+    (held,) = (await world.claim(order)).orders
+    await world.settle(held, "queued", reason="451 later", not_before=world.clock.now() + MINUTE)
+    assert (await world.claim(order)).orders == []
+    world.clock.advance(MINUTE)
+    (again,) = (await world.claim(order)).orders
+    assert (again.attempt_no, again.message_id) == (2, held.message_id)
+
+
+@pytest.mark.parametrize(
+    ("change", "ends", "reason"),
+    [
+        ("A1,,Eins,a1@x.example,Pool,", "withdrawn", "no longer matches at the last look"),
+        ("A1,,Eins,,Neu,", "no_address", "no e-mail address"),
+        ("A1,,Eins,max@,Neu,", "no_address", "e-mail address is not valid: max@"),
+    ],
+)
+async def test_d33_d34_the_last_look_decides_on_current_data(world: World, change: str, ends: str, reason: str) -> None:
+    (order,) = await queued(world)
+    await world.applicants(change)
+    assert (await world.claim(order)).orders == []
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["reason"], found["attempts"]) == (ends, reason, 0)
+    history = [e["new"] for e in await rows(world.database, events, noun="order", record_id=order)]
+    assert history[-1] == ends
+
+
+async def test_d33_who_opted_out_since_is_not_written_to(world: World) -> None:
+    (order,) = await queued(world)
+    await _opt_out(world)
+    assert (await world.claim(order)).orders == []
+    assert (await row(world.database, write_orders, id=order))["reason"] == "opted out"
+
+
+async def test_d4_a_claim_of_a_job_that_is_off_puts_the_order_back(world: World) -> None:
+    (order,) = await queued(world)
+    await world.change(status="Aus")
+    assert (await world.claim(order)).orders == []
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["reason"]) == ("planned", "job is off")
+
+
+async def test_i12_a_letter_claimed_once_keeps_its_version_date_and_message_id(world: World) -> None:
+    (order,) = await queued(world)
+    (held,) = (await world.claim(order)).orders
+    await world.settle(held, "queued", reason="451", not_before=world.clock.now())
+    await apply(world.database, SETUP.replace("Guten Tag {{", "Hallo {{"), now=world.clock.now())
+    await apply(world.database, SETUP.replace("hr@firma", "hr@andere"), now=world.clock.now())
+    assert (await row(world.database, form_letters, name="Brief"))["version"] > held.letter_version
+    world.clock.advance(MINUTE)
+    (again,) = (await world.claim(order)).orders
+    same = ("letter_version", "mail_date", "message_id")
+    assert [getattr(again, name) for name in same] == [getattr(held, name) for name in same]
+
+
+async def test_i15_an_order_that_is_claimed_again_and_again_without_outcome_ends(world: World) -> None:
+    (order,) = await queued(world)
+    for _ in range(5):
+        assert len((await world.claim(order, lease=-1)).orders) == 1
+        await world.sweep()
+    assert (await world.claim(order)).orders == []
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["reason"]) == ("failed", "poison: five claims without an outcome")
+
+
+# T2, the intent
+
+
+async def _opt_out(world: World) -> None:
+    async with world.database.begin() as connection:
+        await connection.execute(update(persons).values(opted_out_at=MORNING))
+
+
+async def _switch_off(world: World) -> None:
+    await world.change(status="Aus")
+
+
+async def _switch_off_and_on(world: World) -> None:
+    await world.change(status="Aus")
+    await world.change(status="An")
+
+
+async def _block(world: World) -> None:
+    (order,) = await world.rows()
+    await block(world.database, order["id"], scope="job", reason="x", until=None, now=world.clock.now(), author="anna")
+
+
+async def _change_address(world: World) -> None:
+    await world.applicants("A1,,Eins,neu@x.example,Neu,")
+
+
+async def _change_letter(world: World) -> None:
+    await apply(world.database, SETUP.replace("Guten Tag {{", "Hallo {{"), now=world.clock.now())
+
+
+async def _change_query(world: World) -> None:
+    await apply(world.database, SETUP.replace("in: [Neu]", "in: [Neu, Pool]"), now=world.clock.now())
+
+
+async def _reduce(world: World) -> None:
+    async with world.database.begin() as connection:
+        settings = await load_system_settings(connection)
+        ids = list((await connection.execute(select(applications.c.id))).scalars())
+        await reduce_to_core_data(connection, ids, settings, world.clock.now())
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [_switch_off, _switch_off_and_on, _opt_out, _block, _change_address, _change_letter, _change_query, _reduce],
+)
+async def test_i9_nothing_is_handed_over_after_a_change(world: World, meanwhile: Any) -> None:
+    (order,) = await queued(world)
+    (held,) = (await world.claim(order)).orders
+    await meanwhile(world)
+    assert await world.intend(held) == set()
+    assert (await row(world.database, write_orders, id=order))["handed_over_at"] is None
+
+
+async def test_i8_without_a_valid_lease_nothing_is_handed_over(world: World) -> None:
+    (order,) = await queued(world)
+    (held,) = (await world.claim(order, lease=-1)).orders
+    assert await world.intend(held) == set()
+    await world.sweep()
+    (taken,) = (await world.claim(order, mailer="m2")).orders
+    assert await world.intend(held) == set()
+    assert await world.intend(taken) == {order}
+    assert await world.intend(taken) == set()  # once
+
+
+async def test_i11_only_one_of_several_intents_of_a_group_may_fail_alone(world: World) -> None:
+    orders = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
+    held = (await world.claim(*orders)).orders
+    await world.applicants("A1,,Eins,neu@x.example,Neu,")
+    granted = await world.intend(*held)
+    assert granted == {(await world.order("A2"))["id"]}
+
+
+async def test_d32_past_t2_a_block_comes_too_late_for_this_letter(world: World) -> None:
+    (order,) = await queued(world)
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    answer = await block(
+        world.database, order, scope="job", reason="asked", until=None, now=world.clock.now(), author="anna"
+    )
+    assert answer == "too late"
+    await world.settle(held, "sent")
+    assert await state(world, order) == "sent"
+    world.clock.advance(timedelta(days=60))
+    assert await world.turn() == []  # the wider block is stored
+
+
+# T3, the settlement
+
+
+async def test_d40_an_accepted_letter_is_documented_at_once(world: World) -> None:
+    (order,) = await queued(world)
+    await world.send(order)
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["subject"], found["sent_at"]) == ("sent", "Guten Tag", MORNING)
+    assert found["message_id"].endswith("@firma.example>")
+    entry = await row(world.database, contact_entries, identity=f"order:{order}")
+    assert (entry["medium"], entry["direction"], entry["at"]) == ("form_letter_mail", "outgoing", MORNING)
+    application = await row(world.database, applications, external_id="A1")
+    assert application["last_contact_at"] == application["last_outgoing_at"] == MORNING
+    assert (await row(world.database, persons, id=application["person_id"]))["last_contact_at"] == MORNING
+
+
+async def test_d40_d41_d42_a_final_rejection_sets_the_status_and_reduces(world: World) -> None:
+    setup = SETUP.replace("sync_minutes: 5", "sync_minutes: 5, reduce_core_data: at_once").replace(
+        "letter: Brief", "letter: Ende"
+    )
+    (order,) = await queued(world, setup=setup)
+    await world.send(order)
+    application = await row(world.database, applications, external_id="A1")
+    absage = application["status_id"]
+    assert absage and application["reduced_at"] == MORNING and not application["in_pool"]
+    found = await row(world.database, write_orders, id=order)
+    assert found["email"].startswith("sha256:") and found["message_id"].startswith("sha256:")
+    (attempt,) = await rows(world.database, attempts)
+    assert attempt["message_id"] is None and attempt["reply_text"] is None
+
+
+async def test_d40_a_status_that_changed_since_the_claim_is_not_overwritten(world: World) -> None:
+    (order,) = await queued(world, setup=SETUP.replace("letter: Brief", "letter: Ende"))
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    await world.applicants("A1,,Eins,a1@x.example,Pool,")
+    before = (await row(world.database, applications, external_id="A1"))["status_id"]
+    await world.settle(held, "sent")
+    assert (await row(world.database, applications, external_id="A1"))["status_id"] == before
+    assert "status_not_set" in {e["action"] for e in await rows(world.database, events, noun="order")}
+
+
+async def test_i6_settling_twice_or_late_changes_nothing(world: World) -> None:
+    (order,) = await queued(world)
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    assert await world.settle(held, "sent") == {order}
+    assert await world.settle(held, "sent") == set()
+    assert await world.settle(held, "failed", reason="x") == set()
+    assert await state(world, order) == "sent"
+    assert await world.count(contact_entries) == 1
+
+
+async def test_i4_a_fenced_mailer_s_answer_is_kept_but_moves_nothing(world: World) -> None:
+    (order,) = await queued(world)
+    (lost,) = (await world.claim(order, lease=-1)).orders
+    await world.sweep()
+    (held,) = (await world.claim(order, mailer="m2")).orders
+    assert await world.settle(lost, "failed", reason="550 no") == set()
+    assert await state(world, order) == "sending"
+    first, _ = (await rows(world.database, attempts, order_id=order))[:2]
+    assert first["outcome"] == "late: refused"
+    await world.intend(held)
+    assert await world.settle(held, "sent") == {order}
+
+
+@pytest.mark.parametrize(("outcome", "ends"), [("failed", "failed"), ("unclear", "unclear"), ("queued", "queued")])
+async def test_i14_every_outcome_ends_where_the_policy_says_with_its_reason(
+    world: World, outcome: str, ends: str
+) -> None:
+    (order,) = await queued(world)
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    await world.settle(held, outcome, reason="what the server said", not_before=world.clock.now())
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["reason"]) == (ends, "what the server said")
+    assert await world.count(contact_entries) == 0
+
+
+# Repairs
+
+
+async def test_i4_a_lost_claim_returns_and_is_rung_for_at_once(world: World) -> None:
+    (order,) = await queued(world)
+    await world.claim(order, lease=-1)
+    assert await world.turn() == [order]
+    assert await state(world, order) == "queued"
+
+
+async def test_i5_a_lost_hand_over_is_unclear_and_never_resent_by_itself(world: World) -> None:
+    (order,) = await queued(world)
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held, reply_lease=-1)
+    world.clock.advance(timedelta(hours=1))
+    assert await world.turn() == []
+    assert await state(world, order) == "unclear"
+    # The answer of that very attempt still counts, from the mailer or from its journal (I20).
+    assert await world.settle(held, "sent") == {order}
+    assert await state(world, order) == "sent"
+
+
+# Decisions
+
+
+async def unclear(world: World, setup: str = SETUP) -> int:
+    (order,) = await queued(world, setup=setup)
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    await world.settle(held, "unclear", reason="answer unknown", bytes=1234, relay="mail.example:25")
+    return order
+
+
+async def test_d37_the_evidence_is_shown(world: World) -> None:
+    order = await unclear(world)
+    async with world.database.read() as connection:
+        (attempt,) = (await show_order(connection, order))["attempt_history"]
+    assert (attempt["relay"], attempt["bytes"], attempt["outcome"]) == ("mail.example:25", 1234, "unclear")
+    assert attempt["message_id"].startswith("<order-") and attempt["handed_over_at"]
+
+
+async def test_d37_settled_as_sent_applies_everything_dated_at_the_hand_over(world: World) -> None:
+    order = await unclear(world)
+    world.clock.advance(timedelta(days=1))
+    await decide(world, order, "sent")
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["sent_at"]) == ("sent", MORNING) and found["message_id"].startswith("<order-")
+    assert (await row(world.database, contact_entries))["at"] == MORNING
+    with pytest.raises(Refused, match="is sent, not unclear"):
+        await decide(world, order, "resend")
+
+
+async def test_d37_settled_as_failed_sends_nothing(world: World) -> None:
+    order = await unclear(world)
+    await decide(world, order, "failed")
+    assert (await row(world.database, write_orders, id=order))["reason"] == "settled as failed by anna"
+    assert await world.turn() == [] and await world.count(contact_entries) == 0
+
+
+async def test_d37_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter(world: World) -> None:
+    order = await unclear(world)
+    await decide(world, order, "resend")
+    assert await world.turn() == []
+    world.clock.advance(15 * MINUTE)
+    assert await world.turn() == [order]
+    (again,) = (await world.claim(order)).orders
+    (first, *_) = await rows(world.database, attempts, order_id=order)
+    assert again.message_id == first["message_id"]
+
+
+@pytest.mark.parametrize("stop", ["Aus", "deleted from the query", "expired"])
+async def test_d37_what_stops_a_resend_makes_it_unclear_again(world: World, stop: str) -> None:
+    order = await unclear(world)
+    await decide(world, order, "resend")
+    world.clock.advance(15 * MINUTE)
+    if stop == "Aus":
+        await world.change(status="Aus")
+    elif stop == "expired":
+        world.clock.advance(timedelta(days=10))
+    else:
+        await world.applicants("A1,,Eins,a1@x.example,Pool,")
+    assert (await world.claim(order)).orders == []
+    found = await row(world.database, write_orders, id=order)
+    assert found["state"] == "unclear" and found["reason"].startswith("resend stopped: ")
+
+
+async def test_d37_jobs_that_say_so_resend_by_themselves(world: World) -> None:
+    order = await unclear(world, setup=SETUP.replace("valid_days: 2", "valid_days: 2, on_unclear: resend"))
+    assert await world.turn() == []
+    world.clock.advance(15 * MINUTE + timedelta(seconds=1))
+    assert await world.turn() == [order]
+
+
+async def test_d32_blocked_unblocked_and_blocked_for_good(world: World) -> None:
+    await world.begin(ONE)
+    await world.turn()
+    order = (await world.order("A1"))["id"]
+    now = world.clock.now()
+    answer = await block(world.database, order, scope="job", reason="asked", until=None, now=now, author="anna")
+    assert answer == "blocked" and (await world.order("A1"))["reason"] == "asked (anna)"
+    world.clock.advance(5 * MINUTE)
+    await world.turn()
+    assert await world.orders() == {"A1": "blocked"}
+    assert await unblock(world.database, order, now=world.clock.now(), author="anna") == "planned"
+    await block(world.database, order, scope="all", reason="asked", until=None, now=now, author="anna")
+    world.clock.set(MORNING + timedelta(days=1, hours=2))
+    assert await world.turn() == []
+    assert await unblock(world.database, order, now=world.clock.now(), author="anna") == "withdrawn"
+
+
+async def test_d13_retry_is_for_failed_and_no_address_and_refused_while_another_is_under_way(world: World) -> None:
+    (order,) = await queued(world, "A1,,Eins,,Neu,")
+    await world.claim(order)
+    assert await state(world, order) == "no_address"
+    await world.applicants(ONE)
+    await retry(world.database, order, now=world.clock.now(), author="anna")
+    assert await world.turn() == [order]
+    with pytest.raises(Refused, match="only failed and no_address"):
+        await retry(world.database, order, now=world.clock.now(), author="anna")
+
+
+async def test_d35_deleting_a_job_keeps_what_was_sent_with_its_name(world: World) -> None:
+    first, second = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
+    await world.send(first)
+    await delete_job(world.database, JOB, author="anna", now=world.clock.now())
+    assert [await state(world, order) for order in (first, second)] == ["sent", "withdrawn"]
+    assert {r["job_name"] for r in await world.rows(DAY)} == {JOB}
