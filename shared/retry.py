@@ -27,9 +27,13 @@ async def retry_conflicts(transaction: Callable[[], Awaitable[T]], attempts: int
 
 
 async def wait_until_available(
-    connect: Callable[[], Awaitable[T]], log: Any, what: str, longest_pause: float = 30.0
+    connect: Callable[[], Awaitable[T]],
+    log: Any,
+    what: str,
+    longest_pause: float = 30.0,
+    also: tuple[type[Exception], ...] = (),
 ) -> T:
-    """Calls `connect` until it no longer raises Unavailable, with full jitter, saying so in the log each time."""
+    """Calls `connect` until it no longer raises Unavailable (or one of `also`), with full jitter; the log says so."""
 
     def say(state: RetryCallState) -> None:
         reason = state.outcome.exception() if state.outcome else None
@@ -37,7 +41,7 @@ async def wait_until_available(
         log.warning("waiting", action="waiting", what=what, reason=str(reason), again_in_seconds=pause)
 
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type(Unavailable),
+        retry=retry_if_exception_type((Unavailable, *also)),
         wait=wait_random_exponential(multiplier=0.5, max=longest_pause),
         before_sleep=say,
         reraise=True,

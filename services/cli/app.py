@@ -61,7 +61,7 @@ def _configure() -> None:
 def main() -> None:
     """Entry point of `kontaktpflege` and `python -m services`."""
     try:
-        build()()
+        build()(prog_name="kontaktpflege")
     except KontaktpflegeError as exc:
         typer.echo(f"kontaktpflege: {exc}", err=True)
         sys.exit(1)

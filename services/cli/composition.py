@@ -16,7 +16,7 @@ from shared.bus.connect import open_bus
 from shared.bus.interface import Bus
 from shared.clock import Clock, ShiftedClock, SystemClock
 from shared.db.engine import Database
-from shared.db.migrate import migrate, require_schema
+from shared.db.migrate import SchemaOutdated, migrate, require_schema
 from shared.db.service_instances import beat, forget
 from shared.errors import InvalidSettings, KontaktpflegeError, Unavailable
 from shared.lifecycle import HEARTBEAT_SECONDS, every, run_together, stop_on_signals, unless_stopped
@@ -88,7 +88,8 @@ async def _wait_for_schema(database: Database, embedded: bool, log: Any) -> None
             await migrate(database)  # one process, one file: nobody else could do it
         await require_schema(database)
 
-    await wait_until_available(ready, log, "database", longest_pause=5.0)
+    # `migrate` may be on its way just now; a newer release's schema is not waited for.
+    await wait_until_available(ready, log, "database", longest_pause=5.0, also=(SchemaOutdated,))
 
 
 def _part(role: str, database: Database, bus: Bus, clock: Clock, settings: Settings) -> Part:

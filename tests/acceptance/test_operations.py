@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
 
 from tests.smtp_server import ScriptedSmtpServer
 from tests.stacks import Stack
@@ -118,12 +119,35 @@ def _sent_id(stack: Stack) -> int:
     return int(stack.answer("order", "list", "--state", "sent", "--limit", "1")[0]["id"])
 
 
-def test_services_wait_for_a_database_that_comes_late(embedded_stack: Stack, smtp: ScriptedSmtpServer) -> None:
-    """On the embedded stack the database is made by the service itself: a newcomer needs no `migrate`."""
-    embedded_stack.start()
-    embedded_stack.wait_for(
-        lambda: len(embedded_stack.answer("queues")["services"]) == 3, 30, "services on a fresh database"
-    )
+def test_a_newcomer_needs_no_migrate_on_the_embedded_stack_only(
+    embedded_stack: Stack, smtp: ScriptedSmtpServer
+) -> None:
+    stack = embedded_stack
+    assert "run `kontaktpflege migrate`" in stack.cli("queues", check=False).stderr
+    stack.start()
+    stack.wait_for(lambda: stack.cli("queues", check=False).returncode == 0, 30, "a schema")
+    stack.wait_for(lambda: len(stack.answer("queues")["services"]) == 3, 30, "three services alive")
+
+
+def test_services_wait_for_a_database_that_comes_late_on_rabbitmq_only(
+    distributed_stack: Stack, smtp: ScriptedSmtpServer
+) -> None:
+    stack = distributed_stack
+    there = make_url(stack.environment["DATABASE_URL"])
+    late = there.set(database=f"{there.database}_late")
+    stack.environment["DATABASE_URL"] = late.render_as_string(hide_password=False)
+    stack.start()
+    stack.wait_for(lambda: stack.logs().count("cannot be reached") >= 3, 30, "three services saying that they wait")
+    engine = create_engine(there.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {late.database}"))
+            stack.cli("migrate")
+            stack.wait_for(lambda: len(stack.answer("queues")["services"]) == 3, 30, "three services going on")
+            assert set(stack.stop().values()) == {0}
+            connection.execute(text(f"DROP DATABASE {late.database}"))
+    finally:
+        engine.dispose()
 
 
 def test_services_wait_for_schema_and_broker_on_rabbitmq_only(
@@ -131,7 +155,7 @@ def test_services_wait_for_schema_and_broker_on_rabbitmq_only(
 ) -> None:
     stack = distributed_stack
     stack.start("mailer")
-    stack.wait_for(lambda: "run `kontaktpflege migrate`" in stack.logs(), 30, "a word about the schema")
+    stack.wait_for(lambda: stack.logs().count("run `kontaktpflege migrate`") > 1, 30, "two words about the schema")
     assert [role for role, _ in stack.running()] == ["mailer"]
     stack.cli("migrate")
     stack.wait_for(lambda: "mailer" in stack.answer("queues")["services"], 30, "the mailer going on")
