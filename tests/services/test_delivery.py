@@ -35,9 +35,6 @@ async def decide(world: World, order_id: int, decision: str) -> None:
     await settle(world.database, order_id, decision, now=world.clock.now(), author="anna")
 
 
-# T1, the claim
-
-
 async def test_i3_two_mailers_never_hold_the_same_order(world: World) -> None:
     orders = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
     first = await world.claim(*orders, mailer="m1")
@@ -111,9 +108,6 @@ async def test_i15_an_order_that_is_claimed_again_and_again_without_outcome_ends
     assert (found["state"], found["reason"]) == ("failed", "poison: five claims without an outcome")
 
 
-# T2, the intent
-
-
 async def _opt_out(world: World) -> None:
     async with world.database.begin() as connection:
         await connection.execute(update(persons).values(opted_out_at=MORNING))
@@ -175,12 +169,11 @@ async def test_i8_without_a_valid_lease_nothing_is_handed_over(world: World) -> 
     assert await world.intend(taken) == set()  # once
 
 
-async def test_i11_only_one_of_several_intents_of_a_group_may_fail_alone(world: World) -> None:
+async def test_i11_of_a_group_only_who_changed_is_refused(world: World) -> None:
     orders = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
     held = (await world.claim(*orders)).orders
     await world.applicants("A1,,Eins,neu@x.example,Neu,")
-    granted = await world.intend(*held)
-    assert granted == {(await world.order("A2"))["id"]}
+    assert await world.intend(*held) == {(await world.order("A2"))["id"]}
 
 
 async def test_d32_past_t2_a_block_comes_too_late_for_this_letter(world: World) -> None:
@@ -195,9 +188,6 @@ async def test_d32_past_t2_a_block_comes_too_late_for_this_letter(world: World) 
     assert await state(world, order) == "sent"
     world.clock.advance(timedelta(days=60))
     assert await world.turn() == []  # the wider block is stored
-
-
-# T3, the settlement
 
 
 async def test_d40_an_accepted_letter_is_documented_at_once(world: World) -> None:
