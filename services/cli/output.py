@@ -1,6 +1,7 @@
 """How answers are shown: tables where people read, one JSON document where scripts do."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from rich.text import Text
 
 #: Columns of a table that goes into a pipe or a file.
 PIPE_WIDTH = 200
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d)?")
 JSON_OPTION = typer.Option(False, "--json", help="Print one JSON document and nothing else.")
 
 
@@ -42,4 +44,10 @@ def say(text: str) -> None:
 
 
 def _cell(value: object) -> Text:
-    return Text("" if value is None else str(value))
+    if isinstance(value, Mapping):
+        return Text(", ".join(f"{count} {name}" for name, count in value.items()))
+    shown = "" if value is None else str(value)
+    if not _INSTANT.fullmatch(shown):
+        return Text(shown)
+    # People read local minutes; scripts get the instant from --json.
+    return Text(f"{shown[:10]} {shown[11:16]}" + (" UTC" if shown.endswith("+00:00") else ""))

@@ -48,6 +48,8 @@ async def _queues(connection: AsyncConnection, settings: Settings) -> list[dict[
         rows = [
             (r.queue, r.messages, r.consumers, r.measured_at.isoformat()) for r in await connection.execute(statement)
         ]
+    # A queue that nobody has measured yet has an unknown depth, not none.
+    measured = dict.fromkeys(_MEANINGS, (None, None, None)) | {queue: rest for queue, *rest in rows}
     return [
         {
             "queue": queue,
@@ -56,7 +58,7 @@ async def _queues(connection: AsyncConnection, settings: Settings) -> list[dict[
             "measured_at": at,
             "meaning": _MEANINGS.get(queue),
         }
-        for queue, messages, consumers, at in rows
+        for queue, (messages, consumers, at) in measured.items()
     ]
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import insert, update
 
@@ -18,13 +19,14 @@ async def job_runs(database: Database, name: str) -> list[dict[str, Any]]:
     async with database.read() as connection:
         job = await load_job_row(connection, name)
         rows = await list_runs(connection, job["id"])
+        zone = ZoneInfo(job["time_zone"])
         return [
             {
                 "run": row["id"],
                 "occasion_day": row["occasion_day"].isoformat(),
                 "state": row["state"],
-                "send_at": row["send_at"].isoformat(),
-                "released_at": row["released_at"].isoformat() if row["released_at"] else None,
+                "send_at": row["send_at"].astimezone(zone).isoformat(),
+                "released_at": row["released_at"].astimezone(zone).isoformat() if row["released_at"] else None,
                 "recipients": row["recipients"],
                 "orders": await count_open(connection, row["id"]),
                 "reason": row["reason"],

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import lease_clock
@@ -35,10 +37,13 @@ async def live_services(connection: AsyncConnection, within_seconds: float) -> d
 
 async def store_depths(connection: AsyncConnection, depths: Iterable[tuple[str, int, int]], now: datetime) -> None:
     """Remembers (queue, messages, consumers) for readers that cannot ask the broker."""
+    # Sorted: several schedulers write the same rows, and must lock them in the same order.
     rows = [
         {"queue": queue, "messages": messages, "consumers": consumers, "measured_at": now}
-        for queue, messages, consumers in depths
+        for queue, messages, consumers in sorted(depths)
     ]
-    await connection.execute(delete(queue_depths).where(queue_depths.c.queue.in_([row["queue"] for row in rows])))
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(queue_depths)
+    seen = {name: statement.excluded[name] for name in ("messages", "consumers", "measured_at")}
     if rows:
-        await connection.execute(insert(queue_depths), rows)
+        await connection.execute(statement.on_conflict_do_update(index_elements=["queue"], set_=seen), rows)
