@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mail_server import MailServer
 from tests.servers.fresh import fresh_database, fresh_vhost
-from tests.smtp_server import ScriptedSmtpServer
 from tests.stacks import Stack
 
 
@@ -39,21 +39,21 @@ def postgres_url(servers: Mapping[str, str]) -> Iterator[str]:
 
 
 @pytest.fixture
-def smtp(tmp_path: Path) -> Iterator[ScriptedSmtpServer]:
-    with ScriptedSmtpServer(tmp_path / "ledger.jsonl") as server:
+def smtp(tmp_path: Path) -> Iterator[MailServer]:
+    with MailServer(tmp_path / "ledger.jsonl") as server:
         yield server
 
 
 @pytest.fixture
-def embedded_stack(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[Stack]:
-    stack = Stack(tmp_path, f"sqlite:///{tmp_path / 'kontaktpflege.sqlite3'}", "memory://", smtp.url)
+def embedded_stack(tmp_path: Path, smtp: MailServer) -> Iterator[Stack]:
+    stack = Stack(tmp_path, f"sqlite:///{tmp_path / 'kontaktpflege.sqlite3'}", "memory://", smtp.oracle.url)
     yield stack
     stack.close()
 
 
 @pytest.fixture
-def distributed_stack(tmp_path: Path, smtp: ScriptedSmtpServer, postgres_url: str, amqp_url: str) -> Iterator[Stack]:
-    stack = Stack(tmp_path, postgres_url, amqp_url, smtp.url)
+def distributed_stack(tmp_path: Path, smtp: MailServer, postgres_url: str, amqp_url: str) -> Iterator[Stack]:
+    stack = Stack(tmp_path, postgres_url, amqp_url, smtp.oracle.url)
     yield stack
     stack.close()
 

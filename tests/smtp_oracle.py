@@ -13,6 +13,7 @@ import json
 import os
 import re
 import ssl
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -103,6 +104,8 @@ class TakenMail:
     sender: str
     recipient: str
     content: bytes
+    #: time.monotonic() when it was accepted.
+    at: float
 
 
 class Ledger:
@@ -170,7 +173,9 @@ class SmtpOracle:
         self.dot_arrived, self.spoken_early, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._attempts: Counter[str] = Counter()
         self._ledger_path, self._ledger = ledger, Ledger(ledger)
-        self._spacing, self._next_slot = 1 / rate if rate else 0.0, 0.0
+        #: Mails per second at most; None: answered at once.
+        self.rate = rate
+        self._next_slot = 0.0
         self._server: asyncio.Server | None = None
 
     @property
@@ -206,12 +211,12 @@ class SmtpOracle:
 
     def write_down(self, entry: LedgerEntry, then: Callable[[], None]) -> None:
         """Into the ledger, synced, then at the allowed rate the answer."""
-        self._ledger.enter(entry, self._at_its_slot(then) if self._spacing else then)
+        self._ledger.enter(entry, self._at_its_slot(then, self.rate) if self.rate else then)
         self.dot_arrived.set()
 
-    def _at_its_slot(self, then: Callable[[], None]) -> Callable[[], None]:
+    def _at_its_slot(self, then: Callable[[], None], rate: float) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
-        slot = self._next_slot = max(self._next_slot, loop.time()) + self._spacing
+        slot = self._next_slot = max(self._next_slot, loop.time()) + 1 / rate
 
         def wait() -> None:
             loop.call_at(slot, then)
@@ -403,7 +408,7 @@ class Session(asyncio.Protocol):
         stored = code is not None and 200 <= code < 300
         message_id = _MESSAGE_ID.search(content)
         if stored and self._oracle.keep:
-            self._oracle.mails.append(TakenMail(self._sender, self._recipient, content))
+            self._oracle.mails.append(TakenMail(self._sender, self._recipient, content, time.monotonic()))
         entry = LedgerEntry(
             message_id=message_id[1].decode("utf-8", "replace") if message_id else "",
             recipient=self._recipient,

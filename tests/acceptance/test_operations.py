@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from tests.smtp_server import ScriptedSmtpServer
+from tests.mail_server import MailServer
 from tests.stacks import Stack
 
 JOB = "Prozesshänger"
@@ -17,8 +17,8 @@ def run_job(stack: Stack) -> None:
     assert stack.answer("job", "run", JOB, "--on", "2026-11-23")["orders"] == ORDERS
 
 
-def test_d4_aus_stops_at_once_and_an_sends_the_rest_once(stack: Stack, smtp: ScriptedSmtpServer) -> None:
-    smtp.rate = 150
+def test_d4_aus_stops_at_once_and_an_sends_the_rest_once(stack: Stack, smtp: MailServer) -> None:
+    smtp.oracle.rate = 150
     stack.load_many(ORDERS)
     stack.start()
     run_job(stack)
@@ -31,7 +31,7 @@ def test_d4_aus_stops_at_once_and_an_sends_the_rest_once(stack: Stack, smtp: Scr
     report = stack.answer("queues")
     assert report["waiting_reasons"] == {"job is off": ORDERS - stopped}
     assert len(smtp.accepted) == stopped < ORDERS
-    smtp.rate = None
+    smtp.oracle.rate = None
     stack.cli("job", "set", JOB, "status=An")
     stack.wait_for(lambda: stack.states() == {"sent": ORDERS}, 90, "sending the rest")
     assert len(smtp.accepted) == ORDERS
@@ -39,21 +39,17 @@ def test_d4_aus_stops_at_once_and_an_sends_the_rest_once(stack: Stack, smtp: Scr
 
 
 @pytest.mark.parametrize("victim", ["scheduler", "evaluator", "mailer"])
-def test_i1_i3_kill_9_of_one_service_on_rabbitmq_only(
-    distributed_stack: Stack, smtp: ScriptedSmtpServer, victim: str
-) -> None:
+def test_i1_i3_kill_9_of_one_service_on_rabbitmq_only(distributed_stack: Stack, smtp: MailServer, victim: str) -> None:
     kill_in_mid_run(distributed_stack, smtp, victim)
 
 
-def test_i1_i3_kill_9_of_the_one_process_on_the_embedded_stack_only(
-    embedded_stack: Stack, smtp: ScriptedSmtpServer
-) -> None:
+def test_i1_i3_kill_9_of_the_one_process_on_the_embedded_stack_only(embedded_stack: Stack, smtp: MailServer) -> None:
     kill_in_mid_run(embedded_stack, smtp, "all")
 
 
-def kill_in_mid_run(stack: Stack, smtp: ScriptedSmtpServer, victim: str) -> None:
+def kill_in_mid_run(stack: Stack, smtp: MailServer, victim: str) -> None:
     """Two kill -9 and restarts while letters go out: nothing lost, nothing doubled, nothing hidden."""
-    smtp.rate = 200
+    smtp.oracle.rate = 200
     stack.load_many(ORDERS)
     stack.start()
     stack.cli("job", "run", JOB, "--on", "2026-11-23")
@@ -78,9 +74,9 @@ def _ended(stack: Stack) -> bool:
     return found.get("sent", 0) + found.get("unclear", 0) == ORDERS
 
 
-def test_d37_an_unclear_order_is_settled_by_a_person(stack: Stack, smtp: ScriptedSmtpServer) -> None:
-    smtp.script = lambda recipient, attempt: (
-        "store_and_drop" if recipient in ("t1@firma.example", "t2@firma.example") else ""
+def test_d37_an_unclear_order_is_settled_by_a_person(stack: Stack, smtp: MailServer) -> None:
+    smtp.oracle.script = lambda recipient, attempt: (
+        "accept_then_drop" if recipient in ("t1@firma.example", "t2@firma.example") else ""
     )
     stack.load_many(ORDERS)
     stack.start()
@@ -97,7 +93,7 @@ def test_d37_an_unclear_order_is_settled_by_a_person(stack: Stack, smtp: Scripte
     assert stack.cli("order", "settle", str(first["id"]), "resend", check=False).returncode == 1
 
 
-def test_d32_a_blocked_letter_is_not_sent_and_stays_blocked(stack: Stack, smtp: ScriptedSmtpServer) -> None:
+def test_d32_a_blocked_letter_is_not_sent_and_stays_blocked(stack: Stack, smtp: MailServer) -> None:
     stack.load_many(ORDERS)
     # Before any service runs the orders wait: one is blocked, one deleted in the workcenter, one unblocked again.
     stack.cli("job", "run", JOB, "--on", "2026-11-23")
@@ -119,9 +115,7 @@ def _sent_id(stack: Stack) -> int:
     return int(stack.answer("order", "list", "--state", "sent", "--limit", "1")[0]["id"])
 
 
-def test_a_newcomer_needs_no_migrate_on_the_embedded_stack_only(
-    embedded_stack: Stack, smtp: ScriptedSmtpServer
-) -> None:
+def test_a_newcomer_needs_no_migrate_on_the_embedded_stack_only(embedded_stack: Stack, smtp: MailServer) -> None:
     stack = embedded_stack
     assert "run `kontaktpflege migrate`" in stack.cli("queues", check=False).stderr
     stack.start()
@@ -130,7 +124,7 @@ def test_a_newcomer_needs_no_migrate_on_the_embedded_stack_only(
 
 
 def test_services_wait_for_a_database_that_comes_late_on_rabbitmq_only(
-    distributed_stack: Stack, smtp: ScriptedSmtpServer
+    distributed_stack: Stack, smtp: MailServer
 ) -> None:
     stack = distributed_stack
     there = make_url(stack.environment["DATABASE_URL"])
@@ -151,7 +145,7 @@ def test_services_wait_for_a_database_that_comes_late_on_rabbitmq_only(
 
 
 def test_services_wait_for_schema_and_broker_on_rabbitmq_only(
-    distributed_stack: Stack, smtp: ScriptedSmtpServer, tmp_path: Path
+    distributed_stack: Stack, smtp: MailServer, tmp_path: Path
 ) -> None:
     stack = distributed_stack
     stack.start("mailer")

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.smtp_server import ScriptedSmtpServer
+from tests.mail_server import MailServer
 from tests.stacks import EXPECTED, SCENARIOS, Stack
 
 DATA = Path(__file__).parent.parent / "data"
@@ -15,7 +15,7 @@ def expected_addresses(stack: Stack, query: str) -> set[str]:
     return {r["application"] for r in answers[query]["2026-11-23"]["recipients"]}
 
 
-def run_scenarios(stack: Stack, smtp: ScriptedSmtpServer) -> None:
+def run_scenarios(stack: Stack, smtp: MailServer) -> None:
     sent = 0
     for name in SCENARIOS:
         answer = stack.answer("job", "run", name, "--on", "2026-11-23", "--wait", "120")
@@ -25,7 +25,7 @@ def run_scenarios(stack: Stack, smtp: ScriptedSmtpServer) -> None:
     assert max(smtp.orders().values()) == 1
 
 
-def check_effects(stack: Stack, smtp: ScriptedSmtpServer) -> None:
+def check_effects(stack: Stack, smtp: MailServer) -> None:
     orders = [order for order in stack.answer("order", "list", "--on", "2026-11-23") if order["state"] != "withdrawn"]
     by_job = {name: [o for o in orders if o["job"] == name] for name in SCENARIOS}
     assert {name: sum(o["state"] == "sent" for o in found) for name, found in by_job.items()} == EXPECTED
@@ -60,7 +60,7 @@ def check_applications(stack: Stack, by_job: dict[str, list[dict[str, str]]]) ->
     assert {o["application"] for found in by_job.values() for o in found if o["state"] == "sent"} <= written
 
 
-def test_scenarios_arrive_once_and_a_second_run_sends_nothing(stack: Stack, smtp: ScriptedSmtpServer) -> None:
+def test_scenarios_arrive_once_and_a_second_run_sends_nothing(stack: Stack, smtp: MailServer) -> None:
     stack.load_sample()
     stack.start()
     run_scenarios(stack, smtp)
@@ -72,7 +72,7 @@ def test_scenarios_arrive_once_and_a_second_run_sends_nothing(stack: Stack, smtp
 
 
 def test_two_schedulers_two_evaluators_three_mailers_on_rabbitmq_only(
-    distributed_stack: Stack, smtp: ScriptedSmtpServer
+    distributed_stack: Stack, smtp: MailServer
 ) -> None:
     stack = distributed_stack
     stack.load_sample()

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, make_url, text
 
-from tests.smtp_server import ScriptedSmtpServer
+from tests.mail_server import MailServer
 from tests.stacks import Stack
 
 ORDERS = int(os.environ.get("SLOW_RELAY_ORDERS", "3000"))
@@ -33,9 +33,9 @@ def memory_mb(pid: int) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def test_a_long_queue_before_a_slow_relay_on_rabbitmq_only(distributed_stack: Stack, smtp: ScriptedSmtpServer) -> None:
+def test_a_long_queue_before_a_slow_relay_on_rabbitmq_only(distributed_stack: Stack, smtp: MailServer) -> None:
     stack = distributed_stack
-    smtp.rate = RATE
+    smtp.oracle.rate = RATE
     stack.load_many(ORDERS)
     stack.start()
     assert stack.answer("job", "run", "Prozesshänger", "--on", "2026-11-23")["orders"] == ORDERS
@@ -65,13 +65,13 @@ def test_a_long_queue_before_a_slow_relay_on_rabbitmq_only(distributed_stack: St
     committed = time.monotonic()
     # Handed over before the commit: at most one letter a connection, paced by the relay.
     stack.wait_for(lambda: _still(smtp), 30, "silence")
-    last = smtp.last_accepted_at - committed
+    last = smtp.accepted[-1].at - committed
     print(f"last letter {last:.2f} s after Aus")
     assert last < 2
     assert smtp.orders().most_common(1)[0][1] == 1
 
 
-def _still(smtp: ScriptedSmtpServer) -> bool:
+def _still(smtp: MailServer) -> bool:
     before = len(smtp.accepted)
     time.sleep(3)
     return len(smtp.accepted) == before

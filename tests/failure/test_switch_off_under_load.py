@@ -5,7 +5,7 @@ from datetime import datetime
 
 from shared.db.engine import Database
 from shared.db.jobs import set_job
-from tests.smtp_server import ScriptedSmtpServer
+from tests.mail_server import MailServer
 from tests.stacks import QUIET_MOMENT, Stack
 
 JOB = "Prozesshänger"
@@ -26,7 +26,7 @@ async def switch_off(stack: Stack) -> float:
 
 
 async def test_d4_aus_reaches_three_busy_mailers_at_once_on_rabbitmq_only(
-    distributed_stack: Stack, smtp: ScriptedSmtpServer
+    distributed_stack: Stack, smtp: MailServer
 ) -> None:
     stack = distributed_stack
     stack.load_many(ORDERS)

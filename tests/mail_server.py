@@ -1,0 +1,47 @@
+"""The scripted SMTP server in a thread of its own, beside the processes that send to it."""
+
+import asyncio
+import re
+import threading
+from collections import Counter
+from pathlib import Path
+
+from tests.smtp_oracle import SmtpOracle, TakenMail
+
+_ORDER = re.compile(rb"^x-kontaktpflege-order:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
+
+
+class MailServer:
+    """Listens while it is entered. `oracle.script` and `oracle.rate` may change while it runs."""
+
+    oracle: SmtpOracle
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
+        self._loop = asyncio.new_event_loop()
+        self._ready, self._ended = threading.Event(), asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+
+    def __enter__(self) -> "MailServer":
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(10)
+
+    async def _serve(self) -> None:
+        async with SmtpOracle(self._ledger) as self.oracle:
+            self._ready.set()
+            await self._ended.wait()
+
+    @property
+    def accepted(self) -> list[TakenMail]:
+        """The mails that a mailbox would hold."""
+        return self.oracle.mails
+
+    def orders(self) -> Counter[int]:
+        """How often a mail of each order was accepted."""
+        found = (_ORDER.search(mail.content) for mail in list(self.accepted))
+        return Counter(int(match[1]) for match in found if match)
