@@ -9,92 +9,21 @@ import argparse
 import asyncio
 import base64
 import hashlib
-import json
-import os
 import re
 import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-#: Chooses a misbehaviour. Asked once per connection with "", once per MAIL with the sender's address and once per RCPT
-#: with the recipient's; the attempt counts from 1 for each of them.
-Script = Callable[[str, int], str | None]
+from tests.smtp_ledger import Ledger, LedgerEntry, read_ledger
+from tests.smtp_scripts import FORMS, REPLIES, Script, script_named, well_behaved
 
-#: Misbehaviours that are just another reply at a command; after 421 and after such a banner the connection is closed.
-REPLIES = {
-    "421_banner": ("BANNER", "421 too busy"),
-    "554_banner": ("BANNER", "554 no service here"),
-    "421_after_mail": ("MAIL", "421 going down"),
-    "defer_mail_451": ("MAIL", "451 try again"),
-    "reject_mail_from_5xx": ("MAIL", "553 sender not allowed"),
-    "421_after_rcpt": ("RCPT", "421 going down"),
-    "defer_rcpt_450": ("RCPT", "450 4.2.0 greylisted"),
-    "refuse_rcpt_550": ("RCPT", "550 5.1.1 no such user"),
-    "refuse_rcpt_550_but_354": ("RCPT", "550 5.1.1 no such user"),
-    "defer_data_451": ("DATA", "451 try again"),
-    "refuse_data_554": ("DATA", "554 no"),
-    "defer_dot_451": ("DOT", "451 4.3.0 try again"),
-    "defer_dot_452": ("DOT", "452 4.3.1 no space"),
-    "421_at_dot": ("DOT", "421 going down"),
-    "reject_dot_554": ("DOT", "554 5.7.1 content rejected"),
-    "ok_252": ("DOT", "252 accepted, cannot verify"),
-}
-#: Misbehaviours that cut the connection, stay silent or talk nonsense.
-CUTS = (
-    "hang_at_banner",
-    "close_before_354",
-    "close_mid_body",
-    "early_250_in_body",
-    "accept_then_drop",
-    "drop_after_dot",
-    "hang_after_dot",
-    "garbage_after_dot",
-    "two_codes_after_dot",
-    "long_line",
-    "close_after_250",
-)
-#: Good replies in an unusual form, from RCPT on; besides, `slow:SECONDS` waits before each.
-FORMS = ("split_reply", "multi_line_reply", "drip")
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)
 _PATH = re.compile(rb"<([^>]*)>")
-
-
-def well_behaved(_address: str, _attempt: int) -> None:
-    """Takes everything."""
-
-
-def always(misbehaviour: str) -> Script:
-    """The same misbehaviour for everybody; each shows at its own stage."""
-    return lambda _address, _attempt: misbehaviour
-
-
-def first(times: int, misbehaviour: str) -> Script:
-    """So many attempts of every address misbehave, then all is well."""
-    return lambda _address, attempt: misbehaviour if attempt <= times else None
-
-
-def mixed(address: str, attempt: int) -> str | None:
-    """One recipient in ten meets one of the misbehaviours, chosen by the address alone; from the third try on none."""
-    number = int.from_bytes(hashlib.sha256(address.encode()).digest()[:4], "big")
-    names = [*REPLIES, *CUTS, *FORMS]
-    return names[number // 10 % len(names)] if "@" in address and number % 10 == 0 and attempt < 3 else None
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """What became of one mail whose final dot arrived. `code`: the verdict, told or not; None: none was reached."""
-
-    message_id: str
-    recipient: str
-    sha256: str
-    code: int | None
-    stored: bool
-    replied: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,43 +35,6 @@ class TakenMail:
     content: bytes
     #: time.monotonic() when it was accepted.
     at: float
-
-
-class Ledger:
-    """Append-only JSON lines; what arrives while one sync is under way shares the next, and is answered after it."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        self._waiting: list[tuple[bytes, Callable[[], None]]] = []
-        self._syncing: asyncio.Task[None] | None = None
-
-    def enter(self, entry: LedgerEntry, then: Callable[[], None]) -> None:
-        """Writes the entry and calls `then` once it is on disk."""
-        self._waiting.append((json.dumps(asdict(entry)).encode() + b"\n", then))
-        if self._syncing is None or self._syncing.done():
-            self._syncing = asyncio.get_running_loop().create_task(self._sync())
-
-    async def close(self) -> None:
-        """Writes what waits and lets go of the file."""
-        if self._syncing is not None:
-            await self._syncing
-        os.close(self._descriptor)
-
-    async def _sync(self) -> None:
-        while self._waiting:
-            waiting, self._waiting = self._waiting, []
-            await asyncio.to_thread(self._write, b"".join(line for line, _ in waiting))
-            for _, then in waiting:
-                then()
-
-    def _write(self, lines: bytes) -> None:
-        os.write(self._descriptor, lines)
-        os.fdatasync(self._descriptor)
-
-
-def read_ledger(path: Path) -> list[LedgerEntry]:
-    """All entries of a ledger file."""
-    return [LedgerEntry(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
 class SmtpOracle:
@@ -481,16 +373,6 @@ def _in_form(form: str, reply: bytes, seconds: float) -> list[tuple[float, bytes
 def _path(line: bytes) -> str:
     found = _PATH.search(line)
     return found[1].decode("utf-8", "replace") if found else ""
-
-
-def script_named(name: str) -> Script:
-    """A script for the command line: plain, greylist, mixed, or one misbehaviour for everybody."""
-    named: dict[str, Script] = {"plain": well_behaved, "greylist": first(2, "defer_rcpt_450"), "mixed": mixed}
-    if name in named:
-        return named[name]
-    if name in (*REPLIES, *CUTS, *FORMS) or name.startswith("slow:"):
-        return always(name)
-    raise SystemExit(f"no script {name!r}; there are {', '.join([*named, *REPLIES, *CUTS, *FORMS])}, slow:SECONDS")
 
 
 async def _serve(oracle: SmtpOracle) -> None:

@@ -2,28 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from itertools import chain
-from typing import Any
-from urllib.parse import urlsplit
 
-import pika
 import pytest
 import structlog
-from kombu import Connection
 
-from shared.bus.connect import look, open_bus
-from shared.bus.interface import Bus, Delivery, Subscription
-from shared.bus.messages import JobDue, Message, WriteOrderReady, encode
-from shared.bus.topology import EXCHANGE, entities, route_of
-from shared.errors import InvalidSettings, Unavailable
-from tests.servers.fresh import at_path
-from tests.servers.processes import free_port
-from tests.servers.relay import Relay
-
-pytestmark = pytest.mark.timeout(120)
-ORDERS = route_of(WriteOrderReady).queue
+from shared.bus.connect import open_bus
+from shared.bus.interface import Bus
+from shared.bus.messages import JobDue, WriteOrderReady, encode
+from shared.bus.topology import entities, route_of
+from shared.errors import InvalidSettings
+from tests.contract.buses import ORDERS, depth, has, ids, nothing_more, opened, orders, put_garbage, receive, until
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])
@@ -35,62 +25,6 @@ def url(request: pytest.FixtureRequest) -> str:
 async def bus(url: str) -> AsyncIterator[Bus]:
     async with opened(url) as bus:
         yield bus
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Bus]:
-    bus = open_bus(url, structlog.get_logger())
-    await bus.open()
-    try:
-        yield bus
-    finally:
-        await bus.close()
-
-
-def orders(count: int) -> list[Message]:
-    return [WriteOrderReady(number) for number in range(1, count + 1)]
-
-
-def ids(deliveries: list[Delivery]) -> list[int]:
-    return [delivery.message.order_id for delivery in deliveries if isinstance(delivery.message, WriteOrderReady)]
-
-
-async def receive(subscription: Subscription, count: int, acking: bool = True) -> list[Delivery]:
-    received: list[Delivery] = []
-    async with asyncio.timeout(30):
-        while len(received) < count:
-            batch = await subscription.batch(limit=count - len(received), linger=0.02)
-            received += batch
-            if acking:
-                await subscription.ack(batch)
-    return received
-
-
-async def nothing_more(subscription: Subscription) -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await subscription.batch(limit=1, linger=0)
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await holds():  # noqa: ASYNC110 - the state is the broker's
-            await asyncio.sleep(0.02)
-
-
-async def depth(bus: Bus, queue: str) -> int:
-    return next(depth.messages for depth in await bus.depths() if depth.queue == queue)
-
-
-def put_garbage(url: str, body: bytes) -> None:
-    """A body that is none of ours, put into the queue by other means than the bus."""
-    if url == "memory://":
-        with Connection(url) as connection:
-            channel = connection.channel()
-            channel.basic_publish(channel.prepare_message(body), exchange=EXCHANGE.name, routing_key=ORDERS)
-        return
-    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-        connection.channel().basic_publish(EXCHANGE.name, ORDERS, body)
 
 
 async def test_each_message_arrives_once_and_in_batches(bus: Bus) -> None:
@@ -177,10 +111,6 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up(url
     await bus.publish(orders(3))
     assert ids(await receive(subscription, 3)) == [1, 2, 3]
     await until(lambda: has(bus, f"{ORDERS}.dead", 1))
-
-
-async def has(bus: Bus, queue: str, messages: int) -> bool:
-    return await depth(bus, queue) == messages
 
 
 async def test_depths_name_every_queue_with_messages_and_readers(bus: Bus) -> None:
@@ -271,186 +201,3 @@ def test_other_addresses_are_refused(url: str) -> None:
 
 
 # What only a broker can do.
-
-
-async def test_rabbitmq_redelivers_what_was_taken_and_not_acked(amqp_url: str) -> None:
-    async with opened(amqp_url) as first:
-        await first.publish(orders(4))
-        subscription = await first.subscribe(WriteOrderReady, prefetch=10)
-        taken = await receive(subscription, 4, acking=False)
-        assert not any(delivery.redelivered for delivery in taken)
-        await subscription.ack([taken[3], taken[1]])
-    async with opened(amqp_url) as second:
-        again = await receive(await second.subscribe(WriteOrderReady, prefetch=10), 2)
-    assert sorted(ids(again)) == [1, 3]
-    assert all(delivery.redelivered for delivery in again)
-
-
-async def test_rabbitmq_keeps_messages_when_every_client_is_gone(amqp_url: str) -> None:
-    async with opened(amqp_url) as first:
-        await first.publish(orders(3))
-    assert {depth.queue: depth.messages for depth in await look(amqp_url)}[ORDERS] == 3
-
-
-async def test_rabbitmq_answers_false_for_a_message_without_a_queue(amqp_url: str) -> None:
-    async with opened(amqp_url) as bus:
-        with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
-            connection.channel().queue_delete(ORDERS)
-        assert await bus.publish([WriteOrderReady(1), JobDue(2), WriteOrderReady(3)]) == [False, True, False]
-        assert await bus.publish([JobDue(4)]) == [True]
-
-
-async def test_rabbitmq_answers_false_and_recovers_when_the_exchange_is_gone(amqp_url: str) -> None:
-    async with opened(amqp_url) as bus:
-        with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
-            connection.channel().exchange_delete(EXCHANGE.name)
-        assert await bus.publish(orders(3)) == [False] * 3
-        await until(lambda: publishes(bus))
-
-
-async def publishes(bus: Bus) -> bool:
-    return await bus.publish([WriteOrderReady(99)]) == [True]
-
-
-async def test_rabbitmq_answers_false_when_the_queue_refuses(amqp_url: str) -> None:
-    entity = next(entity for entity in entities() if entity.name == ORDERS)
-    with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
-        full = {**entity.queue_arguments, "x-max-length": 1}
-        connection.channel().queue_declare(ORDERS, durable=True, arguments=full)
-        channel = connection.channel()
-        channel.exchange_declare(EXCHANGE.name, EXCHANGE.type, durable=True)
-        channel.queue_bind(ORDERS, EXCHANGE.name, ORDERS)
-    # Opening it at all shows that other arguments than ours are no obstacle.
-    async with opened(amqp_url) as bus:
-        async with asyncio.timeout(30):
-            while all(await bus.publish(orders(5))):
-                pass
-        assert await bus.publish([JobDue(1)]) == [True]
-
-
-@pytest.fixture
-async def relay(amqp_url: str) -> AsyncIterator[Relay]:
-    relay = Relay(amqp_url)
-    yield relay
-    relay.shut()
-
-
-async def test_rabbitmq_cut_connection_redelivers_and_ignores_old_acks(relay: Relay) -> None:
-    async with opened(await relay.open()) as bus:
-        subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
-        await bus.publish(orders(4))
-        before = await receive(subscription, 4, acking=False)
-        relay.cut()
-        after = await receive(subscription, 4, acking=False)
-        await subscription.ack(before)
-        await subscription.dead_letter(before[0], "too late")
-        await nothing_more(subscription)
-        relay.cut()
-        assert sorted(ids(await receive(subscription, 4))) == sorted(ids(after)) == [1, 2, 3, 4]
-        await until(lambda: publishes(bus))
-        assert ids(await receive(subscription, 1)) == [99]
-
-
-async def test_rabbitmq_answers_false_while_it_is_away_and_goes_on_when_it_comes_back(relay: Relay) -> None:
-    async with opened(await relay.open()) as bus:
-        subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
-        relay.shut()
-        await until(lambda: is_down(bus))
-        async with asyncio.timeout(5):
-            assert await bus.publish(orders(3)) == [False] * 3
-        with pytest.raises(Unavailable):
-            await bus.depths()
-        await relay.open()
-        await until(lambda: publishes(bus))
-        assert ids(await receive(subscription, 1)) == [99]
-
-
-async def is_down(bus: Bus) -> bool:
-    return not bus.ready
-
-
-async def test_rabbitmq_loss_in_the_middle_of_a_batch_answers_at_once(relay: Relay) -> None:
-    async with opened(await relay.open()) as bus:
-        publishing = asyncio.create_task(bus.publish(orders(20000)))
-        await until(lambda: has_some(bus))
-        relay.shut()
-        async with asyncio.timeout(10):
-            answers = await publishing
-        assert False in answers
-        # What was answered True is there: nothing that we took for safe is lost.
-        await relay.open()
-        await until(lambda: publishes(bus))
-        assert await depth(bus, ORDERS) >= answers.count(True)
-
-
-async def has_some(bus: Bus) -> bool:
-    return await depth(bus, ORDERS) > 0
-
-
-async def test_rabbitmq_open_waits_for_a_broker_that_is_not_there_yet(relay: Relay) -> None:
-    address = await relay.open()
-    relay.shut()
-    log = Recorder()
-    bus = open_bus(address, log)
-    opening = asyncio.create_task(bus.open())
-    await until(lambda: says(log, "waiting"))
-    assert "127.0.0.1" in repr(log.lines)
-    assert f":{urlsplit(address).password}@" not in repr(log.lines)
-    await relay.open()
-    async with asyncio.timeout(60):
-        await opening
-    assert await bus.publish(orders(1)) == [True]
-    await bus.close()
-
-
-class Recorder:
-    """A log that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, Any]]] = []
-
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda event, **values: self.lines.append((event, values))
-
-
-async def says(log: Recorder, event: str) -> bool:
-    return any(line[0] == event for line in log.lines)
-
-
-async def test_rabbitmq_open_can_be_given_up(relay: Relay) -> None:
-    address = await relay.open()
-    relay.shut()
-    bus = open_bus(address, structlog.get_logger())
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await bus.open()
-    await bus.close()
-
-
-async def test_rabbitmq_deleted_queue_is_made_again_and_consumed(amqp_url: str) -> None:
-    async with opened(amqp_url) as bus:
-        subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
-        with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
-            connection.channel().queue_delete(ORDERS)
-        await until(lambda: publishes(bus))
-        assert ids(await receive(subscription, 1)) == [99]
-
-
-async def test_rabbitmq_any_of_several_nodes_will_do(amqp_url: str) -> None:
-    account, _, rest = amqp_url.rpartition("@")
-    several = f"{account}@127.0.0.1:{free_port()},{rest}"
-    async with opened(several) as bus:
-        assert await bus.publish(orders(1)) == [True]
-    assert len(await look(several)) == 4
-
-
-async def test_look_says_what_is_wrong_without_the_password(amqp_url: str) -> None:
-    with pytest.raises(Unavailable, match="refused") as nobody:
-        await look(f"amqp://guest:geheim@127.0.0.1:{free_port()}/")
-    with pytest.raises(Unavailable, match="ProbableAuthentication") as wrong:
-        await look(amqp_url.replace("guest:guest", "guest:geheim"))
-    with pytest.raises(Unavailable, match="404"):
-        await look(amqp_url)
-    with pytest.raises(Unavailable):
-        await look(at_path(amqp_url, "no such vhost"))
-    assert "geheim" not in f"{nobody.value}{wrong.value}"

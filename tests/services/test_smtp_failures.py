@@ -5,13 +5,8 @@ The sender's belief must agree with the server's synced ledger.
 
 import asyncio
 import hashlib
-import shutil
-import ssl
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -22,32 +17,9 @@ from services.cli.mail_catcher import CaughtMail, MailCatcher
 from services.mailer.outcome import SENDER_REFUSALS, Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear
 from services.mailer.smtp import SmtpPool, greet, parse_smtp_url
 from shared.errors import Unavailable
-from tests.smtp_oracle import Script, SmtpOracle, always, first, well_behaved
-
-MAIL = b"Subject: x\r\nMessage-ID: <order-1@x.example>\r\n\r\nbody\r\n"
-FROM, TO = "s@x.example", "a@b.example"
-DEADLINE = 10.0
-
-
-async def granted() -> bool:
-    return True
-
-
-def pool_for(oracle: SmtpOracle, url: str = "", **given: Any) -> SmtpPool:
-    arguments = {"size": 4, "timeout": DEADLINE, "final_timeout": DEADLINE, "first_pause": 0.001} | given
-    return SmtpPool(parse_smtp_url(url or oracle.url), log=structlog.get_logger(), **arguments)
-
-
-@asynccontextmanager
-async def conversation(
-    tmp_path: Path, script: Script = well_behaved, *, url: str = "", pool: Any = None, **server: Any
-) -> AsyncIterator[tuple[SmtpOracle, SmtpPool]]:
-    async with SmtpOracle(tmp_path / "ledger", script, **server) as oracle:
-        sender = pool_for(oracle, url.format(port=oracle.port), **(pool or {}))
-        try:
-            yield oracle, sender
-        finally:
-            await sender.close()
+from tests.services.smtp_sending import DEADLINE, FROM, MAIL, TO, conversation, granted
+from tests.smtp_oracle import SmtpOracle
+from tests.smtp_scripts import always, first, well_behaved
 
 
 async def send_again(oracle: SmtpOracle, pool: SmtpPool) -> None:
@@ -363,76 +335,6 @@ async def test_a_body_larger_than_every_buffer_arrives(tmp_path: Path) -> None:
 
 
 # -- TLS and AUTH (C37) ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server context for localhost, trusted through SSL_CERT_FILE."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl program")
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*request, "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=60)
-    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return context
-
-
-SECRET = ("anna@x", "pa ss:wörd")
-LOGIN = "anna%40x:pa%20ss%3Aw%C3%B6rd"
-
-
-async def test_s10_starttls_and_auth(tmp_path: Path, certificate: ssl.SSLContext) -> None:
-    url = f"smtp+starttls://{LOGIN}@localhost:{{port}}"
-    async with conversation(tmp_path, url=url, starttls=certificate, credentials=SECRET) as (oracle, pool):
-        for _ in range(2):
-            assert isinstance(await pool.send(FROM, TO, MAIL, granted), Sent)
-        assert oracle.verbs[:4] == ["EHLO", "STARTTLS", "EHLO", "AUTH"]
-        assert oracle.connections == 1
-
-
-async def test_s10_implicit_tls(tmp_path: Path, certificate: ssl.SSLContext) -> None:
-    async with conversation(tmp_path, url="smtps://localhost:{port}", implicit_tls=certificate) as (_, pool):
-        assert isinstance(await pool.send(FROM, TO, MAIL, granted), Sent)
-
-
-async def test_c37_starttls_not_offered_sends_neither_password_nor_mail(tmp_path: Path) -> None:
-    url = f"smtp+starttls://{LOGIN}@localhost:{{port}}"
-    async with conversation(tmp_path, url=url, credentials=SECRET) as (oracle, pool):
-        await assert_setup_is_wrong(pool, "TLS")
-        assert {"AUTH", "MAIL"}.isdisjoint(oracle.verbs)
-
-
-@pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
-async def test_c37_a_certificate_of_another_host_is_not_believed(
-    tmp_path: Path, certificate: ssl.SSLContext, scheme: str
-) -> None:
-    tls: dict[str, Any] = {"implicit_tls" if scheme == "smtps" else "starttls": certificate}
-    url = f"{scheme}://{LOGIN}@127.0.0.1:{{port}}"
-    async with conversation(tmp_path, url=url, credentials=SECRET, **tls) as (oracle, pool):
-        await assert_setup_is_wrong(pool, "TLS")
-        assert {"AUTH", "MAIL"}.isdisjoint(oracle.verbs)
-
-
-async def test_c37_a_wrong_password_fails_no_order(tmp_path: Path) -> None:
-    url = "smtp://anna:wrong@127.0.0.1:{port}"
-    async with conversation(tmp_path, url=url, credentials=SECRET) as (oracle, pool):
-        await assert_setup_is_wrong(pool, "AUTH")
-        assert "MAIL" not in oracle.verbs
-
-
-async def assert_setup_is_wrong(pool: SmtpPool, where: str) -> None:
-    found = await pool.send(FROM, TO, MAIL, granted)
-    assert isinstance(found, Deferred), found
-    assert found.relay_trouble
-    assert not found.counts
-    assert found.reason.startswith(f"{where}: ")
-
-
-# -- doctor, event loops, speed ----------------------------------------------------------------------------------------
 
 
 async def test_greet_names_what_the_relay_offers(tmp_path: Path) -> None:
