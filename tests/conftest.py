@@ -5,10 +5,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.mail_server import MailServer
 from tests.servers.fresh import fresh_database, fresh_vhost
 from tests.stacks import Stack
+
+
+@pytest.fixture(autouse=True)
+def logging_of_its_own() -> Iterator[None]:
+    """A command that a test runs in this process sets up logging, to a stream that ends with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
