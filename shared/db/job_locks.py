@@ -3,6 +3,9 @@
 A row lock FOR SHARE alone is unfair on PostgreSQL: new sharers do not queue behind a waiting writer, so a switch to Aus
 could wait as long as several mailers send at full speed. The advisory lock before it queues in order of arrival. SQLite
 has one writer at a time and needs neither.
+
+Rows are locked FOR NO KEY UPDATE (`key_share`): their ids never change, and FOR UPDATE would wait for every transaction that
+has inserted a row which refers to them, such as the run that `job run` has just recorded.
 """
 
 from typing import Any
@@ -28,10 +31,10 @@ async def lock_jobs(connection: AsyncConnection, which: ColumnElement[bool], *, 
     """Locks jobs for a change, by ascending id; their lineages first, as everywhere."""
     if with_lineage:
         theirs = select(lineages.c.id).where(lineages.c.id.in_(select(_J.lineage_id).where(which)))
-        await connection.execute(theirs.order_by(lineages.c.id).with_for_update())
+        await connection.execute(theirs.order_by(lineages.c.id).with_for_update(key_share=True))
     statement = select(_J.id).where(which)
     await _queue(connection, statement, func.pg_advisory_xact_lock)
-    await connection.execute(statement.order_by(_J.id).with_for_update())
+    await connection.execute(statement.order_by(_J.id).with_for_update(key_share=True))
 
 
 async def _queue(connection: AsyncConnection, statement: Select[Any], lock: Any) -> None:

@@ -107,7 +107,9 @@ async def load_run(connection: AsyncConnection, run_id: int, lock: bool = False)
     seen = (await connection.execute(select(_R.lineage_id, _R.job_id).where(_R.id == run_id))).first()
     if seen is None:
         return None
-    await connection.execute(select(lineages.c.id).where(lineages.c.id == seen.lineage_id).with_for_update())
+    # Not FOR UPDATE: the tick, which has the jobs' rows, would wait here for the plan when it records a run.
+    lineage = select(lineages.c.id).where(lineages.c.id == seen.lineage_id)
+    await connection.execute(lineage.with_for_update(key_share=True))
     locked = select(dispatch_runs).where(_R.id == run_id).with_for_update()
     return _plain((await connection.execute(locked)).mappings().first())
 

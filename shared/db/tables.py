@@ -328,6 +328,9 @@ write_orders = Table(
     _partial_index(None, "lease_until", where="lease_until IS NOT NULL"),
     _partial_index("ix_write_orders__queued", "rung_at", where="state = 'queued'"),
     _partial_index("ix_write_orders__planned", "planned_for", where="state = 'planned'"),
+    # What the sweep asks every second, however many orders there are.
+    _partial_index("ix_write_orders__expiring", "expires_at", where="state IN ('planned', 'queued')"),
+    _partial_index("ix_write_orders__unclear", "handed_over_at", where="state = 'unclear'"),
     Index(None, "application_id"),
     Index(None, "run_id", "state"),
     CheckConstraint("type IN ('manual', 'scheduled_rejection', 'contact_job')", name="type"),

@@ -379,6 +379,22 @@ def upgrade() -> None:
         sqlite_where=sa.text("lease_until IS NOT NULL"),
     )
     op.create_index(
+        "ix_write_orders__expiring",
+        "write_orders",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('planned', 'queued')"),
+        sqlite_where=sa.text("state IN ('planned', 'queued')"),
+    )
+    op.create_index(
+        "ix_write_orders__unclear",
+        "write_orders",
+        ["handed_over_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'unclear'"),
+        sqlite_where=sa.text("state = 'unclear'"),
+    )
+    op.create_index(
         "ix_write_orders__planned",
         "write_orders",
         ["planned_for"],
