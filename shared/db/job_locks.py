@@ -4,8 +4,8 @@ A row lock FOR SHARE alone is unfair on PostgreSQL: new sharers do not queue beh
 could wait as long as several mailers send at full speed. The advisory lock before it queues in order of arrival. SQLite
 has one writer at a time and needs neither.
 
-Rows are locked FOR NO KEY UPDATE (`key_share`): their ids never change, and FOR UPDATE would wait for every transaction that
-has inserted a row which refers to them, such as the run that `job run` has just recorded.
+Rows are locked FOR NO KEY UPDATE (`key_share`): their ids never change, and FOR UPDATE would wait for every transaction
+that has inserted a row which refers to them, such as the run that `job run` has just recorded.
 """
 
 from typing import Any

@@ -96,6 +96,7 @@ async def test_i12_a_letter_claimed_once_keeps_its_version_date_and_message_id(w
     (again,) = (await world.claim(order)).orders
     same = ("letter_version", "mail_date", "message_id")
     assert [getattr(again, name) for name in same] == [getattr(held, name) for name in same]
+    assert (await row(world.database, write_orders, id=order))["letter_version"] == held.letter_version
 
 
 async def test_i15_an_order_that_is_claimed_again_and_again_without_outcome_ends(world: World) -> None:

@@ -102,6 +102,22 @@ async def test_d14_another_duplicate_is_swapped_into_the_same_order(world: World
     assert (swapped["id"], swapped["external_id"], swapped["state"]) == (planned["id"], "A1", "planned")
 
 
+async def test_d14_an_order_that_was_tried_is_not_swapped(world: World) -> None:
+    await world.begin("A1,S1,Eins,a1@x.example,Neu,", "A2,S1,Eins,a2@x.example,Neu,")
+    await world.run()
+    (tried,) = (await world.claim(*await world.turn())).orders
+    await world.settle(tried, "queued", reason="451 later", not_before=world.clock.now())
+    await world.change(status="Aus")
+    assert (await world.claim(tried.id)).orders == []
+    assert await world.orders() == {"A2": "planned"}
+    await world.applicants("A2,S1,Eins,a2@x.example,Pool,")
+    await world.change(status="An")
+    world.clock.set(EIGHT)
+    (order,) = await world.turn()
+    assert (await world.claim(order)).orders == []
+    assert await world.orders() == {"A2": "withdrawn"}
+
+
 async def test_d14_a_change_of_the_query_is_looked_at_at_once(world: World) -> None:
     await world.begin("A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Pool,")
     await world.turn()

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import func, select
 from structlog import get_logger
 
 from services.evaluator.evaluate import evaluate
-from services.mailer.compose import message_id
+from services.mailer.letters import Letters
 from services.scheduler.sweep import sweep
 from services.scheduler.tick import tick
 from shared.bus.interface import QueueDepth
@@ -118,11 +117,8 @@ class World:
         """T1."""
         async with self.database.begin() as connection:
             settings = await load_system_settings(connection)
-
-            def make(order_id: int) -> str:
-                return message_id(UUID(settings.instance_id), order_id, "firma.example")
-
-            return await claim(connection, order_ids, Claimant(mailer, lease, self.clock.now(), settings, make))
+            message_ids = Letters(None).message_ids(settings)
+            return await claim(connection, order_ids, Claimant(mailer, lease, self.clock.now(), settings, message_ids))
 
     async def intend(self, *held: ClaimedOrder, reply_lease: float = 60) -> set[int]:
         """T2."""
