@@ -55,8 +55,6 @@ class Settings(BaseModel):
 
 #: Names of the contract without the KP_ prefix.
 _BARE = {"DATABASE_URL", "BROKER_URL", "SMTP_URL", "SMTP_PASSWORD"}
-#: KP_ names that other parts of the product read and that are no settings of a service.
-_OTHERS = {"KP_CRASH_AT"}
 
 
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
@@ -69,7 +67,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         if plain in known and (plain in _BARE or plain.startswith("KP_")):
             if plain == name or plain not in merged:
                 values[plain.lower()] = value if plain == name else _read(name, value)
-        elif name.startswith("KP_") and name not in _OTHERS:
+        elif name.startswith("KP_"):
             nearest = get_close_matches(name, known, 1)
             raise InvalidSettings(f"unknown setting {name}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
     try:

@@ -70,8 +70,10 @@ async def _work(
     acking = asyncio.create_task(acks.run())
     try:
         await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
+        over_at = asyncio.get_running_loop().time() + settings.kp_grace_seconds
         await _drain(deliverer, claimed, senders, settings.kp_grace_seconds, log)
-        if not await deliverer.finish(settings.kp_grace_seconds):
+        # At least a moment for what the last senders left.
+        if not await deliverer.finish(max(1.0, over_at - asyncio.get_running_loop().time())):
             log.warning("settlements_left", action="draining", hint="the journal holds what was sent")
         await acks.flush()
     finally:

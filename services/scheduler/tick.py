@@ -26,6 +26,8 @@ async def tick(database: Database, bus: Bus, clock: Clock, log: Any) -> None:
     now = clock.now()
     async with database.begin() as connection:
         await _record_runs(connection, now)
+    # Apart: jobs' rows are not to be held while runs' rows are waited for.
+    async with database.begin() as connection:
         await wake_runs_with_leftovers(connection, now)
         run_ids = await runs_to_ring(connection, now, UNANSWERED) if bus.ready else []
     if not run_ids:
