@@ -13,7 +13,7 @@ help: ## List the targets
 # The locked versions through uv; where uv cannot be had, plain pip within the ranges of pyproject.toml.
 $(STAMP): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo 'Installing into $(VENV) ...'
 	@($(BIN)/python -m pip install --quiet uv && UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --quiet --inexact) \
 	  || $(BIN)/python -m pip install --quiet --editable . --group dev

@@ -16,8 +16,8 @@ class MailServer:
 
     oracle: SmtpOracle
 
-    def __init__(self, ledger: Path) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Path, port: int = 0) -> None:
+        self._ledger, self._port = ledger, port
         self._loop = asyncio.new_event_loop()
         self._ready, self._ended = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
@@ -32,7 +32,7 @@ class MailServer:
         self._thread.join(10)
 
     async def _serve(self) -> None:
-        async with SmtpOracle(self._ledger) as self.oracle:
+        async with SmtpOracle(self._ledger, port=self._port) as self.oracle:
             self._ready.set()
             await self._ended.wait()
 

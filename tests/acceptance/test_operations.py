@@ -115,6 +115,27 @@ def _sent_id(stack: Stack) -> int:
     return int(stack.answer("order", "list", "--state", "sent", "--limit", "1")[0]["id"])
 
 
+def test_a_mail_server_that_is_away_at_first_and_in_mid_run(stack: Stack, smtp: MailServer) -> None:
+    port = smtp.oracle.port
+    smtp.__exit__()
+    stack.load_many(200)
+    stack.start()
+    assert stack.answer("job", "run", JOB, "--on", "2026-11-23")["orders"] == 200
+    stack.wait_for(lambda: "cannot be reached" in stack.logs(), 30, "a word about the mail server")
+    assert set(stack.states()) <= {"queued", "sending"}
+    with MailServer(stack.folder / "first.jsonl", port) as first:
+        first.oracle.rate = 100
+        stack.wait_for(lambda: len(first.accepted) >= 50, 60, "the first letters")
+    # What was on the wire at the cut is unclear; everything else waits, and nothing fails.
+    stack.wait_for(lambda: not stack.states().get("sending"), 30, "the end of what was on the wire")
+    assert set(stack.states()) <= {"queued", "sent", "unclear"}
+    with MailServer(stack.folder / "second.jsonl", port) as second:
+        stack.wait_for(lambda: set(stack.states()) <= {"sent", "unclear"}, 60, "all others")
+    assert stack.states().get("unclear", 0) <= 10
+    twice = first.orders() + second.orders()
+    assert max(twice.values()) == 1 and len(twice) >= stack.states()["sent"]
+
+
 def test_a_newcomer_needs_no_migrate_on_the_embedded_stack_only(embedded_stack: Stack, smtp: MailServer) -> None:
     stack = embedded_stack
     assert "run `kontaktpflege migrate`" in stack.cli("queues", check=False).stderr
