@@ -39,11 +39,13 @@ def test_d4_aus_stops_at_once_and_an_sends_the_rest_once(stack: Stack, smtp: Mai
 
 
 @pytest.mark.parametrize("victim", ["scheduler", "evaluator", "mailer"])
-def test_i1_i3_kill_9_of_one_service_on_rabbitmq_only(distributed_stack: Stack, smtp: MailServer, victim: str) -> None:
+def test_i1_i2_i3_kill_9_of_one_service_on_rabbitmq_only(
+    distributed_stack: Stack, smtp: MailServer, victim: str
+) -> None:
     kill_in_mid_run(distributed_stack, smtp, victim)
 
 
-def test_i1_i3_kill_9_of_the_one_process_on_the_embedded_stack_only(embedded_stack: Stack, smtp: MailServer) -> None:
+def test_i1_i2_i3_kill_9_of_the_one_process_on_the_embedded_stack_only(embedded_stack: Stack, smtp: MailServer) -> None:
     kill_in_mid_run(embedded_stack, smtp, "all")
 
 
@@ -72,6 +74,21 @@ def kill_in_mid_run(stack: Stack, smtp: MailServer, victim: str) -> None:
 def _ended(stack: Stack) -> bool:
     found = stack.states()
     return found.get("sent", 0) + found.get("unclear", 0) == ORDERS
+
+
+def test_i19_sigterm_in_mid_run_leaves_nothing_in_doubt(stack: Stack, smtp: MailServer) -> None:
+    smtp.oracle.rate = 150
+    stack.load_many(ORDERS)
+    stack.start()
+    run_job(stack)
+    stack.wait_for(lambda: len(smtp.accepted) > 150, 60, "the first letters")
+    assert set(stack.stop().values()) == {0}
+    found = stack.states()
+    assert set(found) == {"sent", "queued"} and found["sent"] == len(smtp.accepted)
+    smtp.oracle.rate = None
+    stack.start()
+    stack.wait_for(lambda: stack.states() == {"sent": ORDERS}, 90, "the rest")
+    assert len(smtp.accepted) == ORDERS and max(smtp.orders().values()) == 1
 
 
 def test_d37_an_unclear_order_is_settled_by_a_person(stack: Stack, smtp: MailServer) -> None:

@@ -60,7 +60,7 @@ def check_applications(stack: Stack, by_job: dict[str, list[dict[str, str]]]) ->
     assert {o["application"] for found in by_job.values() for o in found if o["state"] == "sent"} <= written
 
 
-def test_scenarios_arrive_once_and_a_second_run_sends_nothing(stack: Stack, smtp: MailServer) -> None:
+def test_i1_i6_i22_scenarios_arrive_once_and_a_second_run_sends_nothing(stack: Stack, smtp: MailServer) -> None:
     stack.load_sample()
     stack.start()
     run_scenarios(stack, smtp)
@@ -69,6 +69,10 @@ def test_scenarios_arrive_once_and_a_second_run_sends_nothing(stack: Stack, smtp
         assert stack.answer("job", "run", name, "--on", "2026-11-23", "--wait", "60")["orders"] == 0
     assert len(smtp.accepted) == sum(EXPECTED.values())
     assert set(stack.stop().values()) == {0}
+    # I22: ids, never whom or what.
+    logs = "".join(path.read_text() for path in stack.folder.glob("*.log"))
+    assert '"action": "settled"' in logs
+    assert not any(mail.recipient in logs for mail in smtp.accepted) and "Bewerb" not in logs
 
 
 def test_two_schedulers_two_evaluators_three_mailers_on_rabbitmq_only(

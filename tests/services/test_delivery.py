@@ -151,7 +151,7 @@ async def _reduce(world: World) -> None:
     "meanwhile",
     [_switch_off, _switch_off_and_on, _opt_out, _block, _change_address, _change_letter, _change_query, _reduce],
 )
-async def test_i9_nothing_is_handed_over_after_a_change(world: World, meanwhile: Any) -> None:
+async def test_i8_i9_i10_nothing_is_handed_over_after_a_change(world: World, meanwhile: Any) -> None:
     (order,) = await queued(world)
     (held,) = (await world.claim(order)).orders
     await meanwhile(world)
@@ -159,7 +159,7 @@ async def test_i9_nothing_is_handed_over_after_a_change(world: World, meanwhile:
     assert (await row(world.database, write_orders, id=order))["handed_over_at"] is None
 
 
-async def test_i8_without_a_valid_lease_nothing_is_handed_over(world: World) -> None:
+async def test_i11_without_a_valid_lease_nothing_is_handed_over(world: World) -> None:
     (order,) = await queued(world)
     (held,) = (await world.claim(order, lease=-1)).orders
     assert await world.intend(held) == set()
@@ -170,14 +170,14 @@ async def test_i8_without_a_valid_lease_nothing_is_handed_over(world: World) -> 
     assert await world.intend(taken) == set()  # once
 
 
-async def test_i11_of_a_group_only_who_changed_is_refused(world: World) -> None:
+async def test_i10_of_a_group_only_who_changed_is_refused(world: World) -> None:
     orders = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
     held = (await world.claim(*orders)).orders
     await world.applicants("A1,,Eins,neu@x.example,Neu,")
     assert await world.intend(*held) == {(await world.order("A2"))["id"]}
 
 
-async def test_d32_past_t2_a_block_comes_too_late_for_this_letter(world: World) -> None:
+async def test_d32_i8_past_t2_a_block_comes_too_late_for_this_letter(world: World) -> None:
     (order,) = await queued(world)
     (held,) = (await world.claim(order)).orders
     await world.intend(held)
@@ -241,7 +241,7 @@ async def test_i6_settling_twice_or_late_changes_nothing(world: World) -> None:
     assert await world.count(contact_entries) == 1
 
 
-async def test_i4_a_fenced_mailer_s_answer_is_kept_but_moves_nothing(world: World) -> None:
+async def test_i11_a_fenced_mailer_s_answer_is_kept_but_moves_nothing(world: World) -> None:
     (order,) = await queued(world)
     (lost,) = (await world.claim(order, lease=-1)).orders
     await world.sweep()
@@ -270,14 +270,14 @@ async def test_i14_every_outcome_ends_where_the_policy_says_with_its_reason(
 # Repairs
 
 
-async def test_i4_a_lost_claim_returns_and_is_rung_for_at_once(world: World) -> None:
+async def test_i5_a_lost_claim_returns_and_is_rung_for_at_once(world: World) -> None:
     (order,) = await queued(world)
     await world.claim(order, lease=-1)
     assert await world.turn() == [order]
     assert await state(world, order) == "queued"
 
 
-async def test_i5_a_lost_hand_over_is_unclear_and_never_resent_by_itself(world: World) -> None:
+async def test_i4_a_lost_hand_over_is_unclear_and_never_resent_by_itself(world: World) -> None:
     (order,) = await queued(world)
     (held,) = (await world.claim(order)).orders
     await world.intend(held, reply_lease=-1)
