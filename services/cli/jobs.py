@@ -13,7 +13,7 @@ from services.cli.output import JSON_OPTION, print_fields, print_json, print_tab
 from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.job_list import list_jobs, show_job
 from shared.db.jobs import copy_job, create_job, delete_job, set_job
-from shared.db.order_list import OrderFilter, list_orders
+from shared.db.order_list import count_orders_of_run
 from shared.db.run_commands import job_runs, release_held
 from shared.db.service_instances import live_services
 from shared.errors import InvalidInput, Refused
@@ -209,10 +209,7 @@ async def _wait(desk: Desk, run_id: int, seconds: float) -> dict[str, int]:
     deadline = time.monotonic() + seconds
     while True:
         async with desk.database.read() as connection:
-            orders = await list_orders(connection, OrderFilter(run_id=run_id))
-        counts: dict[str, int] = {}
-        for order in orders:
-            counts[order["state"]] = counts.get(order["state"], 0) + 1
+            counts = await count_orders_of_run(connection, run_id)
         if all(state in FINAL for state in counts) or time.monotonic() >= deadline:
             return counts
         await asyncio.sleep(0.3)

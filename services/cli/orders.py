@@ -10,6 +10,8 @@ from shared.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True, help="The workcenter: list, show, block, retry and settle write orders.")
 ID = typer.Argument(help="Id of the order, from `order list`.")
+#: What of an attempt helps to decide about an unclear order; --json has all.
+EVIDENCE = ("attempt_no", "claimed_at", "handed_over_at", "outcome", "relay", "message_id", "bytes", "reply_text")
 COLUMNS = ("id", "job", "application", "occasion_day", "state", "planned_for", "sent_at", "email", "reason")
 
 
@@ -52,8 +54,7 @@ def show(order_id: int = ID, as_json: bool = JSON_OPTION) -> None:
         tries, history = found.pop("attempt_history"), found.pop("events")
         print_fields(f"Write order {order_id}", found)
         if tries:
-            columns = ("attempt_no", "mailer", "claimed_at", "handed_over_at", "settled_at", "outcome", "reply_text")
-            print_table("Attempts", columns, ([one[c] for c in columns] for one in tries))
+            print_table("Attempts", EVIDENCE, ([one[c] for c in EVIDENCE] for one in tries))
         if history:
             print_table("History", tuple(history[0]), (event.values() for event in history))
 

@@ -115,3 +115,9 @@ async def count_by_state(connection: AsyncConnection) -> dict[str, int]:
     """How many orders are in each state; states without any are 0."""
     rows = (await connection.execute(select(_O.state, func.count()).group_by(_O.state))).all()
     return dict.fromkeys(STATES, 0) | {state: int(count) for state, count in rows}
+
+
+async def count_orders_of_run(connection: AsyncConnection, run_id: int) -> dict[str, int]:
+    """How many orders of a run are in each state that any of them is in."""
+    statement = select(_O.state, func.count()).where(_O.run_id == run_id).group_by(_O.state)
+    return {state: int(count) for state, count in (await connection.execute(statement)).all()}

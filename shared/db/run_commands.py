@@ -8,9 +8,9 @@ from sqlalchemy import insert, update
 
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
+from shared.db.order_list import count_orders_of_run
 from shared.db.runs import list_runs
 from shared.db.tables import dispatch_runs, events
-from shared.db.write_orders.interventions import count_open
 from shared.errors import Refused
 
 
@@ -28,7 +28,7 @@ async def job_runs(database: Database, name: str) -> list[dict[str, Any]]:
                 "send_at": row["send_at"].astimezone(zone).isoformat(),
                 "released_at": row["released_at"].astimezone(zone).isoformat() if row["released_at"] else None,
                 "recipients": row["recipients"],
-                "orders": await count_open(connection, row["id"]),
+                "orders": await count_orders_of_run(connection, row["id"]),
                 "reason": row["reason"],
             }
             for row in rows

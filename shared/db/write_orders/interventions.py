@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, lineages, persons, write_orders
@@ -256,9 +256,3 @@ async def _locked(connection: AsyncConnection, order_id: int) -> Mapping[str, An
     await connection.execute(select(persons.c.id).where(persons.c.id == person_id).with_for_update())
     row = (await connection.execute(select(write_orders).where(_O.id == order_id).with_for_update())).mappings().one()
     return {**row, "present_person_id": person_id}
-
-
-async def count_open(connection: AsyncConnection, run_id: int) -> dict[str, int]:
-    """Orders of a run by state."""
-    statement = select(_O.state, func.count()).where(_O.run_id == run_id).group_by(_O.state)
-    return {state: int(count) for state, count in (await connection.execute(statement)).all()}
