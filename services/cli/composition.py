@@ -50,8 +50,10 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def run_services(settings: Settings, roles: Sequence[str], clock: Clock | None = None) -> None:
-    """Runs one service, or all in this process, until SIGTERM or SIGINT. Waits for database and broker."""
+async def run_services(
+    settings: Settings, roles: Sequence[str], clock: Clock | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Runs one service, or all in this process, until SIGTERM, SIGINT or `stop`. Waits for database and broker."""
     scheme = settings.broker_url.get_secret_value().partition(":")[0]
     if scheme == "memory" and set(roles) != set(ROLES):
         raise InvalidSettings(
@@ -61,7 +63,8 @@ async def run_services(settings: Settings, roles: Sequence[str], clock: Clock | 
     log = get_logger("all" if len(roles) > 1 else roles[0])
     database = Database(settings.effective_database_url(), pool_size=12)
     embedded = scheme == "memory"
-    with stop_on_signals() as stop:
+    stop = stop or asyncio.Event()
+    with stop_on_signals(stop):
         try:
             if await unless_stopped(_wait_for_schema(database, embedded=embedded, log=log), stop):
                 await _run_on_bus(settings, roles, database, clock or clock_of(settings), log, stop)

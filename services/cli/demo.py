@@ -58,7 +58,8 @@ async def _demo(state: Path, once: bool) -> bool:
         database = Database(settings.effective_database_url())
         try:
             await _load_sample(database, clock)
-            services = asyncio.create_task(run_services(settings, ROLES, clock))
+            stop = asyncio.Event()
+            services = asyncio.create_task(run_services(settings, ROLES, clock, stop))
             try:
                 good = await _run_scenarios(database, clock, catcher, services)
                 if not once:
@@ -66,7 +67,7 @@ async def _demo(state: Path, once: bool) -> bool:
                     await services
                 return good
             finally:
-                services.cancel()
+                stop.set()
                 await asyncio.gather(services, return_exceptions=True)
         finally:
             await database.close()

@@ -49,9 +49,12 @@ async def run_evaluator(database: Database, bus: Bus, clock: Clock, log: Any, st
     """Synchronises runs as their doorbells ring, until `stop`."""
     subscription = await bus.subscribe(JobDue, prefetch=1)
     closing = asyncio.create_task(_close_on(stop, subscription))
-    while deliveries := await subscription.batch(limit=1, linger=0):
-        await _deal_with(database, bus, clock, deliveries[0], subscription, log)
-    await closing
+    try:
+        while deliveries := await subscription.batch(limit=1, linger=0):
+            await _deal_with(database, bus, clock, deliveries[0], subscription, log)
+        await closing
+    finally:
+        closing.cancel()
 
 
 async def _deal_with(
