@@ -353,6 +353,23 @@ async def test_d37_what_stops_a_resend_makes_it_unclear_again(world: World, stop
     assert found["state"] == "unclear" and found["reason"].startswith("resend stopped: ")
 
 
+@pytest.mark.parametrize("answer", ["queued", "failed"])
+async def test_d37_a_resend_that_was_not_accepted_says_nothing_about_the_first_letter(
+    world: World, answer: str
+) -> None:
+    order = await unclear(world)
+    await decide(world, order, "resend")
+    world.clock.advance(15 * MINUTE)
+    (again,) = (await world.claim(order)).orders
+    await world.intend(again)
+    await world.settle(again, answer, reason="not now", not_before=world.clock.now())
+    if answer == "failed":
+        await retry(world.database, order, now=world.clock.now(), author="anna")
+    await world.change(status="Aus")
+    assert (await world.claim(order)).orders == []
+    assert await state(world, order) == "unclear"
+
+
 async def test_d37_jobs_that_say_so_resend_by_themselves(world: World) -> None:
     order = await unclear(world, setup=SETUP.replace("valid_days: 2", "valid_days: 2, on_unclear: resend"))
     assert await world.turn() == []

@@ -13,9 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import update
 
 from shared.db.column_types import lease_clock
@@ -32,11 +39,11 @@ T = TypeVar("T")
 #: The guard outlasts every example: whoever may have got a letter never gets another by the rules alone.
 WITH_A_LONG_GUARD = SETUP.replace("repeat_guard_days: 30", "repeat_guard_days: 365")
 #: A1 and A2 are one person.
-SETS = {"A1": "S1", "A2": "S1", "A3": "", "A4": ""}
+SETS = {"A1": "S1", "A2": "S1", "A3": "", "A4": "", "A5": ""}
 #: (e-mail, status) of an application; the first stands for no obstacle, and is given most often.
 PROFILES = [*[("a@x.example", "Neu")] * 3, ("b@x.example", "Neu"), ("", "Neu"), ("a@x.example", "Pool")]
 ENDED_BY_RULE = {"planned", "withdrawn", "blocked", "no_address"}
-PAUSES = [timedelta(minutes=1), timedelta(minutes=16), timedelta(hours=1), timedelta(hours=9), timedelta(days=1)]
+PAUSES = [timedelta(minutes=1), timedelta(minutes=16), timedelta(hours=9), timedelta(days=1)]
 #: What becomes of a hand-over, as the mailer judges it.
 ANSWERS = ("sent", "queued", "failed", "unclear")
 MAY_BE_ACCEPTED = {"sent", "unclear"}
@@ -65,8 +72,13 @@ class Delivery(RuleBasedStateMachine):
         #: By person: letters that the relay may have accepted, and decisions of people that allow another.
         self.letters: Counter[int] = Counter()
         self.decisions: Counter[int] = Counter()
-        #: (order, lease token) of hand-overs of which nothing definite is known and nobody has decided.
+        #: (order, lease token) of hand-overs of which no mailer knows the answer.
         self.unknown: set[tuple[int, int]] = set()
+        #: By order: the token of its last claim. Tokens whose lease ran out.
+        self.newest: dict[int, int] = {}
+        self.expired: set[int] = set()
+        #: Orders whose hand-over the relay put off, in the present step.
+        self.put_off: set[int] = set()
         self.accepted: set[int] = set()
         self.said_sent: set[int] = set()
         self.off = False
@@ -75,7 +87,19 @@ class Delivery(RuleBasedStateMachine):
         self.allowed = documented_moves()
         self.run(self._empty())
         self.run(self.world.begin(*map(self._row, SETS), setup=WITH_A_LONG_GUARD))
+        self.run(self.world.turn())
+
+    @initialize(released=st.sampled_from((True, True, False)), again=st.integers(0, 2))
+    def it_begins(self, released: bool, again: int) -> None:
+        """With planned orders, or with queued ones of which some were handed over before and are sent again."""
+        if not released:
+            return
         self.run(self.world.run(on=None))
+        if again:
+            self.a_mailer_sends(["unclear"] * again)
+            for _ in range(again):
+                self.a_person_settles(0, "resend")
+            self.world.clock.advance(timedelta(minutes=16))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         self.seen = None
@@ -97,13 +121,10 @@ class Delivery(RuleBasedStateMachine):
 
     # The services
 
-    @rule()
-    def a_turn_of_scheduler_and_evaluator(self) -> None:
-        self.run(self.world.turn())
-
     @rule(pause=st.sampled_from(PAUSES))
     def time_passes(self, pause: timedelta) -> None:
         self.world.clock.advance(pause)
+        self.run(self.world.turn())
 
     @precondition(lambda self: self._orders("queued"))
     @rule(mailer=st.sampled_from(("m1", "m2")), count=st.integers(1, 4))
@@ -113,16 +134,20 @@ class Delivery(RuleBasedStateMachine):
         claimed = self.run(self.world.claim(*ids[:count], mailer=mailer)).orders
         assert in_hands.isdisjoint(order.id for order in claimed)
         self.held += [Held(order, mailer) for order in claimed]
+        self.newest |= {order.id: order.token for order in claimed}
 
     @precondition(lambda self: any(held.answer is None for held in self.held))
     @rule(which=pick, answer=st.sampled_from(ANSWERS))
     def a_mailer_hands_over(self, which: int, answer: str) -> None:
-        held = _chosen([one for one in self.held if one.answer is None], which)
+        self._hand_over(_chosen([one for one in self.held if one.answer is None], which), answer)
+
+    def _hand_over(self, held: Held, answer: str) -> None:
         order = self.run(self._order(held.order.id))
         if not self.run(self.world.intend(held.order)):
             self.run(self._give_back(held))
             self.held.remove(held)
             return
+        assert held.order.token not in self.expired and held.order.token == self.newest[held.order.id]  # I11
         assert not self.off  # I8
         assert self.profiles[order["external_id"]][0] == held.order.email != ""  # I10
         held.answer = answer
@@ -131,6 +156,7 @@ class Delivery(RuleBasedStateMachine):
             self.letters[order["person_id"]] += 1
         if answer == "sent":
             self.accepted.add(held.order.id)
+        assert not self.run(self.world.intend(held.order))
 
     async def _order(self, order_id: int) -> dict[str, Any]:
         (found,) = [row for row in await self.world.rows() if row["id"] == order_id]
@@ -140,20 +166,43 @@ class Delivery(RuleBasedStateMachine):
         async with self.world.database.begin() as connection:
             await give_back(connection, {held.order.id: held.order.token}, self.world.clock.now(), "refused")
 
+    @precondition(lambda self: any(held.answer is None for held in self.held))
+    @rule(which=pick, state=st.sampled_from(("queued", "failed")))
+    def a_mailer_fails_before_the_dot(self, which: int, state: str) -> None:
+        held = _chosen([one for one in self.held if one.answer is None], which)
+        self.held.remove(held)
+        self._settle(held, state)
+
     @precondition(lambda self: any(held.answer for held in self.held))
     @rule(which=pick)
     def a_mailer_settles(self, which: int) -> None:
-        held = _chosen([one for one in self.held if one.answer], which)
+        self._settle_first(_chosen([one for one in self.held if one.answer], which))
+
+    def _settle_first(self, held: Held) -> None:
         self.held.remove(held)
         self.settled.append(held)
         self._settle(held)
 
-    def _settle(self, held: Held) -> None:
-        answer = held.answer or ""
-        reason = None if answer == "sent" else answer
-        values = {"reason": reason, "not_before": self.world.clock.now()}
-        if self.run(self.world.settle(held.order, answer, **values)) and answer != "unclear":
+    @precondition(lambda self: self._orders("queued"))
+    @rule(answers=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3))
+    def a_mailer_sends(self, answers: list[str]) -> None:
+        others = len(self.held)
+        self.a_mailer_claims("m1", len(answers))
+        for held, answer in zip(self.held[others:], answers, strict=False):
+            self._hand_over(held, answer)
+            if held.answer:
+                self._settle_first(held)
+
+    def _settle(self, held: Held, state: str | None = None) -> None:
+        state = state or held.answer or ""
+        values = {"reason": None if state == "sent" else state, "not_before": self.world.clock.now()}
+        if not self.run(self.world.settle(held.order, state, **values)):
+            return
+        assert held.order.token == self.newest[held.order.id]  # I11
+        if state != "unclear":
             self.unknown.discard((held.order.id, held.order.token))
+        if state == "queued":
+            self.put_off.add(held.order.id)
 
     def _is_unknown(self, order_id: int) -> bool:
         return any(order_id == one for one, _ in self.unknown)
@@ -163,14 +212,15 @@ class Delivery(RuleBasedStateMachine):
     def an_answer_is_settled_once_more(self, which: int) -> None:
         self._settle(_chosen(self.settled, which))
 
-    @rule(mailer=st.sampled_from(("m1", "m2")))
-    def a_mailer_dies(self, mailer: str) -> None:
-        self.held = [held for held in self.held if held.mailer != mailer]
-
-    @rule()
-    def every_lease_runs_out(self) -> None:
+    @precondition(lambda self: self._orders("sending"))
+    @rule(dead=st.sampled_from(("m1", "m2", "none")), swept=st.booleans())
+    def every_lease_runs_out(self, dead: str, swept: bool) -> None:
+        self.expired |= {row["lease_token"] for row in self._orders("sending")}
+        self.held = [held for held in self.held if held.mailer != dead]
         self.run(self._expire())
-        self.run(self.world.sweep())
+        if swept:
+            self.run(self.world.sweep())
+            self.world.bus.taken()
 
     async def _expire(self) -> None:
         async with self.world.database.begin() as connection:
@@ -179,10 +229,11 @@ class Delivery(RuleBasedStateMachine):
 
     # People
 
-    @rule()
-    def a_person_switches_the_job(self) -> None:
-        self.off = not self.off
-        self.run(self.world.change(status="Aus" if self.off else "An"))
+    @rule(back=st.sampled_from((True, True, False)))
+    def a_person_switches_the_job(self, back: bool) -> None:
+        for status in ("An",) if self.off else ("Aus", "An") if back else ("Aus",):
+            self.run(self.world.change(status=status))
+            self.off = status == "Aus"
 
     @precondition(lambda self: not self.off)
     @rule()
@@ -197,7 +248,7 @@ class Delivery(RuleBasedStateMachine):
     @precondition(lambda self: self._orders(*BLOCKABLE))
     @rule(which=pick, scope=st.sampled_from(("letter", "job", "all")))
     def a_person_blocks(self, which: int, scope: str) -> None:
-        order = _chosen(self._orders(*BLOCKABLE), which)
+        order = _chosen(sorted(self._orders(*BLOCKABLE), key=lambda row: row["state"] != "sending"), which)
         answer = self.run(block(self.world.database, order["id"], scope=scope, reason="x", until=None, **self._who()))
         past = order["state"] in ("unclear", "sent") or self._is_unknown(order["id"])
         assert answer == ("too late" if past else "blocked")  # I8
@@ -216,8 +267,6 @@ class Delivery(RuleBasedStateMachine):
             return
         if decision == "resend":
             self.decisions[order["person_id"]] += 1
-        else:
-            self.unknown = {one for one in self.unknown if one[0] != order["id"]}
         if decision == "sent":
             self.said_sent.add(order["id"])
 
@@ -250,8 +299,11 @@ class Delivery(RuleBasedStateMachine):
     def orders_move_only_as_documented(self) -> None:
         for move in self.run(self._moves()):
             assert (move.old, move.new) in self.allowed, move
+            if (move.old, move.new) == ("sending / handed over", "queued"):
+                assert move.order_id in self.put_off, move  # I4
             if move.new in ENDED_BY_RULE:
                 assert not self._is_unknown(move.order_id), move  # D37
+        self.put_off.clear()
 
     async def _moves(self) -> list[Any]:
         async with self.world.database.begin() as connection:
@@ -288,7 +340,9 @@ def _try(url: str, folder: Path, examples: int) -> None:
             partial(Delivery, runner, database, folder),  # type: ignore[arg-type]
             settings=settings(
                 max_examples=examples,
-                stateful_step_count=50,
+                stateful_step_count=40,
+                # Without shrinking: an example takes a second, and a short one is no easier to read than its moves.
+                phases=(Phase.explicit, Phase.reuse, Phase.generate),
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             ),

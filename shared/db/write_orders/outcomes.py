@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy import Row, and_, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -140,18 +140,12 @@ async def _write_sent(connection: AsyncConnection, sent: Sequence[Settlement]) -
 
 async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement]) -> None:
     # `unclear` keeps its token: a late answer of the same attempt still settles it.
-    names = ("state", "reason", "not_before", "ring_at", "phase", "lease_token", "handed_over_at")
+    names = ("state", "reason", "not_before", "ring_at", "phase", "lease_token")
     statement = (
         update(write_orders)
         .where(_O.id == bindparam("_id"))
-        .values(lease_until=None, fruitless_claims=0)
-        .values({name: bindparam(f"_{name}") for name in names if name != "handed_over_at"})
-        .values(
-            handed_over_at=case(
-                (_O.state == "unclear", _O.handed_over_at),
-                else_=bindparam("_handed_over_at", type_=_O.handed_over_at.type),
-            ),
-        )
+        .values(lease_until=None, fruitless_claims=0, handed_over_at=_unanswered_hand_over())
+        .values({name: bindparam(f"_{name}") for name in names})
     )
     rows = [
         {
@@ -162,12 +156,18 @@ async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement])
             "_ring_at": one.not_before if one.state == "queued" else None,
             "_phase": None,
             "_lease_token": one.token if one.state == "unclear" else None,
-            # A definite refusal or deferral means: not accepted. Only an unclear hand-over is remembered (D37).
-            "_handed_over_at": one.at if one.state == "unclear" else None,
         }
         for one in rest
     ]
     await connection.execute(statement, rows)
+
+
+def _unanswered_hand_over() -> Any:
+    """The last T2 of the order, of any attempt, that a definite refusal or deferral did not answer (D37)."""
+    a = attempts.c
+    answered = a.outcome.in_(("deferred", "refused", "late: deferred", "late: refused"))
+    last = select(func.max(a.handed_over_at)).where(a.order_id == _O.id, or_(a.outcome.is_(None), ~answered))
+    return last.scalar_subquery()
 
 
 async def apply_effects(
