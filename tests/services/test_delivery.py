@@ -7,43 +7,25 @@ import pytest
 from sqlalchemy import select, update
 
 from shared.db.core_data import reduce_to_core_data
-from shared.db.jobs import delete_job
-from shared.db.order_commands import block, retry, settle, unblock
-from shared.db.order_list import show_order
+from shared.db.order_commands import block
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, attempts, contact_entries, events, form_letters, persons, write_orders
-from shared.errors import Refused
 from tests.services.setup_files import apply, row, rows
-from tests.services.world import DAY, JOB, MORNING, SETUP, World
+from tests.services.world import MORNING, SETUP, World
 
 ONE = "A1,,Eins,a1@x.example,Neu,"
 MINUTE = timedelta(minutes=1)
 
 
-async def queued(world: World, *applicants: str, setup: str = SETUP) -> list[int]:
-    """Orders released by hand and rung for, one per applicant."""
-    await world.begin(*(applicants or (ONE,)), setup=setup)
-    await world.run()
-    return await world.turn()
-
-
-async def state(world: World, order_id: int) -> str:
-    return str((await row(world.database, write_orders, id=order_id))["state"])
-
-
-async def decide(world: World, order_id: int, decision: str) -> None:
-    await settle(world.database, order_id, decision, now=world.clock.now(), author="anna")
-
-
 async def test_i3_two_mailers_never_hold_the_same_order(world: World) -> None:
-    orders = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
+    orders = await world.queued(ONE, "A2,,Zwei,a2@x.example,Neu,")
     first = await world.claim(*orders, mailer="m1")
     second = await world.claim(*orders, mailer="m2")
     assert {order.id for order in first.orders} == set(orders) and second.orders == []
 
 
 async def test_an_order_before_its_time_is_not_claimed(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders
     await world.settle(held, "queued", reason="451 later", not_before=world.clock.now() + MINUTE)
     assert (await world.claim(order)).orders == []
@@ -61,7 +43,7 @@ async def test_an_order_before_its_time_is_not_claimed(world: World) -> None:
     ],
 )
 async def test_d33_d34_the_last_look_decides_on_current_data(world: World, change: str, ends: str, reason: str) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     await world.applicants(change)
     assert (await world.claim(order)).orders == []
     found = await row(world.database, write_orders, id=order)
@@ -71,14 +53,14 @@ async def test_d33_d34_the_last_look_decides_on_current_data(world: World, chang
 
 
 async def test_d33_who_opted_out_since_is_not_written_to(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     await _opt_out(world)
     assert (await world.claim(order)).orders == []
     assert (await row(world.database, write_orders, id=order))["reason"] == "opted out"
 
 
 async def test_d4_a_claim_of_a_job_that_is_off_puts_the_order_back(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     await world.change(status="Aus")
     assert (await world.claim(order)).orders == []
     found = await row(world.database, write_orders, id=order)
@@ -86,7 +68,7 @@ async def test_d4_a_claim_of_a_job_that_is_off_puts_the_order_back(world: World)
 
 
 async def test_i12_a_letter_claimed_once_keeps_its_version_date_and_message_id(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders
     await world.settle(held, "queued", reason="451", not_before=world.clock.now())
     await apply(world.database, SETUP.replace("Guten Tag {{", "Hallo {{"), now=world.clock.now())
@@ -100,7 +82,7 @@ async def test_i12_a_letter_claimed_once_keeps_its_version_date_and_message_id(w
 
 
 async def test_i15_an_order_that_is_claimed_again_and_again_without_outcome_ends(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     for _ in range(5):
         assert len((await world.claim(order, lease=-1)).orders) == 1
         await world.sweep()
@@ -152,7 +134,7 @@ async def _reduce(world: World) -> None:
     [_switch_off, _switch_off_and_on, _opt_out, _block, _change_address, _change_letter, _change_query, _reduce],
 )
 async def test_i8_i9_i10_nothing_is_handed_over_after_a_change(world: World, meanwhile: Any) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders
     await meanwhile(world)
     assert await world.intend(held) == set()
@@ -160,7 +142,7 @@ async def test_i8_i9_i10_nothing_is_handed_over_after_a_change(world: World, mea
 
 
 async def test_i11_without_a_valid_lease_nothing_is_handed_over(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (held,) = (await world.claim(order, lease=-1)).orders
     assert await world.intend(held) == set()
     await world.sweep()
@@ -171,14 +153,14 @@ async def test_i11_without_a_valid_lease_nothing_is_handed_over(world: World) ->
 
 
 async def test_i10_of_a_group_only_who_changed_is_refused(world: World) -> None:
-    orders = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
+    orders = await world.queued(ONE, "A2,,Zwei,a2@x.example,Neu,")
     held = (await world.claim(*orders)).orders
     await world.applicants("A1,,Eins,neu@x.example,Neu,")
     assert await world.intend(*held) == {(await world.order("A2"))["id"]}
 
 
 async def test_d32_i8_past_t2_a_block_comes_too_late_for_this_letter(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders
     await world.intend(held)
     answer = await block(
@@ -186,13 +168,13 @@ async def test_d32_i8_past_t2_a_block_comes_too_late_for_this_letter(world: Worl
     )
     assert answer == "too late"
     await world.settle(held, "sent")
-    assert await state(world, order) == "sent"
+    assert await world.state(order) == "sent"
     world.clock.advance(timedelta(days=60))
     assert await world.turn() == []  # the wider block is stored
 
 
 async def test_d40_an_accepted_letter_is_documented_at_once(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     await world.send(order)
     found = await row(world.database, write_orders, id=order)
     assert (found["state"], found["subject"], found["sent_at"]) == ("sent", "Guten Tag", MORNING)
@@ -208,7 +190,7 @@ async def test_d40_d41_d42_a_final_rejection_sets_the_status_and_reduces(world: 
     setup = SETUP.replace("sync_minutes: 5", "sync_minutes: 5, reduce_core_data: at_once").replace(
         "letter: Brief", "letter: Ende"
     )
-    (order,) = await queued(world, setup=setup)
+    (order,) = await world.queued(setup=setup)
     await world.send(order)
     application = await row(world.database, applications, external_id="A1")
     absage = application["status_id"]
@@ -220,7 +202,7 @@ async def test_d40_d41_d42_a_final_rejection_sets_the_status_and_reduces(world: 
 
 
 async def test_d40_a_status_that_changed_since_the_claim_is_not_overwritten(world: World) -> None:
-    (order,) = await queued(world, setup=SETUP.replace("letter: Brief", "letter: Ende"))
+    (order,) = await world.queued(setup=SETUP.replace("letter: Brief", "letter: Ende"))
     (held,) = (await world.claim(order)).orders
     await world.intend(held)
     await world.applicants("A1,,Eins,a1@x.example,Pool,")
@@ -231,23 +213,23 @@ async def test_d40_a_status_that_changed_since_the_claim_is_not_overwritten(worl
 
 
 async def test_i6_settling_twice_or_late_changes_nothing(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders
     await world.intend(held)
     assert await world.settle(held, "sent") == {order}
     assert await world.settle(held, "sent") == set()
     assert await world.settle(held, "failed", reason="x") == set()
-    assert await state(world, order) == "sent"
+    assert await world.state(order) == "sent"
     assert await world.count(contact_entries) == 1
 
 
 async def test_i11_a_fenced_mailer_s_answer_is_kept_but_moves_nothing(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (lost,) = (await world.claim(order, lease=-1)).orders
     await world.sweep()
     (held,) = (await world.claim(order, mailer="m2")).orders
     assert await world.settle(lost, "failed", reason="550 no") == set()
-    assert await state(world, order) == "sending"
+    assert await world.state(order) == "sending"
     first, _ = (await rows(world.database, attempts, order_id=order))[:2]
     assert first["outcome"] == "late: refused"
     await world.intend(held)
@@ -258,7 +240,7 @@ async def test_i11_a_fenced_mailer_s_answer_is_kept_but_moves_nothing(world: Wor
 async def test_i14_every_outcome_ends_where_the_policy_says_with_its_reason(
     world: World, outcome: str, ends: str
 ) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders
     await world.intend(held)
     await world.settle(held, outcome, reason="what the server said", not_before=world.clock.now())
@@ -271,143 +253,19 @@ async def test_i14_every_outcome_ends_where_the_policy_says_with_its_reason(
 
 
 async def test_i5_a_lost_claim_returns_and_is_rung_for_at_once(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     await world.claim(order, lease=-1)
     assert await world.turn() == [order]
-    assert await state(world, order) == "queued"
+    assert await world.state(order) == "queued"
 
 
 async def test_i4_a_lost_hand_over_is_unclear_and_never_resent_by_itself(world: World) -> None:
-    (order,) = await queued(world)
+    (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders
     await world.intend(held, reply_lease=-1)
     world.clock.advance(timedelta(hours=1))
     assert await world.turn() == []
-    assert await state(world, order) == "unclear"
+    assert await world.state(order) == "unclear"
     # The answer of that very attempt still counts, from the mailer or from its journal (I20).
     assert await world.settle(held, "sent") == {order}
-    assert await state(world, order) == "sent"
-
-
-# Decisions
-
-
-async def unclear(world: World, setup: str = SETUP) -> int:
-    (order,) = await queued(world, setup=setup)
-    (held,) = (await world.claim(order)).orders
-    await world.intend(held)
-    await world.settle(held, "unclear", reason="answer unknown", bytes=1234, relay="mail.example:25")
-    return order
-
-
-async def test_d37_the_evidence_is_shown(world: World) -> None:
-    order = await unclear(world)
-    async with world.database.read() as connection:
-        (attempt,) = (await show_order(connection, order))["attempt_history"]
-    assert (attempt["relay"], attempt["bytes"], attempt["outcome"]) == ("mail.example:25", 1234, "unclear")
-    assert attempt["message_id"].startswith("<order-") and attempt["handed_over_at"]
-
-
-async def test_d37_settled_as_sent_applies_everything_dated_at_the_hand_over(world: World) -> None:
-    order = await unclear(world)
-    world.clock.advance(timedelta(days=1))
-    await decide(world, order, "sent")
-    found = await row(world.database, write_orders, id=order)
-    assert (found["state"], found["sent_at"]) == ("sent", MORNING) and found["message_id"].startswith("<order-")
-    assert (await row(world.database, contact_entries))["at"] == MORNING
-    with pytest.raises(Refused, match="is sent, not unclear"):
-        await decide(world, order, "resend")
-
-
-async def test_d37_settled_as_failed_sends_nothing(world: World) -> None:
-    order = await unclear(world)
-    await decide(world, order, "failed")
-    assert (await row(world.database, write_orders, id=order))["reason"] == "settled as failed by anna"
-    assert await world.turn() == [] and await world.count(contact_entries) == 0
-
-
-async def test_d37_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter(world: World) -> None:
-    order = await unclear(world)
-    await decide(world, order, "resend")
-    assert await world.turn() == []
-    world.clock.advance(15 * MINUTE)
-    assert await world.turn() == [order]
-    (again,) = (await world.claim(order)).orders
-    (first, *_) = await rows(world.database, attempts, order_id=order)
-    assert again.message_id == first["message_id"]
-
-
-@pytest.mark.parametrize("stop", ["Aus", "deleted from the query", "expired"])
-async def test_d37_what_stops_a_resend_makes_it_unclear_again(world: World, stop: str) -> None:
-    order = await unclear(world)
-    await decide(world, order, "resend")
-    world.clock.advance(15 * MINUTE)
-    if stop == "Aus":
-        await world.change(status="Aus")
-    elif stop == "expired":
-        world.clock.advance(timedelta(days=10))
-    else:
-        await world.applicants("A1,,Eins,a1@x.example,Pool,")
-    assert (await world.claim(order)).orders == []
-    found = await row(world.database, write_orders, id=order)
-    assert found["state"] == "unclear" and found["reason"].startswith("resend stopped: ")
-
-
-@pytest.mark.parametrize("answer", ["queued", "failed"])
-async def test_d37_a_resend_that_was_not_accepted_says_nothing_about_the_first_letter(
-    world: World, answer: str
-) -> None:
-    order = await unclear(world)
-    await decide(world, order, "resend")
-    world.clock.advance(15 * MINUTE)
-    (again,) = (await world.claim(order)).orders
-    await world.intend(again)
-    await world.settle(again, answer, reason="not now", not_before=world.clock.now())
-    if answer == "failed":
-        await retry(world.database, order, now=world.clock.now(), author="anna")
-    await world.change(status="Aus")
-    assert (await world.claim(order)).orders == []
-    assert await state(world, order) == "unclear"
-
-
-async def test_d37_jobs_that_say_so_resend_by_themselves(world: World) -> None:
-    order = await unclear(world, setup=SETUP.replace("valid_days: 2", "valid_days: 2, on_unclear: resend"))
-    assert await world.turn() == []
-    world.clock.advance(15 * MINUTE + timedelta(seconds=1))
-    assert await world.turn() == [order]
-
-
-async def test_d32_blocked_unblocked_and_blocked_for_good(world: World) -> None:
-    await world.begin(ONE)
-    await world.turn()
-    order = (await world.order("A1"))["id"]
-    now = world.clock.now()
-    answer = await block(world.database, order, scope="job", reason="asked", until=None, now=now, author="anna")
-    assert answer == "blocked" and (await world.order("A1"))["reason"] == "asked (anna)"
-    world.clock.advance(5 * MINUTE)
-    await world.turn()
-    assert await world.orders() == {"A1": "blocked"}
-    assert await unblock(world.database, order, now=world.clock.now(), author="anna") == "planned"
-    await block(world.database, order, scope="all", reason="asked", until=None, now=now, author="anna")
-    world.clock.set(MORNING + timedelta(days=1, hours=2))
-    assert await world.turn() == []
-    assert await unblock(world.database, order, now=world.clock.now(), author="anna") == "withdrawn"
-
-
-async def test_d13_retry_is_for_failed_and_no_address_and_refused_while_another_is_under_way(world: World) -> None:
-    (order,) = await queued(world, "A1,,Eins,,Neu,")
-    await world.claim(order)
-    assert await state(world, order) == "no_address"
-    await world.applicants(ONE)
-    await retry(world.database, order, now=world.clock.now(), author="anna")
-    assert await world.turn() == [order]
-    with pytest.raises(Refused, match="only failed and no_address"):
-        await retry(world.database, order, now=world.clock.now(), author="anna")
-
-
-async def test_d35_deleting_a_job_keeps_what_was_sent_with_its_name(world: World) -> None:
-    first, second = await queued(world, ONE, "A2,,Zwei,a2@x.example,Neu,")
-    await world.send(first)
-    await delete_job(world.database, JOB, author="anna", now=world.clock.now())
-    assert [await state(world, order) for order in (first, second)] == ["sent", "withdrawn"]
-    assert {r["job_name"] for r in await world.rows(DAY)} == {JOB}
+    assert await world.state(order) == "sent"

@@ -92,6 +92,12 @@ class World:
         report = await Files(self.database, self.folder).applications(lines(COLUMNS, *rows))
         assert not report.bad_rows
 
+    async def queued(self, *applicants: str, setup: str = SETUP) -> list[int]:
+        """Orders released by hand and rung for, one per applicant."""
+        await self.begin(*(applicants or ("A1,,Eins,a1@x.example,Neu,",)), setup=setup)
+        await self.run()
+        return await self.turn()
+
     async def change(self, name: str = JOB, **pairs: str) -> Any:
         return await set_job(self.database, name, pairs, author="anna", now=self.clock.now())
 
@@ -161,6 +167,10 @@ class World:
     async def order(self, application: str) -> dict[str, Any]:
         (found,) = [row for row in await self.rows() if row["external_id"] == application]
         return found
+
+    async def state(self, order_id: int) -> str:
+        """The state of one order."""
+        return next(str(row["state"]) for row in await self.rows() if row["id"] == order_id)
 
     async def count(self, table: Any, *where: Any) -> int:
         async with self.database.read() as connection:

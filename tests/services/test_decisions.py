@@ -1,0 +1,141 @@
+"""What people decide about orders on both databases: unclear ones, blocks, retries, deleted jobs (D32, D35, D37)."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.db.jobs import delete_job
+from shared.db.order_commands import block, retry, settle, unblock
+from shared.db.order_list import show_order
+from shared.db.tables import attempts, contact_entries, write_orders
+from shared.errors import Refused
+from tests.services.setup_files import row, rows
+from tests.services.world import DAY, JOB, MORNING, SETUP, World
+
+ONE = "A1,,Eins,a1@x.example,Neu,"
+MINUTE = timedelta(minutes=1)
+
+
+async def decide(world: World, order_id: int, decision: str) -> None:
+    await settle(world.database, order_id, decision, now=world.clock.now(), author="anna")
+
+
+async def unclear(world: World, setup: str = SETUP) -> int:
+    (order,) = await world.queued(setup=setup)
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    await world.settle(held, "unclear", reason="answer unknown", bytes=1234, relay="mail.example:25")
+    return order
+
+
+async def test_d37_the_evidence_is_shown(world: World) -> None:
+    order = await unclear(world)
+    async with world.database.read() as connection:
+        (attempt,) = (await show_order(connection, order))["attempt_history"]
+    assert (attempt["relay"], attempt["bytes"], attempt["outcome"]) == ("mail.example:25", 1234, "unclear")
+    assert attempt["message_id"].startswith("<order-") and attempt["handed_over_at"]
+
+
+async def test_d37_settled_as_sent_applies_everything_dated_at_the_hand_over(world: World) -> None:
+    order = await unclear(world)
+    world.clock.advance(timedelta(days=1))
+    await decide(world, order, "sent")
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["sent_at"]) == ("sent", MORNING) and found["message_id"].startswith("<order-")
+    assert (await row(world.database, contact_entries))["at"] == MORNING
+    with pytest.raises(Refused, match="is sent, not unclear"):
+        await decide(world, order, "resend")
+
+
+async def test_d37_settled_as_failed_sends_nothing(world: World) -> None:
+    order = await unclear(world)
+    await decide(world, order, "failed")
+    assert (await row(world.database, write_orders, id=order))["reason"] == "settled as failed by anna"
+    assert await world.turn() == [] and await world.count(contact_entries) == 0
+
+
+async def test_d37_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter(world: World) -> None:
+    order = await unclear(world)
+    await decide(world, order, "resend")
+    assert await world.turn() == []
+    world.clock.advance(15 * MINUTE)
+    assert await world.turn() == [order]
+    (again,) = (await world.claim(order)).orders
+    (first, *_) = await rows(world.database, attempts, order_id=order)
+    assert again.message_id == first["message_id"]
+
+
+@pytest.mark.parametrize("stop", ["Aus", "deleted from the query", "expired"])
+async def test_d37_what_stops_a_resend_makes_it_unclear_again(world: World, stop: str) -> None:
+    order = await unclear(world)
+    await decide(world, order, "resend")
+    world.clock.advance(15 * MINUTE)
+    if stop == "Aus":
+        await world.change(status="Aus")
+    elif stop == "expired":
+        world.clock.advance(timedelta(days=10))
+    else:
+        await world.applicants("A1,,Eins,a1@x.example,Pool,")
+    assert (await world.claim(order)).orders == []
+    found = await row(world.database, write_orders, id=order)
+    assert found["state"] == "unclear" and found["reason"].startswith("resend stopped: ")
+
+
+@pytest.mark.parametrize("answer", ["queued", "failed"])
+async def test_d37_a_resend_that_was_not_accepted_says_nothing_about_the_first_letter(
+    world: World, answer: str
+) -> None:
+    order = await unclear(world)
+    await decide(world, order, "resend")
+    world.clock.advance(15 * MINUTE)
+    (again,) = (await world.claim(order)).orders
+    await world.intend(again)
+    await world.settle(again, answer, reason="not now", not_before=world.clock.now())
+    if answer == "failed":
+        await retry(world.database, order, now=world.clock.now(), author="anna")
+    await world.change(status="Aus")
+    assert (await world.claim(order)).orders == []
+    assert await world.state(order) == "unclear"
+
+
+async def test_d37_jobs_that_say_so_resend_by_themselves(world: World) -> None:
+    order = await unclear(world, setup=SETUP.replace("valid_days: 2", "valid_days: 2, on_unclear: resend"))
+    assert await world.turn() == []
+    world.clock.advance(15 * MINUTE + timedelta(seconds=1))
+    assert await world.turn() == [order]
+
+
+async def test_d32_blocked_unblocked_and_blocked_for_good(world: World) -> None:
+    await world.begin(ONE)
+    await world.turn()
+    order = (await world.order("A1"))["id"]
+    now = world.clock.now()
+    answer = await block(world.database, order, scope="job", reason="asked", until=None, now=now, author="anna")
+    assert answer == "blocked" and (await world.order("A1"))["reason"] == "asked (anna)"
+    world.clock.advance(5 * MINUTE)
+    await world.turn()
+    assert await world.orders() == {"A1": "blocked"}
+    assert await unblock(world.database, order, now=world.clock.now(), author="anna") == "planned"
+    await block(world.database, order, scope="all", reason="asked", until=None, now=now, author="anna")
+    world.clock.set(MORNING + timedelta(days=1, hours=2))
+    assert await world.turn() == []
+    assert await unblock(world.database, order, now=world.clock.now(), author="anna") == "withdrawn"
+
+
+async def test_d13_retry_is_for_failed_and_no_address_and_refused_while_another_is_under_way(world: World) -> None:
+    (order,) = await world.queued("A1,,Eins,,Neu,")
+    await world.claim(order)
+    assert await world.state(order) == "no_address"
+    await world.applicants(ONE)
+    await retry(world.database, order, now=world.clock.now(), author="anna")
+    assert await world.turn() == [order]
+    with pytest.raises(Refused, match="only failed and no_address"):
+        await retry(world.database, order, now=world.clock.now(), author="anna")
+
+
+async def test_d35_deleting_a_job_keeps_what_was_sent_with_its_name(world: World) -> None:
+    first, second = await world.queued(ONE, "A2,,Zwei,a2@x.example,Neu,")
+    await world.send(first)
+    await delete_job(world.database, JOB, author="anna", now=world.clock.now())
+    assert [await world.state(order) for order in (first, second)] == ["sent", "withdrawn"]
+    assert {r["job_name"] for r in await world.rows(DAY)} == {JOB}
