@@ -236,6 +236,16 @@ async def test_i11_a_fenced_mailer_s_answer_is_kept_but_moves_nothing(world: Wor
     assert await world.settle(held, "sent") == {order}
 
 
+@pytest.mark.parametrize("state", ["sent", "failed", "unclear", "queued"])
+async def test_several_letters_are_settled_in_one_transaction(world: World, state: str) -> None:
+    orders = await world.queued(ONE, "A2,,Zwei,a2@x.example,Neu,", "A3,,Drei,a3@x.example,Neu,")
+    held = (await world.claim(*orders)).orders
+    assert await world.intend(*held) == set(orders)
+    values = {} if state == "sent" else {"reason": "what the server said", "not_before": world.clock.now()}
+    assert await world.settle_all(held, state, **values) == set(orders)
+    assert {found["state"] for found in await world.rows()} == {state}
+
+
 @pytest.mark.parametrize(("outcome", "ends"), [("failed", "failed"), ("unclear", "unclear"), ("queued", "queued")])
 async def test_i14_every_outcome_ends_where_the_policy_says_with_its_reason(
     world: World, outcome: str, ends: str

@@ -133,17 +133,17 @@ class World:
 
     async def settle(self, order: ClaimedOrder, state: str, **values: Any) -> set[int]:
         """T3."""
-        sent = {"subject": "Guten Tag", "message_id": order.message_id} if state == "sent" else {}
-        settlement = Settlement(
-            order.id,
-            order.token,
-            state,
-            self.clock.now(),
-            **sent,
-            **values,  # type: ignore[arg-type]
-        )
+        return await self.settle_all([order], state, **values)
+
+    async def settle_all(self, orders: Sequence[ClaimedOrder], state: str, **values: Any) -> set[int]:
+        """T3 of several orders in one transaction."""
+        settlements = [self._settlement(order, state, **values) for order in orders]
         async with self.database.begin() as connection:
-            return await settle(connection, [settlement])
+            return await settle(connection, settlements)
+
+    def _settlement(self, order: ClaimedOrder, state: Any, **values: Any) -> Settlement:
+        sent = {"subject": "Guten Tag", "message_id": order.message_id} if state == "sent" else {}
+        return Settlement(order.id, order.token, state, self.clock.now(), **sent, **values)
 
     async def send(self, *order_ids: int) -> None:
         """T1 to T3 of orders that the mail server accepts."""

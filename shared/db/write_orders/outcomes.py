@@ -165,8 +165,9 @@ async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement])
 def _unanswered_hand_over() -> Any:
     """The last T2 of the order, of any attempt, that a definite refusal or deferral did not answer (D37)."""
     a = attempts.c
-    answered = a.outcome.in_(("deferred", "refused", "late: deferred", "late: refused"))
-    last = select(func.max(a.handed_over_at)).where(a.order_id == _O.id, or_(a.outcome.is_(None), ~answered))
+    # Not IN: its list of parameters cannot be part of a statement that runs for many rows.
+    unanswered = and_(*(a.outcome != name for name in ("deferred", "refused", "late: deferred", "late: refused")))
+    last = select(func.max(a.handed_over_at)).where(a.order_id == _O.id, or_(a.outcome.is_(None), unanswered))
     return last.scalar_subquery()
 
 
