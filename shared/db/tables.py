@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     UniqueConstraint,
@@ -116,6 +117,8 @@ applications = Table(
     #: Latest contact entry of the application itself, any medium (D20), and the latest outgoing one (D23).
     Column("last_contact_at", Instant),
     Column("last_outgoing_at", Instant),
+    #: When a letter of this system set the rejected status that it has (D42): what may be reduced later.
+    Column("rejected_by_letter_at", Instant),
     Column("reduced_at", Instant),
     #: Which import wrote the row last, and in which line: finds a second row of the same id in one file.
     Column("import_id", PlainText),
@@ -124,6 +127,7 @@ applications = Table(
     Index(None, "person_id"),
     Index(None, "birth_month_day"),
     Index(None, "status_id"),
+    _partial_index(None, "rejected_by_letter_at", where="rejected_by_letter_at IS NOT NULL AND reduced_at IS NULL"),
 )
 
 custom_fields = Table(
@@ -168,6 +172,31 @@ application_queries = Table(
     Column("version", Integer, nullable=False, server_default=text("1")),
 )
 
+letter_layouts = Table(
+    "letter_layouts",
+    metadata,
+    _id(),
+    *_named(),
+    #: Head and foot around a letter's own part, which stands where they say {{ content }}.
+    Column("html", PlainText),
+    Column("text", PlainText),
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    _id(),
+    #: How letters refer to it. A stored file never changes, so every attempt of an order has the same bytes (I12).
+    *_named(),
+    Column("file_name", PlainText, nullable=False),
+    Column("media_type", PlainText, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sha256", PlainText, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("added_by", PlainText, nullable=False),
+)
+
 form_letters = Table(
     "form_letters",
     metadata,
@@ -186,6 +215,14 @@ form_letter_versions = Table(
     Column("html", PlainText),
     Column("text", PlainText),
     _ref("sets_status_id", "application_statuses", nullable=True),
+    _ref("layout_id", "letter_layouts", nullable=True),
+    #: The same letter in other languages: [{language, subject, html, text}], as written.
+    Column("variants", Json),
+    #: Ids of the attachments, in order.
+    Column("attachment_ids", Json),
+    #: What is sent, made once at saving: [{language, subject, html, text}] in the layout, with styles inlined.
+    #: NULL in versions saved by a release that did not make it: composed when loaded.
+    Column("composed", Json),
 )
 
 lineages = Table("lineages", metadata, _id(), Column("created_at", Instant, nullable=False))
@@ -280,6 +317,10 @@ write_orders = Table(
     metadata,
     _id(),
     Column("type", PlainText, nullable=False),
+    #: Of a manual order: invitation, interim_notice, rejection or contract; NULL for none of these (D30).
+    Column("task", PlainText),
+    #: Who made it by hand; NULL for orders that a job made.
+    Column("created_by", PlainText),
     _ref("run_id", "dispatch_runs", nullable=True),
     _ref("job_id", "contact_jobs", nullable=True, ondelete="SET NULL"),
     Column("job_name", PlainText),
@@ -385,6 +426,15 @@ service_instances = Table(
     Column("instance", PlainText, primary_key=True),
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+)
+
+#: What the scheduler does once a day, with the day (in the system's time zone) on which it was last done.
+daily_chores = Table(
+    "daily_chores",
+    metadata,
+    Column("name", PlainText, primary_key=True),
+    Column("done_on", Date, nullable=False),
+    Column("done_at", Instant, nullable=False),
 )
 
 queue_depths = Table(
