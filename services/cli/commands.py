@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, _Command] = {
     "import": _Command("files:imports", "Bring in applications and contacts."),
     "apply": _Command("files:apply", "Create or update what a setup file names."),
     "export": _Command("files:export", "Write records to a file."),
-    "query": _Command("queries:app", "Ask a saved query: who matches, how many."),
+    "query": _Command("queries:app", "Ask a saved query: who matches, how many, why."),
     "job": _Command("jobs:app", "Contact-care jobs: show, change, run, pause."),
     "order": _Command("orders:app", "The workcenter: list, show, block, retry, settle."),
     "demo": _Command("demo:demo", "Show the product with its sample data."),

@@ -71,6 +71,21 @@ def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
     return statement.where(*_matching(query, on), *rules)
 
 
+def stops(
+    rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None = None, run_id: int | None = None
+) -> dict[str, Select[Any]]:
+    """By rule of a job: the records that keep its letter from the person of an application (block, guard, cap).
+
+    A plan asks whether any exist; `query why` shows them. They refer to the application of the statement around.
+    """
+    found = {"block": _standing_blocks(rules.lineage_id, on)}
+    if rules.guard_days:
+        found["guard"] = _guarding_orders(rules, on, own_order, run_id)
+    if rules.cap_days:
+        found["cap"] = _capping_orders(rules, on, own_order, run_id)
+    return found
+
+
 def _matching(query: StoredQuery, on: QueryDay) -> list[ColumnElement[bool]]:
     # Never selected, whatever the query says: reduced applications and persons who opted out (D25).
     return [_A.reduced_at.is_(None), _P.opted_out_at.is_(None), *conditions(query, on)]
@@ -85,26 +100,22 @@ def _rank() -> ColumnElement[int]:
 def _rules(
     rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None = None
 ) -> list[ColumnElement[bool]]:
-    found = [not_blocked(rules.lineage_id, on)]
-    if rules.guard_days:
-        found.append(not_(_guarded(rules, on, own_order, run_id)))
-    if rules.cap_days:
-        found.append(not_(_capped(rules, on, own_order, run_id)))
-    return found
+    return [not_(stop.exists()) for stop in stops(rules, on, own_order, run_id).values()]
 
 
-def not_blocked(lineage_id: int, on: QueryDay) -> ColumnElement[bool]:
-    """No standing block of the person for this lineage or for all jobs (D25, D32)."""
+def _standing_blocks(lineage_id: int, on: QueryDay) -> Select[Any]:
+    """Standing blocks of the person for this lineage or for all jobs (D25, D32)."""
     b = blocks.c
     for_this_job = and_(b.scope == "job", b.lineage_id == lineage_id)
     for_all = and_(b.scope == "all", or_(b.until.is_(None), b.until >= on.day))
-    return not_(exists().where(b.person_id == _A.person_id, b.lifted_at.is_(None), or_(for_this_job, for_all)))
+    found = select(b.scope, b.until, b.reason, b.author)
+    return found.where(b.person_id == _A.person_id, b.lifted_at.is_(None), or_(for_this_job, for_all))
 
 
-def _guarded(
+def _guarding_orders(
     rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None
-) -> ColumnElement[bool]:
-    """Another order of lineage and person lies less than the guard's days before or after the occasion (D13)."""
+) -> Select[Any]:
+    """Other orders of lineage and person, less than the guard's days before or after the occasion (D13)."""
     other, theirs = write_orders.alias("guarding"), applications.alias("guarded")
     o = other.c
     near = timedelta(days=rules.guard_days - 1)
@@ -114,7 +125,7 @@ def _guarded(
     if own_order is None:  # planned orders of an earlier day count as if sent when a later day is planned
         counts = or_(counts, and_(o.state == "planned", o.occasion_day < on.day))
     return (
-        exists()
+        select(o.occasion_day, o.state, o.job_name)
         .select_from(other.join(theirs, theirs.c.id == o.application_id))
         .where(
             o.lineage_id == rules.lineage_id,
@@ -135,17 +146,17 @@ def _not_own(o: Any, own_order: ColumnElement[int] | None, run_id: int | None) -
     return [o.id != own_order] if own_order is not None else [o.run_id.is_distinct_from(run_id)]
 
 
-def _capped(
+def _capping_orders(
     rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None
-) -> ColumnElement[bool]:
-    """The person has a letter of any contact job within the cap's days, or a planned one of a job before this (D27)."""
+) -> Select[Any]:
+    """The person's letters of any contact job within the cap's days, and planned ones of a job before this (D27)."""
     other, theirs, job = write_orders.alias("capping"), applications.alias("capped"), contact_jobs.alias("before")
     o = other.c
     near = timedelta(days=rules.cap_days - 1)
     goes_before = or_(job.c.priority > rules.priority, and_(job.c.priority == rules.priority, job.c.id < rules.job_id))
     planned_before = and_(o.state == "planned", o.occasion_day <= on.day, goes_before)
     return (
-        exists()
+        select(o.occasion_day, o.state, o.job_name)
         .select_from(other.join(theirs, theirs.c.id == o.application_id).outerjoin(job, job.c.id == o.job_id))
         .where(
             o.type == "contact_job",
