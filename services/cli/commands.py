@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, _Command] = {
     "query": _Command("queries:app", "Ask a saved query: who matches, how many, why."),
     "job": _Command("jobs:app", "Contact-care jobs: show, change, run, pause."),
     "order": _Command("orders:app", "The workcenter: list, show, block, retry, settle."),
+    "simulate": _Command("simulate:simulation", "The coming days on a virtual clock: who would get which letter."),
     "demo": _Command("demo:demo", "Show the product with its sample data."),
 }
 

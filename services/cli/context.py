@@ -54,14 +54,14 @@ def at_desk(role: str, work: Callable[[Desk], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def parse_day(text: str | None) -> date | None:
+def parse_day(text: str | None, place: str = "--on") -> date | None:
     """A day given on the command line; raises InvalidInput naming the fix."""
     if text is None:
         return None
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InvalidInput("--on", text, "give a day like 2026-11-23") from None
+        raise InvalidInput(place, text, "give a day like 2026-11-23") from None
 
 
 ON_OPTION = typer.Option(None, "--on", help="Occasion day, as 2026-11-23; default today.")

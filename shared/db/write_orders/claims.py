@@ -152,7 +152,7 @@ async def _judge(
         verdicts |= await _look(connection, jobs[job_id], day, ids, who.settings)
     for row in rows:
         if row["id"] not in verdicts and row["their_usable_email"] is None:
-            verdicts[row["id"]] = ("no_address", _missing_address(row))
+            verdicts[row["id"]] = ("no_address", missing_address(row["their_email"]))
     return verdicts
 
 
@@ -173,8 +173,8 @@ def _without_query(row: Mapping[str, Any], job: Mapping[str, Any] | None, now: d
     return next(((state, reason) for applies, state, reason in checks if applies), None)
 
 
-def _missing_address(row: Mapping[str, Any]) -> str:
-    given = row["their_email"]
+def missing_address(given: str | None) -> str:
+    """Why there is nowhere to send to (D34)."""
     return f"e-mail address is not valid: {given}" if given else "no e-mail address"
 
 
