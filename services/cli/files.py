@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from services.cli.context import Desk, at_desk
 from services.cli.export import export_file
-from services.cli.output import print_table, say
+from services.cli.output import print_impact, print_table, say
 from shared.importing import ImportReport, import_applications, import_contacts
 from shared.setup import apply_setup, read_setup
 
@@ -78,7 +78,7 @@ def _print_report(file: Path, report: ImportReport, strict: bool) -> None:
 
 def apply(
     file: Path = typer.Argument(help="A setup file (YAML).", dir_okay=False),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Show the difference and change nothing."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show the difference and its impact, change nothing."),
 ) -> None:
     """Create or update statuses, users, queries, letters, jobs and settings by name; shows the difference."""
 
@@ -92,6 +92,7 @@ def apply(
         print_table(f"{file.name}" + (" (dry run)" if dry_run else ""), ("kind", "name", "change", "old", "new"), rows)
     else:
         typer.echo(f"{file.name}: nothing to change")
+    print_impact(difference.impact)
     for warning in difference.warnings:
         say(f"warning: {warning}")
 

@@ -9,10 +9,10 @@ from typing import Any
 import typer
 
 from services.cli.context import ON_OPTION, Desk, at_desk, parse_day
-from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
+from services.cli.output import JSON_OPTION, print_fields, print_impact, print_json, print_table, say
 from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.job_list import list_jobs, show_job
-from shared.db.jobs import copy_job, create_job, delete_job, set_job
+from shared.db.jobs import copy_job, create_job, delete_job, rehearse_job, set_job
 from shared.db.order_list import count_orders_of_run
 from shared.db.run_commands import job_runs, release_held
 from shared.db.service_instances import live_services
@@ -82,17 +82,20 @@ def set_fields(
     changes: list[str] = typer.Argument(
         help="key=value pairs, as in a setup file: status=Aus, time=09:30, lead_days=2."
     ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show what the next dispatch would become, change nothing."),
 ) -> None:
     """Change a job. `status=Aus` stops it at once; `status=An` goes on with its next send moment."""
     pairs = dict(_pair(text) for text in changes)
 
     async def work(desk: Desk) -> None:
         desk.actor.require("operate" if set(pairs) == {"status"} else "edit")
-        change = await set_job(desk.database, name, pairs, author=desk.actor.name, now=desk.now)
+        save = rehearse_job if dry_run else set_job
+        change = await save(desk.database, name, pairs, author=desk.actor.name, now=desk.now)
         for field, old, new in change.changes:
             typer.echo(f"{name}: {field}: {old} -> {new}")
         if not change.changes:
             typer.echo(f"{name}: nothing to change")
+        print_impact(change.impact)
         for line in [*change.notes, *change.warnings]:
             say(line)
 

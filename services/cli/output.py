@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shared.db.impact import Impact
+
 #: Columns of a table that goes into a pipe or a file.
 PIPE_WIDTH = 200
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d)?")
@@ -36,6 +38,24 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Iterable[obje
 def print_fields(title: str, fields: Mapping[str, object]) -> None:
     """One record, field by field."""
     print_table(title, ("field", "value"), fields.items())
+
+
+def print_impact(impact: Sequence[Impact]) -> None:
+    """What a change would mean for the next dispatches."""
+    columns = ("job", "on", "before", "after", "change", "join, e.g.", "fall out, e.g.")
+    rows = [
+        (
+            *(one.job, one.on, one.before, one.after),
+            f"another letter for {one.letters_changed} planned"
+            if one.added == one.removed == 0 and one.letters_changed
+            else f"+{one.added} / -{one.removed}",
+            ", ".join(one.added_samples),
+            ", ".join(one.removed_samples),
+        )
+        for one in impact
+    ]
+    if rows:
+        print_table("Recipients of the next dispatch", columns, rows)
 
 
 def say(text: str) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.history import Change, record_changes
+from shared.db.impact import Impact
 from shared.db.job_lineage import leave_lineage, new_lineage
 from shared.db.job_locks import lock_jobs
 from shared.db.job_rows import schedule_of
@@ -51,6 +52,8 @@ class JobChange:
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    #: For a rehearsal: what it would mean for the next dispatch.
+    impact: list[Impact] = field(default_factory=list)
 
 
 async def insert_job(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
+from shared.db.impact import compare, next_dispatches
 from shared.db.job_changes import JobChange, change_job, insert_job, refuse_taken_name
 from shared.db.job_lineage import fresh_lineage
 from shared.db.job_locks import lock_jobs
@@ -45,6 +46,28 @@ async def set_job(database: Database, name: str, pairs: Mapping[str, str], *, au
         return await change_job(connection, job["id"], fields, place, author=author, now=now)
 
     return await in_transaction(database, change)
+
+
+async def rehearse_job(
+    database: Database, name: str, pairs: Mapping[str, str], *, author: str, now: datetime
+) -> JobChange:
+    """What `set_job` would change, and what that would mean for the next dispatch. Changes nothing."""
+    place = f"job {name!r}"
+    fields = read_job_fields(place, pairs)
+
+    async def work(connection: AsyncConnection) -> tuple[JobChange, Any, Any]:
+        before = await next_dispatches(connection, now)
+        async with connection.begin_nested() as rehearsal:
+            job = await load_job_row(connection, name)
+            change = await change_job(connection, job["id"], fields, place, author=author, now=now)
+            after = await next_dispatches(connection, now)
+            await rehearsal.rollback()
+        return change, before, after
+
+    change, before, after = await in_transaction(database, work)
+    async with database.read() as connection:
+        change.impact = await compare(connection, before, after)
+    return change
 
 
 async def copy_job(database: Database, name: str, new: str, *, author: str, now: datetime, fresh: bool = False) -> None:

@@ -27,6 +27,8 @@ class JobRules:
     guard_days: int
     cap_days: int = 0
     priority: int = 0
+    #: Whether planned orders of earlier days count for the guard; not for the very next dispatch, before which none is.
+    planned_count: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ def _guarding_orders(
     # `no_address` stops counting when the address changes.
     address_unchanged = or_(o.state != "no_address", o.email.is_not_distinct_from(theirs.c.email))
     counts = or_(and_(o.state.in_(GUARDING), address_unchanged), _blocked_letter(o))
-    if own_order is None:  # planned orders of an earlier day count as if sent when a later day is planned
+    if (
+        own_order is None and rules.planned_count
+    ):  # planned orders of an earlier day count as if sent when a later day is planned
         counts = or_(counts, and_(o.state == "planned", o.occasion_day < on.day))
     return (
         select(o.occasion_day, o.state, o.job_name)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
+from shared.db.impact import NextDispatch, compare, next_dispatches
 from shared.db.job_changes import change_job, insert_job, wake_runs, warnings_of
 from shared.db.job_locks import lock_jobs
 from shared.db.named_records import find_named, id_of
@@ -31,21 +32,37 @@ from shared.setup.document import Entry, Setup
 from shared.setup.renames import follow_status, follow_user
 
 Row = Mapping[str, Any]
+Dispatches = dict[int, NextDispatch]
 
 
 async def apply_setup(
     database: Database, setup: Setup, *, author: str, now: datetime, dry_run: bool = False
 ) -> Difference:
-    """Creates or updates by name; records that the file does not mention stay. Raises InvalidInput: nothing changed."""
+    """Creates or updates by name; records that the file does not mention stay. Raises InvalidInput: nothing changed.
 
-    async def work(connection: AsyncConnection) -> Difference:
+    A dry run only says what would change, and its impact on the next dispatches.
+    """
+
+    if dry_run:
+        return await _rehearse(database, setup, author, now)
+    return await in_transaction(database, lambda connection: _Application(connection, author, now).apply(setup))
+
+
+async def _rehearse(database: Database, setup: Setup, author: str, now: datetime) -> Difference:
+    """What applying would change, and what that would mean for the next dispatches. Changes nothing."""
+
+    async def work(connection: AsyncConnection) -> tuple[Difference, Dispatches, Dispatches]:
+        before = await next_dispatches(connection, now)
         async with connection.begin_nested() as rehearsal:
             difference = await _Application(connection, author, now).apply(setup)
-            if dry_run:
-                await rehearsal.rollback()
-            return difference
+            after = await next_dispatches(connection, now)
+            await rehearsal.rollback()
+        return difference, before, after
 
-    return await in_transaction(database, work)
+    difference, before, after = await in_transaction(database, work)
+    async with database.read() as connection:
+        difference.impact = await compare(connection, before, after)
+    return difference
 
 
 class _Application:

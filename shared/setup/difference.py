@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shared.db.history import Change, as_text
+from shared.db.impact import Impact
 
 
 @dataclass(slots=True)
@@ -14,6 +15,8 @@ class Difference:
     #: (job, text): orders withdrawn by switching on, the next dispatch.
     notes: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    #: For a dry run: what it would mean for the jobs' next dispatches.
+    impact: list[Impact] = field(default_factory=list)
 
     def add(self, kind: str, name: str, action: str, changes: list[Change]) -> None:
         """One record: `action` is created or changed; nothing is kept for an unchanged one."""

@@ -101,12 +101,15 @@ def invented(rng: random.Random) -> Iterator[str]:
 
 def a_setup(rng: random.Random) -> str:
     """Three jobs that compete for the same people."""
-    head = SETUP.partition("jobs:")[0].replace("sync_minutes: 5", f"frequency_cap_days: {rng.choice([0, 3])}")
+    cap = rng.choice([0, 3])
+    head = SETUP.partition("jobs:")[0].replace("sync_minutes: 5", f"frequency_cap_days: {cap}")
+    # Several days' letters of one moment, under a cap: which of them a person without an address gets is a race.
+    working_days = ["as_is"] if cap else ["as_is", "next", "previous"]
     jobs = [
         f"  - {{name: J{number}, status: An, query: {rng.choice(['Neue', 'Geburtstag'])}, "
         f'letter: {"Ende" if number == 2 else "Brief"}, dispatch: rolling, time: "{8 + number:02}:00", '
         f"repeat_guard_days: {rng.choice([0, 2, 5])}, priority: {rng.choice([1, 2, 3])}, "
-        f"lead_days: {rng.choice([0, 1, 2])}, holidays: DE-HH, working_days: {rng.choice(['as_is', 'next'])}, "
+        f"lead_days: {rng.choice([0, 1, 2])}, holidays: DE-HH, working_days: {rng.choice(working_days)}, "
         f'valid_days: 5, sender: "user:a.weber"}}\n'
         for number in range(3)
     ]

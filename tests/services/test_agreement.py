@@ -1,0 +1,133 @@
+"""List, plan, last look, why, impact and simulation say the same of the same people, on random data."""
+
+import random
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from shared.db.engine import Database
+from shared.db.job_rows import load_job_row
+from shared.db.jobs import rehearse_job
+from shared.db.queries import QueryDay, load_query
+from shared.db.query_answers import answer_query
+from shared.db.recipients import LookScope, recipients
+from shared.db.system_settings import ensure_instance_id, load_system_settings
+from shared.db.tables import applications, blocks, persons
+from shared.db.why import explain
+from shared.db.write_orders.claims import rules_of
+from shared.importing import import_applications, import_contacts
+from shared.simulation import private_copy, simulate
+from tests.data_generator import write_files
+from tests.services.recipients_model import BERLIN
+from tests.services.setup_files import apply
+from tests.services.world import DAY, MORNING, World
+
+STATUSES = """
+settings: {time_zone: Europe/Berlin, sender: "HR <hr@firma.example>"}
+statuses:
+  - {name: Neu online, meta: new}
+  - {name: Neu manuell, meta: new}
+  - {name: Zustellung Fachbereich, meta: in_process}
+  - {name: Interview vereinbart, meta: interview}
+  - {name: Angebot, meta: offer}
+  - {name: Absage ohne Gespräch, meta: rejected}
+  - {name: Absage, meta: rejected}
+  - {name: Bewerber-Pool, meta: pool}
+  - {name: Eingestellt, meta: hired}
+users: [{name: a.weber, display_name: A, email: a@x.example, role: edit}, {name: m.schulz, display_name: M, role: view}]
+letters: [{name: Brief, subject: "Guten Tag", text: "Guten Tag"}]
+"""
+#: Conditions of which a query has some; each leaves many people in.
+CONDITIONS = [
+    "{field: has_email, is: true}",
+    "{field: meta_status, not_in: [hired, rejected]}",
+    "{field: days_since_last_contact, more_than: 20}",
+    "{field: days_since_last_contact, at_most: 200, negate: true}",
+    "{field: dwell_months, more_than: 3}",
+    "{field: birthday_in_days, from: 0, to: 180}",
+    "{field: department, in: [it, vertrieb, technik, pflege]}",
+    "{field: custom.skills, contains: x, negate: true}",
+    "{field: received_on, from: 2020-01-01, to: 2027-12-31}",
+    "{field: in_pool, is: false}",
+]
+
+
+def a_setup(rng: random.Random) -> str:
+    filters = ", ".join(rng.sample(CONDITIONS, rng.randint(1, 3)))
+    job = "{name: J, status: An, query: Q, letter: Brief, dispatch: rolling, time: '08:00', lead_days: 1}"
+    return f"{STATUSES}queries: [{{name: Q, filters: [{filters}]}}]\njobs: [{job}]\n"
+
+
+async def begin(world: World, rng: random.Random, folder: Path) -> None:
+    async with world.database.begin() as connection:
+        await ensure_instance_id(connection)
+    await apply(world.database, a_setup(rng), now=MORNING - timedelta(days=2))
+    paths = write_files(folder, 120, 3, rng.randint(1, 10_000))
+    for path, take in zip(paths, (import_applications, import_contacts), strict=True):
+        await take(world.database, path, author="anna", now=MORNING)
+    async with world.database.begin() as connection:
+        people = list((await connection.execute(select(persons.c.id))).scalars())
+        gone, quiet = rng.sample(people, 10), rng.sample(people, 25)
+        await connection.execute(update(persons).where(persons.c.id.in_(gone)).values(opted_out_at=MORNING))
+        block = {"scope": "all", "reason": "Ruhe", "author": "anna", "created_at": MORNING}
+        await connection.execute(blocks.insert(), [block | {"person_id": person_id} for person_id in quiet])
+
+
+async def blocked(database: Database) -> set[str]:
+    async with database.read() as connection:
+        statement = select(applications.c.external_id).join(blocks, blocks.c.person_id == applications.c.person_id)
+        return set((await connection.execute(statement)).scalars())
+
+
+async def held_by_the_last_look(world: World, day: date) -> set[str]:
+    rows = await world.rows(day)
+    async with world.database.read() as connection:
+        job = {str(key): value for key, value in (await load_job_row(connection, "J")).items()}
+        rules = rules_of(job, await load_system_settings(connection))
+        look = LookScope(rules, [row["id"] for row in rows])
+        statement = recipients(await load_query(connection, "Q"), QueryDay(day, BERLIN), look)
+        hold = {row.order_id for row in await connection.execute(statement)}
+    return {row["external_id"] for row in rows if row["id"] in hold}
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_d12_d22_d23_d25_all_views_agree(world: World, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    await begin(world, rng, tmp_path)
+    async with world.database.read() as connection:
+        listed = await answer_query(connection, "Q", DAY, DAY)
+    chosen = {one["application"] for one in listed["recipients"]}
+    expected = chosen - await blocked(world.database)
+    assert expected
+    async with private_copy(world.database) as connection:
+        ahead = await simulate(connection, DAY, DAY)
+    await world.turn()
+    planned = {row["external_id"] for row in await world.rows(DAY) if row["state"] == "planned"}
+    assert planned == expected
+    assert await held_by_the_last_look(world, DAY) == expected
+    ends = {one.application for one in ahead.skipped if one.reason.startswith("no_address")}
+    assert {one.application for one in ahead.letters} | ends == expected
+    assert {one.application for one in ahead.skipped if one.reason == "blocked"} == chosen - expected
+    (impact,) = (await rehearse_job(world.database, "J", {"status": "Aus"}, author="a", now=world.clock.now())).impact
+    assert (impact.on, impact.before) == (DAY, len(expected))
+    await _why_agrees(world, rng, chosen, expected, listed)
+
+
+async def _why_agrees(
+    world: World, rng: random.Random, chosen: set[str], expected: set[str], listed: dict[str, Any]
+) -> None:
+    collapsed = {name for one in listed["recipients"] for name in one["duplicates_collapsed"]}
+    async with world.database.read() as connection:
+        everybody = sorted((await connection.execute(select(applications.c.external_id))).scalars())
+        asked = {*rng.sample(everybody, 4), *rng.sample(sorted(expected), min(2, len(expected)))}
+        for name in sorted(asked | set(sorted(collapsed)[:2])):
+            found = await explain(connection, "Q", name, DAY, DAY)
+            assert found["matches"] == (name in chosen or name in collapsed), name
+            assert (found["matches"] and found["stands_for_person"] == name) == (name in chosen), name
+            (job,) = found["jobs"]
+            gets = name in chosen and job["stopped_by"] is None
+            assert gets == (name in expected), name
+            assert (job["first_letter_on"] == DAY.isoformat()) == gets, name
