@@ -25,7 +25,9 @@ COMMANDS: Mapping[str, _Command] = {
     "export": _Command("files:export", "Write records to a file."),
     "query": _Command("queries:app", "Ask a saved query: who matches, how many, why."),
     "job": _Command("jobs:app", "Contact-care jobs: show, change, run, pause."),
-    "order": _Command("orders:app", "The workcenter: list, show, block, retry, settle."),
+    "order": _Command("orders:app", "The workcenter: list, show, create, block, retry, settle."),
+    "person": _Command("people:app", "Persons: show, opt out and in, block and unblock."),
+    "user": _Command("users:app", "Users and their rights."),
     "simulate": _Command("simulate:simulation", "The coming days on a virtual clock: who would get which letter."),
     "demo": _Command("demo:demo", "Show the product with its sample data."),
 }

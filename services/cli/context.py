@@ -64,4 +64,14 @@ def parse_day(text: str | None, place: str = "--on") -> date | None:
         raise InvalidInput(place, text, "give a day like 2026-11-23") from None
 
 
+def parse_instant(text: str | None, place: str) -> datetime | None:
+    """An instant given on the command line; without an offset a local time. Raises InvalidInput naming the fix."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(place, text, "give a time like 2026-12-01T08:00 or 2026-12-01T08:00:00+01:00") from None
+
+
 ON_OPTION = typer.Option(None, "--on", help="Occasion day, as 2026-11-23; default today.")

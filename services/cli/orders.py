@@ -1,33 +1,43 @@
 """`kontaktpflege order`: the workcenter - every write order of every type."""
 
+from dataclasses import replace
+from typing import Any
+
 import typer
 
-from services.cli.context import ON_OPTION, Desk, at_desk, parse_day
-from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
+from services.cli.context import ON_OPTION, Desk, at_desk, parse_day, parse_instant
+from services.cli.order_choice import ALL, IDS, JOB, STATE, TYPE, chosen, each, order_filter
+from services.cli.output import JSON_OPTION, print_fields, print_json, print_table
+from shared.db.manual_orders import TYPES, Wish, create_order
 from shared.db.order_commands import block, retry, settle, unblock
-from shared.db.order_list import STATES, OrderFilter, list_orders, show_order
+from shared.db.order_list import list_orders, show_order
 from shared.errors import InvalidInput
 
-app = typer.Typer(no_args_is_help=True, help="The workcenter: list, show, block, retry and settle write orders.")
+app = typer.Typer(
+    no_args_is_help=True, help="The workcenter: list, show, create, block, retry and settle write orders."
+)
 ID = typer.Argument(help="Id of the order, from `order list`.")
 #: What of an attempt helps to decide about an unclear order; --json has all.
 EVIDENCE = ("attempt_no", "claimed_at", "handed_over_at", "outcome", "relay", "message_id", "bytes", "reply_text")
+TOO_LATE = "too late, this letter is handed over or has ended"
 COLUMNS = ("id", "job", "application", "occasion_day", "state", "planned_for", "sent_at", "email", "reason")
 
 
 @app.command("list")
 def list_all(
-    job: str | None = typer.Option(None, "--job", help="Only orders of this job (a deleted one by its old name)."),
-    type_: str | None = typer.Option(None, "--type", help="manual, scheduled_rejection, or the name of a job."),
-    state: str | None = typer.Option(None, "--state", help=f"One of {', '.join(STATES)}."),
+    job: str | None = JOB,
+    type_: str | None = TYPE,
+    state: str | None = STATE,
     on: str | None = ON_OPTION,
+    from_: str | None = typer.Option(None, "--from", help="First occasion day."),
+    to: str | None = typer.Option(None, "--to", help="Last occasion day."),
+    recruiter: str | None = typer.Option(None, "--recruiter", help="Login name of the application's recruiter."),
     limit: int | None = typer.Option(None, "--limit", min=1, help="At most so many."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Write orders by occasion day, with their state and the reason for it."""
-    if state is not None and state not in STATES:
-        raise InvalidInput("--state", state, f"one of {', '.join(STATES)}")
-    which = OrderFilter(job=job, type=type_, state=state, on=parse_day(on), limit=limit)
+    first, last = parse_day(from_, "--from"), parse_day(to, "--to")
+    which = replace(order_filter(job, type_, state, on), recruiter=recruiter, limit=limit, first=first, last=last)
 
     async def work(desk: Desk) -> None:
         async with desk.database.read() as connection:
@@ -35,10 +45,35 @@ def list_all(
         if as_json:
             print_json(found)
         else:
-            rows = ([order["job"] or order["type"] if c == "job" else order[c] for c in COLUMNS] for order in found)
+            rows = ([_what(order) if c == "job" else order[c] for c in COLUMNS] for order in found)
             print_table(f"{len(found)} write orders", COLUMNS, rows)
 
     at_desk("view", work)
+
+
+def _what(order: dict[str, Any]) -> Any:
+    return order["job"] or order["task"] or order["type"]
+
+
+@app.command("create")
+def create(
+    type_: str = typer.Argument(metavar="TYPE", help=f"One of {', '.join(TYPES)}."),
+    application: str = typer.Argument(help="External id of the application."),
+    letter: str = typer.Option(..., "--letter", help="Name of the form letter; its status must fit the type."),
+    at: str | None = typer.Option(None, "--at", help="When, as 2026-12-01T08:00 (local) or with an offset; else now."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Write to one application: now, or at a time; a scheduled rejection is sent unless hired or rejected by then."""
+    wish = Wish(type_, application, letter, parse_instant(at, "--at"))
+
+    async def work(desk: Desk) -> None:
+        made = await create_order(desk.database, wish, author=desk.actor.name, now=desk.now)
+        if as_json:
+            print_json(made)
+        else:
+            typer.echo(f"order {made['id']}: {type_} to {application}, planned for {made['planned_for']}")
+
+    at_desk("operate", work)
 
 
 @app.command("show")
@@ -62,67 +97,101 @@ def show(order_id: int = ID, as_json: bool = JSON_OPTION) -> None:
 
 
 @app.command("block")
-def block_one(
-    order_id: int = ID,
+def block_orders(
+    ids: list[int] | None = IDS,
     reason: str = typer.Option(..., "--reason", help="Why; shown with the order."),
     scope: str = typer.Option("job", "--scope", help="letter: this one; job: all of the job; all: every job."),
     until: str | None = typer.Option(None, "--until", help="With --scope all: until this day."),
+    job: str | None = JOB,
+    type_: str | None = TYPE,
+    state: str | None = STATE,
+    on: str | None = ON_OPTION,
+    everything: bool = ALL,
 ) -> None:
-    """Block a letter before it is sent; the person gets none from the job until unblocked."""
-    last = parse_day(until)
+    """Block letters before they are sent; the person gets none from the job until unblocked."""
+    last = parse_day(until, "--until")
     if scope not in ("letter", "job", "all"):
         raise InvalidInput("--scope", scope, "one of letter, job, all")
     if last is not None and scope != "all":
         raise InvalidInput("--until", until, "only with --scope all")
     if not reason.strip():
         raise InvalidInput("--reason", reason, "say why")
+    which = order_filter(job, type_, state, on)
+    wider = "" if scope == "letter" else "; the block is stored for the letters to come"
 
     async def work(desk: Desk) -> None:
-        answer = await block(
-            desk.database, order_id, scope=scope, reason=reason, until=last, now=desk.now, author=desk.actor.name
-        )
-        if answer == "too late":
-            wider = "" if scope == "letter" else "; the block is stored for the letters to come"
-            say(f"order {order_id}: too late, this letter is handed over or has ended{wider}")
-            raise typer.Exit(1)
-        typer.echo(f"order {order_id}: {answer}")
+        async def one(order_id: int) -> str:
+            return await block(
+                desk.database, order_id, scope=scope, reason=reason, until=last, now=desk.now, author=desk.actor.name
+            )
+
+        await each(await chosen(desk, ids, which, everything), one, f"{TOO_LATE}{wider}")
 
     at_desk("operate", work)
 
 
 @app.command("delete")
-def delete_one(order_id: int = ID) -> None:
-    """Delete an order in the workcenter: blocks it for the job (a manual order is withdrawn)."""
+def delete_orders(
+    ids: list[int] | None = IDS,
+    job: str | None = JOB,
+    type_: str | None = TYPE,
+    state: str | None = STATE,
+    on: str | None = ON_OPTION,
+    everything: bool = ALL,
+) -> None:
+    """Delete orders in the workcenter: blocks them for the job (a manual order is withdrawn)."""
+    which = order_filter(job, type_, state, on)
 
     async def work(desk: Desk) -> None:
-        answer = await block(
-            desk.database, order_id, scope="job", reason="deleted", until=None, now=desk.now, author=desk.actor.name
-        )
-        typer.echo(f"order {order_id}: {answer}")
-        if answer == "too late":
-            raise typer.Exit(1)
+        async def one(order_id: int) -> str:
+            return await block(
+                desk.database, order_id, scope="job", reason="deleted", until=None, now=desk.now, author=desk.actor.name
+            )
+
+        await each(await chosen(desk, ids, which, everything), one, TOO_LATE)
 
     at_desk("operate", work)
 
 
 @app.command("unblock")
-def unblock_one(order_id: int = ID) -> None:
-    """Lift a block: planned again before the send moment, else withdrawn."""
+def unblock_orders(
+    ids: list[int] | None = IDS,
+    job: str | None = JOB,
+    type_: str | None = TYPE,
+    state: str | None = STATE,
+    on: str | None = ON_OPTION,
+    everything: bool = ALL,
+) -> None:
+    """Lift blocks: planned again before the send moment, else withdrawn."""
+    which = order_filter(job, type_, state, on)
 
     async def work(desk: Desk) -> None:
-        state = await unblock(desk.database, order_id, now=desk.now, author=desk.actor.name)
-        typer.echo(f"order {order_id}: unblocked, now {state}")
+        async def one(order_id: int) -> str:
+            return f"unblocked, now {await unblock(desk.database, order_id, now=desk.now, author=desk.actor.name)}"
+
+        await each(await chosen(desk, ids, which, everything), one)
 
     at_desk("operate", work)
 
 
 @app.command("retry")
-def retry_one(order_id: int = ID) -> None:
-    """Send a failed order, or one without address, again."""
+def retry_orders(
+    ids: list[int] | None = IDS,
+    job: str | None = JOB,
+    type_: str | None = TYPE,
+    state: str | None = STATE,
+    on: str | None = ON_OPTION,
+    everything: bool = ALL,
+) -> None:
+    """Send failed orders, or those without address, again."""
+    which = order_filter(job, type_, state, on)
 
     async def work(desk: Desk) -> None:
-        await retry(desk.database, order_id, now=desk.now, author=desk.actor.name)
-        typer.echo(f"order {order_id}: queued again")
+        async def one(order_id: int) -> str:
+            await retry(desk.database, order_id, now=desk.now, author=desk.actor.name)
+            return "queued again"
+
+        await each(await chosen(desk, ids, which, everything), one)
 
     at_desk("operate", work)
 

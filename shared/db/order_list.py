@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,12 @@ class OrderFilter:
     on: date | None = None
     run_id: int | None = None
     order_id: int | None = None
+    person_id: int | None = None
+    #: First and last occasion day.
+    first: date | None = None
+    last: date | None = None
+    #: Login name of the application's recruiter.
+    recruiter: str | None = None
     limit: int | None = None
 
 
@@ -52,7 +59,19 @@ async def _conditions(connection: AsyncConnection, which: OrderFilter) -> list[A
         found.append(await _of_job(connection, which.type))
     if which.job is not None:
         found.append(await _of_job(connection, which.job))
-    simple = {_O.state: which.state, _O.occasion_day: which.on, _O.run_id: which.run_id, _O.id: which.order_id}
+    if which.first is not None:
+        found.append(_O.occasion_day >= which.first)
+    if which.last is not None:
+        found.append(_O.occasion_day <= which.last)
+    if which.recruiter is not None:
+        found.append(_A.recruiter_folded == fold(which.recruiter))
+    simple = {
+        _A.person_id: which.person_id,
+        _O.state: which.state,
+        _O.occasion_day: which.on,
+        _O.run_id: which.run_id,
+        _O.id: which.order_id,
+    }
     return found + [column == value for column, value in simple.items() if value is not None]
 
 
@@ -64,7 +83,8 @@ async def _of_job(connection: AsyncConnection, name: str) -> Any:
         return or_(_O.job_id == job_id, _O.job_name == name)
     kept = (await connection.execute(select(func.count()).where(_O.job_name == name))).scalar_one()
     if not kept:
-        raise NotFound("job", name)
+        names = (await connection.execute(select(contact_jobs.c.name))).scalars().all()
+        raise NotFound("job", name, next(iter(get_close_matches(name, names, 1, cutoff=0.5)), None))
     return _O.job_name == name
 
 
@@ -75,6 +95,7 @@ def as_document(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "id": row["id"],
         "type": row["type"],
+        "task": row["task"],
         "job": row["job_name"],
         "application": row["external_id"],
         "person": row["duplicate_set"],

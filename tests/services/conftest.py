@@ -1,15 +1,20 @@
 """An empty database with the newest schema, on both kinds; and imports into one that knows a small setup."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import text
+from typer.testing import CliRunner
 
+from services.cli.app import build
 from shared.db.engine import Database
 from shared.db.tables import metadata
 from shared.importing import batches
 from tests.servers.fresh import fresh_database
+from tests.services.command_line import CommandLine
 from tests.services.import_files import Files
 from tests.services.setup_files import SETUP, apply
 from tests.services.world import World
@@ -56,3 +61,31 @@ def any_batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def world(database: Database, tmp_path: Path) -> World:
     """An installation whose services are called step by step."""
     return World(database, tmp_path)
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[CommandLine]:
+    """Nothing is there yet, no database either."""
+    yield CommandLine(tmp_path, monkeypatch, capsys)
+    structlog.reset_defaults()  # the log went to this test's stderr
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A database with the setup and one application."""
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "setup.yaml").write_text(SETUP, encoding="utf-8")
+    (folder / "a.csv").write_text("external_id,city\nA1,before\n", encoding="utf-8")
+    environment = {"DATABASE_URL": f"sqlite:///{folder}/test.sqlite3", "KP_STATE_DIR": str(folder)}
+    for arguments in ("migrate", "apply setup.yaml", "import applications a.csv"):
+        words = [str(folder / word) if "." in word else word for word in arguments.split()]
+        done = CliRunner().invoke(build(), words, env=environment)
+        assert done.exit_code == 0, (done.output, done.exception)
+    structlog.reset_defaults()
+    yield folder / "test.sqlite3"
+
+
+@pytest.fixture
+def cli(empty: CommandLine, prepared: Path) -> CommandLine:
+    shutil.copyfile(prepared, empty.database)
+    return empty

@@ -2,116 +2,18 @@
 
 import json
 import os
-import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import structlog
 import typer
-from typer.testing import CliRunner
 
-from services.cli.app import build, main
+from services.cli.app import build
 from services.cli.commands import COMMANDS
-from tests.services.setup_files import SETUP
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-class CommandLine:
-    """`kontaktpflege` through its real entry point, in this process, with a database of its own."""
-
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
-        self.folder, self._patch, self._capture = folder, patch, capture
-        self.database = folder / "test.sqlite3"
-        for name in [name for name in os.environ if name.startswith("KP_")]:
-            patch.delenv(name)
-        patch.chdir(folder)  # no .env of a developer
-        for name, value in (("BROKER_URL", "memory://"), ("SMTP_URL", "smtp://127.0.0.1:25")):
-            patch.setenv(name, value)
-        patch.setenv("DATABASE_URL", f"sqlite:///{self.database}")
-        patch.setenv("KP_STATE_DIR", str(folder / "state"))
-
-    def __call__(self, *arguments: str, **environment: str) -> Answer:
-        with self._patch.context() as patch:
-            patch.setattr(sys, "argv", ["kontaktpflege", *arguments])
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            code = 0
-            try:
-                main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-            out, err = self._capture.readouterr()
-        return Answer(code, out, err)
-
-    def refuses(self, *arguments: str, code: int = 1, **environment: str) -> str:
-        """A command that fails: nothing on stdout, no traceback, nothing changed; returns the message."""
-        before = self.dump()
-        answer = self(*arguments, **environment)
-        assert (answer.code, answer.out) == (code, ""), answer
-        assert "Traceback" not in answer.err and "unexpected" not in answer.err, answer.err
-        assert self.dump() == before
-        return answer.err
-
-    def says_one_line(self, *arguments: str, **environment: str) -> str:
-        """As `refuses`; the message is one line that names the command."""
-        message = self.refuses(*arguments, **environment)
-        assert message.startswith("kontaktpflege: ") and message.count("\n") == 1, message
-        return message
-
-    def file(self, name: str, content: str | bytes) -> str:
-        path = self.folder / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return name
-
-    def dump(self) -> list[str]:
-        """Everything in the database."""
-        with sqlite3.connect(self.database) as connection:
-            found = list(connection.iterdump())
-        connection.close()
-        return found
-
-
-@pytest.fixture
-def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[CommandLine]:
-    """Nothing is there yet, no database either."""
-    yield CommandLine(tmp_path, monkeypatch, capsys)
-    structlog.reset_defaults()  # the log went to this test's stderr
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A database with the setup and one application."""
-    folder = tmp_path_factory.mktemp("prepared")
-    (folder / "setup.yaml").write_text(SETUP, encoding="utf-8")
-    (folder / "a.csv").write_text("external_id,city\nA1,before\n", encoding="utf-8")
-    environment = {"DATABASE_URL": f"sqlite:///{folder}/test.sqlite3", "KP_STATE_DIR": str(folder)}
-    for arguments in ("migrate", "apply setup.yaml", "import applications a.csv"):
-        words = [str(folder / word) if "." in word else word for word in arguments.split()]
-        done = CliRunner().invoke(build(), words, env=environment)
-        assert done.exit_code == 0, (done.output, done.exception)
-    structlog.reset_defaults()
-    yield folder / "test.sqlite3"
-
-
-@pytest.fixture
-def cli(empty: CommandLine, prepared: Path) -> CommandLine:
-    shutil.copyfile(prepared, empty.database)
-    return empty
+from tests.services.command_line import CommandLine
 
 
 @pytest.fixture

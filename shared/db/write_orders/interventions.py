@@ -1,10 +1,10 @@
 """What people do to write orders: withdraw, block, unblock, retry, settle (D4, D32, D35, D37)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, lineages, persons, write_orders
@@ -28,6 +28,42 @@ async def withdraw_open_orders_of_run(
 ) -> int:
     """The same for one run, when its day is no longer an occasion of the job."""
     return await _withdraw(connection, _O.run_id == run_id, withdrawn_by, reason, now, author)
+
+
+async def withdraw_open_letters_of_person(
+    connection: AsyncConnection, person_id: int, *, withdrawn_by: str, reason: str, now: datetime, author: str
+) -> tuple[int, int]:
+    """Contact-care letters of a locked person: how many were withdrawn, and how many are handed over already."""
+    theirs = select(applications.c.id).where(applications.c.person_id == person_id)
+    whose = and_(_O.application_id.in_(theirs), _O.type == "contact_job")
+    stopped = await _withdraw(connection, whose, withdrawn_by, reason, now, author)
+    late = select(func.count()).select_from(write_orders).where(whose, _O.state == "sending")
+    return stopped, int((await connection.execute(late)).scalar_one())
+
+
+async def block_person(
+    connection: AsyncConnection,
+    person_id: int,
+    lineage_id: int | None,
+    *,
+    reason: str,
+    until: date | None,
+    now: datetime,
+    author: str,
+) -> tuple[int, int]:
+    """Blocks a locked person for a lineage or (None) for all jobs: orders blocked, and those that are too late.
+
+    The same fact as a block of an order with scope job or all (D32), where no order shows yet.
+    """
+    scope = "job" if lineage_id is not None else "all"
+    order = {"present_person_id": person_id, "lineage_id": lineage_id, "id": 0}
+    block_id = await _store_block(connection, order, scope, reason, until, now, author)
+    blocked = await _block_orders(connection, order, block_id, person_id, scope, reason, until, now, author)
+    theirs = select(applications.c.id).where(applications.c.person_id == person_id)
+    whose = [_O.application_id.in_(theirs), _O.type == "contact_job", _O.state == "sending"]
+    whose += [_O.lineage_id == lineage_id] if lineage_id is not None else []
+    late = select(func.count()).select_from(write_orders).where(*whose)
+    return len(blocked), int((await connection.execute(late)).scalar_one())
 
 
 async def withdraw_passed_while_off(
@@ -147,27 +183,30 @@ async def unblock_order(connection: AsyncConnection, order_id: int, *, now: date
     order = await _locked(connection, order_id)
     if order["state"] != "blocked":
         raise Refused(f"order {order_id} is {order['state']}, not blocked")
+    await lift_blocks(connection, [order["block_id"]], now=now, author=author)
+    return "planned" if order["planned_for"] > now else "withdrawn"
+
+
+async def lift_blocks(connection: AsyncConnection, block_ids: Sequence[int], *, now: datetime, author: str) -> int:
+    """Lifts standing blocks of a locked person; whoever they stopped comes back or is withdrawn. Returns how many."""
     block = blocks.c
     lifted = {"lifted_at": now, "lifted_by": author}
-    await connection.execute(
-        update(blocks).where(block.id == order["block_id"], block.lifted_at.is_(None)).values(lifted)
-    )
-    # Whoever the same block stopped comes back with it.
-    which = and_(_O.block_id == order["block_id"], _O.state == "blocked")
-    state = case((_O.planned_for > now, "planned"), else_="withdrawn")
-    after = "unblocked after its send moment"
+    standing = update(blocks).where(block.id.in_(block_ids), block.lifted_at.is_(None))
+    count = (await connection.execute(standing.values(lifted))).rowcount
+    which = and_(_O.block_id.in_(block_ids), _O.state == "blocked")
     await record_orders(connection, which, now=now, author=author, action="unblock", new="unblocked", reason=None)
+    # The plan decides whether it still matches.
+    r = dispatch_runs.c
+    theirs = r.id.in_(select(_O.run_id).where(which))
+    await connection.execute(update(dispatch_runs).where(theirs, r.state == "open").values(due_at=now, rung_at=None))
     values = {
-        "state": state,
-        "reason": case((_O.planned_for > now, None), else_=after),
+        "state": case((_O.planned_for > now, "planned"), else_="withdrawn"),
+        "reason": case((_O.planned_for > now, None), else_="unblocked after its send moment"),
         "withdrawn_by": case((_O.planned_for > now, None), else_="unblocked_late"),
         "block_id": None,
     }
     await connection.execute(update(write_orders).where(which).values(values))
-    # The plan decides whether it still matches.
-    runs = update(dispatch_runs).where(dispatch_runs.c.id == order["run_id"], dispatch_runs.c.state == "open")
-    await connection.execute(runs.values(due_at=now, rung_at=None))
-    return "planned" if order["planned_for"] > now else "withdrawn"
+    return count
 
 
 async def retry_order(connection: AsyncConnection, order_id: int, *, now: datetime, author: str) -> None:

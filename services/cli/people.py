@@ -1,0 +1,95 @@
+"""`kontaktpflege person`: one human being, however many applications."""
+
+import typer
+
+from services.cli.context import Desk, at_desk, parse_day
+from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
+from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock
+from shared.db.person_file import show_person
+
+app = typer.Typer(no_args_is_help=True, help="Persons: show, opt out and in, block and unblock.")
+APPLICATION = typer.Argument(help="External id of any application of the person.")
+JOB = typer.Option(None, "--job", help="Only for this job and its copies; default all jobs.")
+#: What of a letter the person's file shows; --json has all.
+LETTER = ("id", "job", "application", "occasion_day", "state", "planned_for", "sent_at", "reason")
+
+
+@app.command("show")
+def show(application: str = APPLICATION, as_json: bool = JSON_OPTION) -> None:
+    """Applications, opt-out, blocks and letters of a person."""
+
+    async def work(desk: Desk) -> None:
+        async with desk.database.read() as connection:
+            found = await show_person(connection, application)
+        if as_json:
+            print_json(found)
+            return
+        lists = {key: value for key, value in found.items() if isinstance(value, list)}
+        print_fields(f"Person of {application}", {k: v for k, v in found.items() if k not in lists})
+        for title, rows in lists.items():
+            if rows:
+                columns = LETTER if title == "letters" else tuple(rows[0])
+                print_table(title, columns, ([row[column] for column in columns] for row in rows))
+
+    at_desk("view", work)
+
+
+@app.command("opt-out")
+def opt_out_one(
+    application: str = APPLICATION,
+    reason: str | None = typer.Option(None, "--reason", help="Why; kept in the history."),
+) -> None:
+    """No more contact care for the person: letters on their way are stopped, manual ones are not."""
+
+    async def work(desk: Desk) -> None:
+        done = await opt_out(desk.database, application, reason=reason, author=desk.actor.name, now=desk.now)
+        _tell(f"person of {application}: " + ("opted out" if done.changed else "had opted out before"), done)
+
+    at_desk("operate", work)
+
+
+@app.command("opt-in")
+def opt_in_one(application: str = APPLICATION) -> None:
+    """Contact care again: plans to come count the person; what was withdrawn stays withdrawn."""
+
+    async def work(desk: Desk) -> None:
+        done = await opt_in(desk.database, application, author=desk.actor.name, now=desk.now)
+        typer.echo(f"person of {application}: " + ("opted in" if done.changed else "had not opted out"))
+
+    at_desk("operate", work)
+
+
+@app.command("block")
+def block_one(
+    application: str = APPLICATION,
+    reason: str = typer.Option(..., "--reason", help="Why; shown with the person and the orders."),
+    job: str | None = JOB,
+    until: str | None = typer.Option(None, "--until", help="Until this day; only for all jobs."),
+) -> None:
+    """Block the person for a job or for all jobs; letters on their way are stopped."""
+    last = parse_day(until, "--until")
+
+    async def work(desk: Desk) -> None:
+        done = await block(
+            desk.database, application, job=job, until=last, reason=reason, author=desk.actor.name, now=desk.now
+        )
+        _tell(f"person of {application}: blocked", done)
+
+    at_desk("operate", work)
+
+
+@app.command("unblock")
+def unblock_one(application: str = APPLICATION, job: str | None = JOB) -> None:
+    """Lift the person's blocks for a job, or those for all jobs."""
+
+    async def work(desk: Desk) -> None:
+        lifted = await unblock(desk.database, application, job=job, author=desk.actor.name, now=desk.now)
+        typer.echo(f"person of {application}: {lifted} blocks lifted")
+
+    at_desk("operate", work)
+
+
+def _tell(text: str, done: Stopped) -> None:
+    typer.echo(f"{text}, {done.stopped} letters stopped" if done.changed else text)
+    if done.too_late:
+        say(f"too late for {done.too_late} letters: they are handed over")

@@ -1,0 +1,78 @@
+"""`person show`: everything that decides whether a person is written to (D20, D24-D26, D32)."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.history import load_history
+from shared.db.order_list import OrderFilter, list_orders
+from shared.db.system_settings import load_system_settings
+from shared.db.tables import application_statuses, applications, blocks, contact_jobs, persons
+from shared.errors import NotFound
+
+_A, _P, _B = applications.c, persons.c, blocks.c
+
+
+async def show_person(connection: AsyncConnection, application: str) -> dict[str, Any]:
+    """The person of an application: applications, opt-out, standing blocks, letters. Raises NotFound."""
+    owner = select(_A.person_id).where(_A.external_id == application.strip()).scalar_subquery()
+    person = (await connection.execute(select(persons).where(_P.id == owner))).mappings().first()
+    if person is None:
+        raise NotFound("application", application)
+    zone = (await load_system_settings(connection)).zone
+    theirs = await _applications(connection, person["id"])
+    opted_out = person["opted_out_at"]
+    return {
+        "duplicate_set": person["duplicate_set"],
+        "one_person_by": _BY[person["identity"].partition(":")[0]],
+        "opted_out_at": opted_out.astimezone(zone).isoformat() if opted_out else None,
+        "opted_out_by": person["opted_out_by"],
+        "applications": theirs,
+        "blocks": await _blocks(connection, person["id"]),
+        "letters": await list_orders(connection, OrderFilter(person_id=person["id"])),
+        "history": await load_history(connection, "person", person["id"]),
+    }
+
+
+_BY = {"set": "duplicate set", "key": "equal on the duplicate keys", "one": "alone"}
+
+
+async def _applications(connection: AsyncConnection, person_id: int) -> list[dict[str, Any]]:
+    statement = (
+        select(
+            *(_A.external_id, _A.kind, application_statuses.c.name.label("status"), _A.received_on, _A.in_pool),
+            *(_A.email, _A.usable_email.is_not(None).label("reachable"), _A.last_contact_at, _A.reduced_at),
+        )
+        .outerjoin_from(applications, application_statuses, application_statuses.c.id == _A.status_id)
+        .where(_A.person_id == person_id)
+        .order_by(_A.external_id)
+    )
+    rows = (await connection.execute(statement)).mappings()
+    return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+
+async def _blocks(connection: AsyncConnection, person_id: int) -> list[dict[str, Any]]:
+    standing = select(blocks).where(_B.person_id == person_id, _B.lifted_at.is_(None)).order_by(_B.id)
+    rows = (await connection.execute(standing)).mappings().all()
+    lineages = {row["lineage_id"] for row in rows}
+    j = contact_jobs.c
+    jobs = await connection.execute(select(j.lineage_id, j.name).where(j.lineage_id.in_(lineages)).order_by(j.name))
+    names: dict[int, list[str]] = {}
+    for job in jobs:
+        names.setdefault(job.lineage_id, []).append(job.name)
+    return [
+        {
+            "scope": row["scope"],
+            "jobs": names.get(row["lineage_id"], []),
+            "until": _plain(row["until"]),
+            "reason": row["reason"],
+            "author": row["author"],
+            "since": _plain(row["created_at"]),
+        }
+        for row in rows
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -1,0 +1,65 @@
+"""Users: who may act, with which rights (D5)."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.actors import ROLES
+from shared.db.engine import Database
+from shared.db.history import record_changes
+from shared.db.named_records import find_named
+from shared.db.tables import users
+from shared.db.transactions import in_transaction
+from shared.domain.job_fields import one_of, read_name
+from shared.domain.mail_addresses import usable_address
+from shared.domain.text import fold
+from shared.errors import InvalidInput, NotFound
+from shared.passwords import hash_password
+
+
+async def create_user(
+    database: Database, name: str, *, display_name: str, email: str | None, role: str, author: str, now: datetime
+) -> None:
+    """A new user without a password; raises InvalidInput."""
+    fields = {
+        "name": read_name("user, name", name),
+        "display_name": read_name("user, display name", display_name),
+        "email": email,
+        "role": one_of(*ROLES)("user, role", role),
+    }
+    if email is not None and usable_address(email) is None:
+        raise InvalidInput("user, e-mail", email, "is not a valid e-mail address")
+
+    async def work(connection: AsyncConnection) -> None:
+        if await find_named(connection, users, name) is not None:
+            raise InvalidInput("user, name", name, "exists already")
+        statement = insert(users).values(**fields, name_folded=fold(name)).returning(users.c.id)
+        user_id = (await connection.execute(statement)).scalar_one()
+        changes = [(key, None, value) for key, value in fields.items()]
+        await record_changes(connection, "user", user_id, name, "create", changes, author=author, now=now)
+
+    await in_transaction(database, work)
+
+
+async def set_password(database: Database, name: str, password: str, *, author: str, now: datetime) -> None:
+    """Gives a user a password; the history tells that, not which. Raises NotFound, InvalidInput."""
+    hashed = hash_password(password)
+
+    async def work(connection: AsyncConnection) -> None:
+        user = await find_named(connection, users, name)
+        if user is None:
+            raise NotFound("user", name)
+        await connection.execute(update(users).where(users.c.id == user["id"]).values(password_hash=hashed))
+        await record_changes(connection, "user", user["id"], user["name"], "password", [], author=author, now=now)
+
+    await in_transaction(database, work)
+
+
+async def list_users(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """Every user by name; of the password only whether there is one."""
+    u = users.c
+    columns = (u.name, u.display_name, u.email, u.role, u.password_hash.is_not(None).label("has_password"))
+    rows = await connection.execute(select(*columns).order_by(u.name_folded))
+    return [{**row, "has_password": bool(row["has_password"])} for row in rows.mappings()]
