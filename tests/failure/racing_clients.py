@@ -205,6 +205,11 @@ def violations(races: list[Race], sent: Mapping[int, float], rows: Mapping[int, 
             found.append(f"{race.action} ({race.answer}): order {order_id} was sent {late:.3f} s after it")
         if race.answer == "blocked" and race.stopped & sent.keys():
             found.append(f"{race.action}: order {race.stopped} was blocked and sent")
-        if race.answer == "too late" and any(rows[one]["handed_over_at"] is None for one in race.stopped):
+        # Too late is a letter that was handed over, or that a last look had withdrawn meanwhile.
+        if race.answer == "too late" and not all(_had_ended(rows[one]) for one in race.stopped):
             found.append(f"{race.action}: order {race.stopped} was not too late")
     return found
+
+
+def _had_ended(row: Mapping[str, Any]) -> bool:
+    return row["handed_over_at"] is not None or row["withdrawn_by"] == "last_look"
