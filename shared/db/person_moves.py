@@ -1,21 +1,44 @@
-"""What goes with an application that becomes another person's (D24, D26)."""
+"""What goes with an application that becomes another person's, by an import or by the nightly pass (D24, D26)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tables import blocks, persons
+from shared.db.last_contacts import recompute_persons
+from shared.db.tables import applications, blocks, persons
+from shared.db.write_orders.applications import follow_persons, name_blocks_of_person
 
-_P, _B = persons.c, blocks.c
+_A, _P, _B = applications.c, persons.c, blocks.c
+#: What a block says; a copy of it that the new person has says the same.
 _WHAT = ("lineage_id", "scope", "until", "reason", "author", "created_at")
 
 
-async def carry_over(connection: AsyncConnection, moves: Collection[tuple[int, int]]) -> None:
-    """Opt-out and blocks of the old person hold for the new one too (old id, new id): the stricter wins.
+async def follow_moves(
+    connection: AsyncConnection, persons_before: Mapping[int, int], *, now: datetime, author: str
+) -> None:
+    """After applications (id -> person before) got another person: the stricter wins, and nobody is written to twice.
 
-    The old person keeps them: after a split both do.
+    Opt-out and blocks hold for the new person too, open orders are settled among all of the person's applications,
+    last contacts are computed anew. The old person keeps what it had: after a split both do. Guards and cap need
+    nothing: they ask for the application's present person. The applications are locked, as are the old persons.
     """
+    if not persons_before:
+        return
+    rows = await connection.execute(select(_A.id, _A.person_id).where(_A.id.in_(persons_before)))
+    moves = {(persons_before[row.id], row.person_id) for row in rows if persons_before[row.id] != row.person_id}
+    both = sorted({person for move in moves for person in move})
+    # A person joined by two transactions at once: the second sees the orders of the first.
+    await connection.execute(select(_P.id).where(_P.id.in_(both)).order_by(_P.id).with_for_update(key_share=True))
+    await carry_over(connection, moves)
+    await follow_persons(connection, sorted(persons_before), now, author)
+    await recompute_persons(connection, both)
+
+
+async def carry_over(connection: AsyncConnection, moves: Collection[tuple[int, int]]) -> None:
+    """Opt-out and standing blocks of the old person hold for the new one too (old id, new id): the stricter wins."""
     old_ids = sorted({old for old, _ in moves})
     opted_out = await connection.execute(
         select(_P.id, _P.opted_out_at, _P.opted_out_by).where(_P.id.in_(old_ids), _P.opted_out_at.is_not(None))
@@ -29,16 +52,34 @@ async def carry_over(connection: AsyncConnection, moves: Collection[tuple[int, i
 
 
 async def _copy_blocks(connection: AsyncConnection, moves: Collection[tuple[int, int]], old_ids: list[int]) -> None:
-    columns = (_B.person_id, *(_B[name] for name in _WHAT))
+    columns = (_B.id, _B.person_id, *(_B[name] for name in _WHAT))
     rows = await connection.execute(select(*columns).where(_B.person_id.in_(old_ids), _B.lifted_at.is_(None)))
-    theirs = [dict(row) for row in rows.mappings()]
-    wanted = [
-        {**block, "person_id": new} for old, new in sorted(moves) for block in theirs if block["person_id"] == old
-    ]
+    standing: dict[int, list[RowMapping]] = {}
+    for row in rows.mappings():
+        standing.setdefault(row["person_id"], []).append(row)
+    wanted = [(new, block) for old, new in sorted(moves) for block in standing.get(old, ())]
     if not wanted:
         return
-    held = select(_B.person_id, _B.created_at).where(_B.person_id.in_([block["person_id"] for block in wanted]))
-    there = {tuple(row) for row in await connection.execute(held)}
-    missing = [block for block in wanted if (block["person_id"], block["created_at"]) not in there]
+    people = sorted({new for new, _ in wanted})
+    copies = await _blocks_of(connection, people)
+    missing = {(new, _said(block)): block for new, block in wanted if (new, _said(block)) not in copies}
     if missing:
-        await connection.execute(insert(blocks), missing)
+        rows_to_add = [{**_plain(block), "person_id": new} for (new, _), block in missing.items()]
+        await connection.execute(insert(blocks), rows_to_add)
+        copies = await _blocks_of(connection, people)
+    await name_blocks_of_person(connection, [(block["id"], new, copies[new, _said(block)]) for new, block in wanted])
+
+
+async def _blocks_of(connection: AsyncConnection, people: list[int]) -> dict[tuple[int, tuple[Any, ...]], int]:
+    """The blocks of persons, lifted ones too, by what they say: what was lifted there does not come back."""
+    columns = (_B.id, _B.person_id, *(_B[name] for name in _WHAT))
+    rows = await connection.execute(select(*columns).where(_B.person_id.in_(people)).order_by(_B.id))
+    return {(row["person_id"], _said(row)): row["id"] for row in rows.mappings()}
+
+
+def _said(block: RowMapping) -> tuple[Any, ...]:
+    return tuple(block[name] for name in _WHAT)
+
+
+def _plain(block: RowMapping) -> dict[str, Any]:
+    return {name: block[name] for name in _WHAT}

@@ -22,8 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, PlainText
-from shared.db.last_contacts import recompute_persons
-from shared.db.person_moves import carry_over
+from shared.db.person_moves import follow_moves
 from shared.db.tables import FOLDED, applications, custom_fields, persons, write_orders
 from shared.domain.duplicates import identity_of
 from shared.domain.text import fold_or_none
@@ -83,7 +82,8 @@ class ApplicationWriter:
         await self._upsert(connection)
         await _write_custom_fields(connection, [row for _, row in accepted], present)
         changes = [(found, record) for record in records if (found := present.get(record["external_id"]))]
-        await _follow_moves(connection, [found for found, record in changes if found.identity != record["identity"]])
+        moved = {found.id: found.person_id for found, record in changes if found.identity != record["identity"]}
+        await follow_moves(connection, moved, now=self._this.now, author=self._this.author)
         mailed = [found.id for found, record in changes if found.usable_email != record["usable_email"]]
         await _take_back_claims(connection, mailed)
         self._this.report.updated += len(changes)
@@ -173,18 +173,6 @@ async def _write_custom_fields(
     insert = upsert(connection, custom_fields).from_select(names, joined.where(_IC.value.is_not(None)))
     changed = {name: insert.excluded[name] for name in names[2:]}
     await connection.execute(insert.on_conflict_do_update(index_elements=names[:2], set_=changed))
-
-
-async def _follow_moves(connection: AsyncConnection, moved: Sequence[Row[Any]]) -> None:
-    """Applications that became another person's: blocks, opt-out and the contacts that count go with them (D24)."""
-    if not moved:
-        return
-    old = {row.external_id: row.person_id for row in moved}
-    these = among(connection, _A.external_id, list(old))
-    rows = await connection.execute(select(_A.external_id, _A.person_id).where(these))
-    moves = {(old[row.external_id], row.person_id) for row in rows}
-    await carry_over(connection, moves)
-    await recompute_persons(connection, sorted({person for move in moves for person in move}))
 
 
 async def _take_back_claims(connection: AsyncConnection, application_ids: Sequence[int]) -> None:

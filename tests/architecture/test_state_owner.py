@@ -58,6 +58,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "mark_rung",
         "ring_lost_again",
         "apply_effects",
+        "name_blocks_of_person",
     }
     others |= {"missing_address", "count_planned", "hold_planned", "rules_of", "move_planned_orders"}
     same = {"withdraw_open_orders_of_run", "withdraw_passed_while_off"}  # as withdraw_open_orders_of_job

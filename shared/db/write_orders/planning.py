@@ -156,6 +156,7 @@ async def _return(connection: AsyncConnection, run: PlannedRun, now: datetime, a
         _O.attempts == 0,
         returns,
         _is_recipient(),
+        not_(_has_letter_by_now(run, _O.person_id)),
     )
     await record_orders(
         connection, which, now=now, author=author, action="return", new="planned", reason="matches again"
@@ -197,8 +198,24 @@ async def _add(connection: AsyncConnection, run: PlannedRun, now: datetime) -> i
         "created_at": literal(now, Instant()),
     }
     # Concurrent writers are kept out by the lineage's lock; the unique key is the fence behind it.
-    rows = select(*columns.values()).select_from(_PLAN).where(not_(there)).order_by(_PLAN.c.application_id)
+    free = (not_(there), not_(_has_letter_by_now(run, _PLAN.c.person_id)))
+    rows = select(*columns.values()).select_from(_PLAN).where(*free).order_by(_PLAN.c.application_id)
     return (await connection.execute(insert(write_orders).from_select(list(columns), rows))).rowcount
+
+
+def _has_letter_by_now(run: PlannedRun, person_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """An application that has become the person's since has a letter of that day (D24)."""
+    letter, theirs = write_orders.alias("their_letter"), applications.alias("their_application")
+    return (
+        exists()
+        .select_from(letter.join(theirs, theirs.c.id == letter.c.application_id))
+        .where(
+            letter.c.lineage_id == run.lineage_id,
+            letter.c.occasion_day == run.occasion_day,
+            letter.c.state != "withdrawn",
+            theirs.c.person_id == person_id,
+        )
+    )
 
 
 async def count_planned(connection: AsyncConnection, run_id: int) -> tuple[int, int]:
