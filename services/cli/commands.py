@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, _Command] = {
     "person": _Command("people:app", "Persons: show, opt out and in, block and unblock."),
     "user": _Command("users:app", "Users and their rights."),
     "simulate": _Command("simulate:simulation", "The coming days on a virtual clock: who would get which letter."),
+    "duplicates": _Command("chores:duplicates", "Assign applications to persons by the keys in force."),
+    "reduce": _Command("chores:reduce", "Reduce to core data what is due; --dry-run says what would go."),
     "demo": _Command("demo:demo", "Show the product with its sample data."),
 }
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from services.scheduler.chores import LOOK_SECONDS, do_chores
 from services.scheduler.sweep import sweep
 from services.scheduler.tick import tick
 from shared.bus.interface import Bus
@@ -17,10 +18,11 @@ from shared.settings import Settings
 async def run_scheduler(
     database: Database, bus: Bus, clock: Clock, settings: Settings, log: Any, stop: asyncio.Event
 ) -> None:
-    """Ticks and sweeps until `stop`."""
+    """Ticks, sweeps and does the day's chores until `stop`."""
     ring_again = timedelta(seconds=settings.kp_ring_again_seconds)
     async with asyncio.TaskGroup() as group:
         group.create_task(every(settings.kp_tick_seconds, partial(tick, database, bus, clock, log), stop, log))
         group.create_task(
             every(settings.kp_tick_seconds, partial(sweep, database, bus, clock, ring_again, log), stop, log)
         )
+        group.create_task(every(LOOK_SECONDS, partial(do_chores, database, clock, log, stop), stop, log))

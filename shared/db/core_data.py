@@ -1,59 +1,141 @@
-"""Reduction to core data (D42): everything that is not core data is erased for good."""
+"""Reduction to core data (D42): everything that is not core data is erased for good.
+
+Kept are first and last name, birth date, postal address, what `core_data_keeps` lists, external id, kind, duplicate
+key, status, receipt and vacancy; contact entries as time, medium, direction; orders as ids, times, states, job's name,
+hashes of address and Message-ID. Salutation and title are no part of the name: they go.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Text, bindparam, case, cast, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.column_types import Instant, PlainText
 from shared.db.system_settings import SystemSettings
-from shared.db.tables import applications, attempts, contact_entries, custom_fields, form_letter_versions, write_orders
+from shared.db.tables import (
+    applications,
+    attempts,
+    blocks,
+    contact_entries,
+    custom_fields,
+    events,
+    form_letter_versions,
+    write_orders,
+)
+from shared.db.write_orders.applications import REDUCED, withdraw_orders_of_reduced
 
 #: What is erased unless `core_data_keeps` lists it.
 ERASED = ("phone", "email", "salutation", "title", "language", "department", "location", "source", "recruiter")
 _FOLDED = ("language", "department", "location", "source", "recruiter")
+_A, _O, _C, _E = applications.c, write_orders.c, contact_entries.c, events.c
+#: Of which import and line an entry came, and what it said.
+_CONTENT: dict[str, Any] = dict.fromkeys(("subject", "body", "author", "import_id", "import_line"))
 
 
 async def reduce_to_core_data(
-    connection: AsyncConnection, application_ids: Sequence[int], settings: SystemSettings, now: datetime
+    connection: AsyncConnection,
+    application_ids: Sequence[int],
+    settings: SystemSettings,
+    now: datetime,
+    author: str = "system",
 ) -> None:
-    """Reduces applications; kept are name, birth date, postal address, ids, kind, status, receipt and vacancy."""
+    """Reduces applications, which are locked with their persons, and withdraws what was still to be sent to them.
+
+    What belongs to the person goes with the last of its applications (D26).
+    """
     if not application_ids:
         return
     ids = list(application_ids)
-    erased = [name for name in ERASED if name not in settings.core_data_keeps]
+    await withdraw_orders_of_reduced(connection, ids, now, author)
+    erased = erased_columns(settings)
     values: dict[str, Any] = dict.fromkeys(erased) | {f"{name}_folded": None for name in _FOLDED if name in erased}
     if "email" in erased:
         values["usable_email"] = None
-    table = applications.c
-    await connection.execute(update(applications).where(table.id.in_(ids)).values(**values, reduced_at=now))
+    values |= {"in_pool": False, "pool_since": None, "import_id": None, "import_line": None, "reduced_at": now}
+    await connection.execute(update(applications).where(_A.id.in_(ids)).values(values))
     await connection.execute(delete(custom_fields).where(custom_fields.c.application_id.in_(ids)))
-    entries = update(contact_entries).where(contact_entries.c.application_id.in_(ids))
-    await connection.execute(entries.values(subject=None, body=None, author=None))
-    await _reduce_orders(connection, ids)
+    await erase_traces(connection, ids)
+    await _erase_persons(connection, ids)
+    await _record(connection, ids, now, author)
+
+
+def erased_columns(settings: SystemSettings) -> list[str]:
+    """The columns of an application that a reduction empties under these settings."""
+    return [name for name in ERASED if name not in settings.core_data_keeps]
+
+
+async def erase_traces(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
+    """Contents of contact entries, orders, attempts and history of reduced applications.
+
+    Again after a letter that was being handed over while its application was reduced is settled.
+    """
+    await _empty_entries(connection, _C.application_id.in_(application_ids))
+    await _reduce_orders(connection, application_ids)
+    theirs = (_E.noun == "application", _E.record_id.in_(application_ids))
+    await connection.execute(update(events).where(*theirs).values(old=None, new=None, reason=None))
+
+
+async def _empty_entries(connection: AsyncConnection, whose: Any) -> None:
+    # A given id may say anything, and the hash of a content could be guessed. An order's entry is made once by its id.
+    anonymous = literal("reduced:", PlainText) + cast(_C.id, Text)
+    identity = case((_C.identity.startswith("order:"), _C.identity), else_=anonymous)
+    await connection.execute(update(contact_entries).where(whose).values(**_CONTENT, identity=identity))
 
 
 async def _reduce_orders(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
-    o, version = write_orders.c, form_letter_versions.c
-    written = select(o.id, o.email, o.message_id, o.subject, version.subject.label("template"))
+    version = form_letter_versions.c
+    written = select(_O.id, _O.email, _O.message_id, _O.subject, version.subject.label("template"))
     join = write_orders.outerjoin(
-        form_letter_versions, (version.letter_id == o.letter_id) & (version.version == o.letter_version)
+        form_letter_versions, (version.letter_id == _O.letter_id) & (version.version == _O.letter_version)
     )
-    rows = (await connection.execute(written.select_from(join).where(o.application_id.in_(application_ids)))).all()
-    for row in rows:
-        # A subject without placeholders is the letter's text, not the person's data.
-        subject = row.subject if row.subject == row.template else None
-        values = {"email": _hashed(row.email), "message_id": _hashed(row.message_id), "subject": subject}
-        await connection.execute(update(write_orders).where(o.id == row.id).values(**values))
+    rows = (await connection.execute(written.select_from(join).where(_O.application_id.in_(application_ids)))).all()
+    if not rows:
+        return
+    # A reason may quote the address or an answer to it; that there is one is kept.
+    reason = case((_O.reason.is_not(None) & (_O.state != "sent"), REDUCED))
+    kept: dict[str, Any] = {name: bindparam(f"_{name}") for name in ("email", "message_id", "subject")}
+    statement = update(write_orders).where(_O.id == bindparam("_id")).values(**kept, reason=reason, created_by=None)
+    await connection.execute(statement, [_hashes(row) for row in rows])
     ids = [row.id for row in rows]
     # The Message-ID stays on the order, hashed.
-    erased = {"reply_text": None, "message_id": None}
+    erased = dict.fromkeys(("reply_text", "message_id", "body_hash"))
     await connection.execute(update(attempts).where(attempts.c.order_id.in_(ids)).values(erased))
+    states = {name: case((_E.field == _O.state.name, _E[name])) for name in ("old", "new")}
+    theirs = (_E.noun == "order", _E.record_id.in_(ids))
+    await connection.execute(update(events).where(*theirs).values(**states, reason=None))
+
+
+def _hashes(row: Any) -> dict[str, Any]:
+    # A subject without placeholders is the letter's text, not the person's data.
+    subject = row.subject if row.subject == row.template else None
+    return {"_id": row.id, "_email": _hashed(row.email), "_message_id": _hashed(row.message_id), "_subject": subject}
 
 
 def _hashed(value: str | None) -> str | None:
     if value is None or value.startswith("sha256:"):
         return value
     return "sha256:" + sha256(value.encode()).hexdigest()
+
+
+async def _erase_persons(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
+    """Entries, blocks' reasons and history of persons all of whose applications are reduced; the blocks stand."""
+    mine = select(_A.person_id).where(_A.id.in_(application_ids))
+    unreduced = func.count().filter(_A.reduced_at.is_(None))
+    whole = select(_A.person_id).where(_A.person_id.in_(mine)).group_by(_A.person_id).having(unreduced == 0)
+    people = list((await connection.execute(whole)).scalars())
+    if not people:
+        return
+    await _empty_entries(connection, _C.person_id.in_(people))
+    await connection.execute(update(blocks).where(blocks.c.person_id.in_(people)).values(reason=REDUCED))
+    theirs = (_E.noun == "person", _E.record_id.in_(people))
+    await connection.execute(update(events).where(*theirs).values(old=None, new=None, reason=None))
+
+
+async def _record(connection: AsyncConnection, application_ids: Sequence[int], now: datetime, author: str) -> None:
+    names = ["at", "author", "action", "noun", "record_id", "record_name"]
+    given = (literal(now, Instant()), literal(author), literal("reduce"), literal("application"))
+    row = select(*given, _A.id, _A.external_id).where(_A.id.in_(application_ids)).order_by(_A.id)
+    await connection.execute(insert(events).from_select(names, row))

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, PlainText
 from shared.db.person_moves import follow_moves
+from shared.db.reduction import forget_lifted_rejections
 from shared.db.tables import FOLDED, applications, custom_fields, persons, write_orders
 from shared.domain.duplicates import identity_of
 from shared.domain.text import fold_or_none
@@ -84,6 +85,7 @@ class ApplicationWriter:
         changes = [(found, record) for record in records if (found := present.get(record["external_id"]))]
         moved = {found.id: found.person_id for found, record in changes if found.identity != record["identity"]}
         await follow_moves(connection, moved, now=self._this.now, author=self._this.author)
+        await forget_lifted_rejections(connection, [found.id for found, _ in changes if found.rejected_by_letter_at])
         mailed = [found.id for found, record in changes if found.usable_email != record["usable_email"]]
         await _take_back_claims(connection, mailed)
         self._this.report.updated += len(changes)
@@ -97,7 +99,7 @@ class ApplicationWriter:
         await connection.execute(select(func.count()).select_from(locked))
         # A column that a row does not have keeps its value, so that one is read.
         missing = {name for row in rows for name in _FIELDS if name not in row.values} if rows else set()
-        columns = {*missing, *self._keys, "usable_email"}
+        columns = {*missing, *self._keys, "usable_email", "rejected_by_letter_at"}
         statement = (
             select(_A.id, _A.external_id, _A.person_id, _A.import_id, _A.import_line, _A.reduced_at)
             .add_columns(_P.identity, _P.duplicate_set, *(_A[name] for name in columns))

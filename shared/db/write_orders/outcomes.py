@@ -9,7 +9,7 @@ from sqlalchemy import Row, and_, bindparam, case, func, insert, or_, select, up
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.core_data import reduce_to_core_data
+from shared.db.core_data import erase_traces, reduce_to_core_data
 from shared.db.system_settings import SystemSettings, load_system_settings
 from shared.db.tables import (
     application_statuses,
@@ -60,14 +60,23 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement],
     ]
     await _write_attempts(connection, settlements, {one.token for one in held})
     sent = [one for one in held if one.state == "sent"]
-    if sent:
-        settings = await load_system_settings(connection)
-        await _write_sent(connection, sent)
-        await apply_effects(connection, [(rows[one.order_id], one) for one in sent], settings, author)
     rest = [one for one in held if one.state != "sent"]
+    if sent:
+        await _write_sent(connection, sent)
     if rest:
         await _write_unsent(connection, rest)
+    if sent:
+        settings = await load_system_settings(connection)
+        await apply_effects(connection, [(rows[one.order_id], one) for one in sent], settings, author)
+    # Reduced while the letter was being handed over: what T3 has just written down is no core data either (D42).
+    reduced = {rows[one.order_id].application_id for one in settlements if _is_reduced(rows.get(one.order_id))}
+    if reduced:
+        await erase_traces(connection, sorted(reduced))
     return {one.order_id for one in held}
+
+
+def _is_reduced(row: Row[Any] | None) -> bool:
+    return row is not None and row.reduced_at is not None
 
 
 async def _locked(connection: AsyncConnection, order_ids: Sequence[int]) -> dict[int, Row[Any]]:
@@ -79,7 +88,13 @@ async def _locked(connection: AsyncConnection, order_ids: Sequence[int]) -> dict
     version = form_letter_versions.c
     columns = (
         *(_O.id, _O.state, _O.type, _O.job_name, _O.lease_token, _O.claimed_status_id, _O.application_id),
-        *(_A.person_id, _A.status_id, version.sets_status_id, application_statuses.c.meta.label("sets_meta")),
+        *(
+            _A.person_id,
+            _A.status_id,
+            _A.reduced_at,
+            version.sets_status_id,
+            application_statuses.c.meta.label("sets_meta"),
+        ),
     )
     source = (
         write_orders.join(applications, _A.id == _O.application_id)
@@ -180,19 +195,32 @@ async def apply_effects(
     """D40-D42 for accepted letters: contact entries, last contacts, statuses, pool, core data."""
     await _log_contacts(connection, sent)
     await _touch_last_contacts(connection, sent)
-    by_status: dict[tuple[int, str], list[int]] = {}
+    by_status: dict[tuple[int, str], list[tuple[Row[Any], Settlement]]] = {}
     for row, one in sent:
         if row.sets_status_id is None:
             continue
         if row.status_id == row.claimed_status_id:
-            by_status.setdefault((row.sets_status_id, row.sets_meta), []).append(row.application_id)
+            by_status.setdefault((row.sets_status_id, row.sets_meta), []).append((row, one))
         else:
             await connection.execute(insert(events).values(_not_set(row, one, author)))
-    for (status_id, meta), ids in by_status.items():
-        leaves_pool = {"in_pool": False, "pool_since": None} if meta == "rejected" else {}  # D41
-        await connection.execute(update(applications).where(_A.id.in_(ids)).values(status_id=status_id, **leaves_pool))
+    for (status_id, meta), group in by_status.items():
+        await _set_status(connection, status_id, meta, group)
         if meta == "rejected" and settings.reduce_core_data == "at_once":
-            await reduce_to_core_data(connection, ids, settings, sent[0][1].at)
+            ids = [row.application_id for row, _ in group]
+            await reduce_to_core_data(connection, ids, settings, group[0][1].at, author)
+
+
+async def _set_status(
+    connection: AsyncConnection, status_id: int, meta: str, group: Sequence[tuple[Row[Any], Settlement]]
+) -> None:
+    """The letter's status, dated where it rejects (D42); who is rejected leaves the pool (D41)."""
+    values: dict[str, Any] = {"status_id": status_id, "rejected_by_letter_at": None}
+    if meta == "rejected":
+        at = bindparam("_at", type_=_A.rejected_by_letter_at.type)
+        values |= {"in_pool": False, "pool_since": None, "rejected_by_letter_at": at}
+    statement = update(applications).where(_A.id == bindparam("_id")).values(values)
+    rows = [{"_id": row.application_id, **({"_at": one.at} if meta == "rejected" else {})} for row, one in group]
+    await connection.execute(statement, rows)
 
 
 def _not_set(row: Row[Any], one: Settlement, author: str) -> dict[str, Any]:
