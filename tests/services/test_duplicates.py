@@ -183,6 +183,27 @@ async def test_d24_after_the_merger_nobody_gets_a_second_letter_of_the_day(world
     assert "A3" not in await world.orders()
 
 
+async def test_d24_a_withdrawn_duplicate_does_not_return_beside_the_letter(world: World) -> None:
+    orders = await world.queued(TWO[0], "A2,S1,Zwei,a2@x.example,Neu,")
+    await world.send(min(orders))
+    await merge(world, "A1")
+    assert await world.orders() == {"A1": "sent", "A2": "withdrawn"}
+    await world.run()  # what matches returns; A2's order has the key of the person, who has a letter by now
+    assert await world.orders() == {"A1": "sent", "A2": "withdrawn"}
+
+
+async def test_d24_a_queued_order_follows_its_application(world: World) -> None:
+    (order,) = await world.queued(TWO[0])
+    await merge(world, "A1")
+    found = await world.order("A1")
+    assert (found["state"], found["person_id"]) == (
+        "queued",
+        (await applications_of(world.database))["A1"]["person_id"],
+    )
+    await world.send(order)
+    assert await world.orders() == {"A1": "sent"}
+
+
 async def test_d13_d24_of_two_days_under_way_the_later_waits(world: World) -> None:
     no_guard = SETUP.replace("repeat_guard_days: 30", "repeat_guard_days: 0")
     await world.begin(TWO[0], setup=no_guard)
