@@ -95,7 +95,8 @@ async def _reduce_orders(connection: AsyncConnection, application_ids: Sequence[
     if not rows:
         return
     # A reason may quote the address or an answer to it; that there is one is kept.
-    reason = case((_O.reason.is_not(None) & (_O.state != "sent"), REDUCED))
+    given = _O.reason.is_not(None) & (_O.state != "sent")
+    reason = case((_O.state == "unclear", f"resend stopped: {REDUCED}"), (given, REDUCED))
     kept: dict[str, Any] = {name: bindparam(f"_{name}") for name in ("email", "message_id", "subject")}
     statement = update(write_orders).where(_O.id == bindparam("_id")).values(**kept, reason=reason, created_by=None)
     await connection.execute(statement, [_hashes(row) for row in rows])

@@ -34,6 +34,8 @@ class PersonsOrder:
     standing: Standing
     #: `queued` or `sending`.
     under_way: bool
+    #: Unblocked it is planned again, for the person of its application by then.
+    is_blocked: bool
     #: An attempt exists: it goes to no other application (D14).
     tried: bool
     last_outgoing_at: datetime | None
@@ -76,7 +78,7 @@ def arrange(orders: Iterable[PersonsOrder], people: Collection[int]) -> Arrangem
     _one_under_way(firsts, done)
     planned = [o for o in firsts if o.id not in done.withdrawn and (_is_planned(o) or o.id in done.put_back)]
     _give_keys(planned, given, done)
-    _let_queued_follow(firsts, given, done)
+    _let_others_follow(firsts, given, done)
     return done
 
 
@@ -147,14 +149,13 @@ def _follow(order: PersonsOrder, free: dict[int, PersonsOrder], done: Arrangemen
     done.following[row.id] = order.present_person_id
 
 
-def _let_queued_follow(firsts: Sequence[PersonsOrder], given: Sequence[PersonsOrder], done: Arrangement) -> None:
-    """Queued orders follow where the keys are free; else they keep the person they had, as claimed ones do."""
+def _let_others_follow(firsts: Sequence[PersonsOrder], given: Sequence[PersonsOrder], done: Arrangement) -> None:
+    """Queued and blocked orders follow where the keys are free; else they keep the person they had, as claimed ones."""
     keys = {(o.lineage_id, o.person_id, o.occasion_day) for o in given}
     busy = {(o.lineage_id, o.person_id) for o in given if o.under_way and o.id not in done.put_back | done.withdrawn}
     for order in firsts:
-        if order.standing != Standing.QUEUED or order.id in done.withdrawn | done.put_back:
-            continue
+        stays_queued = order.standing == Standing.QUEUED and order.id not in done.withdrawn | done.put_back
         lineage, person = order.lineage_id, order.present_person_id
-        is_free = (lineage, person, order.occasion_day) not in keys and (lineage, person) not in busy
-        if order.person_id != person and is_free:
+        may_follow = order.is_blocked or (stays_queued and (lineage, person) not in busy)
+        if may_follow and order.person_id != person and (lineage, person, order.occasion_day) not in keys:
             done.following[order.id] = person

@@ -12,8 +12,10 @@ from services.scheduler.chores import CHORES, do_chores
 from shared.db import duplicates
 from shared.db.daily_chores import LEASE, chore_due, end_chore, take_chore
 from shared.db.duplicates import PassReport, assign_persons
+from shared.db.order_commands import block, retry, unblock
 from shared.db.tables import applications, blocks, daily_chores, events, persons, write_orders
 from shared.db.write_orders.applications import DUPLICATE, WAITS
+from shared.errors import Refused
 from tests.services.import_files import applications_of
 from tests.services.setup_files import apply, rows
 from tests.services.test_bad_input import CommandLine, cli, empty, prepared
@@ -243,6 +245,30 @@ async def test_d24_blocks_made_in_one_moment_are_not_taken_for_one(world: World)
         assert (await connection.execute(held)).scalar_one() == 2
 
 
+async def test_d32_d24_a_block_that_came_along_is_lifted_with_its_order(world: World) -> None:
+    await world.begin(*TWO)
+    await world.turn()
+    order, now = (await world.order("A1"))["id"], world.clock.now()
+    await block(world.database, order, scope="job", reason="asked", until=None, now=now, author="anna")
+    await merge(world, "A1")
+    await unblock(world.database, order, now=now, author="anna")
+    await world.turn()
+    assert (await world.orders())["A1"] == "planned"
+    merged = (await applications_of(world.database))["A1"]["person_id"]
+    assert await world.count(blocks, blocks.c.person_id == merged, blocks.c.lifted_at.is_(None)) == 0
+
+
+async def test_d13_d24_a_failed_letter_is_not_repeated_beside_another(world: World) -> None:
+    orders = await world.queued(*TWO)
+    for held, ends in zip((await world.claim(*orders)).orders, ("failed", "sent"), strict=True):
+        await world.intend(held)
+        await world.settle(held, ends, reason="x" if ends == "failed" else None)
+    await merge(world, "A1", "A2")
+    failed = next(row["id"] for row in await world.rows() if row["state"] == "failed")
+    with pytest.raises(Refused, match="no second one"):
+        await retry(world.database, failed, now=world.clock.now(), author="anna")
+
+
 async def test_d24_planned_manual_orders_follow_too(world: World) -> None:
     orders = await world.queued(TWO[0])
     async with world.database.begin() as connection:
@@ -262,4 +288,4 @@ def test_d24_the_command_says_who_would_move_and_moves_them(cli: CommandLine) ->
     assert found == {"dry_run": True, "checked": 3, "moved": 2, "applications": ["B1", "B2"]}
     assert cli("duplicates").out == "2 applications moved to another person: B1, B2\n"
     assert cli("duplicates").out == "0 of 3 applications moved to another person\n"
-    assert "needs 'admin'" in cli.says_one_line("--as", "a.weber", "duplicates")
+    assert "needs 'admin'" in cli.says_one_line("duplicates", KP_USER="a.weber")

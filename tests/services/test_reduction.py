@@ -256,7 +256,7 @@ def test_d42_the_command_says_what_would_go_and_erases_it(cli: CommandLine) -> N
     assert "1 application would be reduced" in cli("reduce", "--dry-run").out
     assert cli("reduce").out == "1 application reduced to core data\n"
     assert json.loads(cli("reduce", "--json").out)["applications"] == []
-    assert "needs 'admin'" in cli.says_one_line("--as", "a.weber", "reduce")
+    assert "needs 'admin'" in cli.says_one_line("reduce", KP_USER="a.weber")
 
 
 async def _rejected_long_ago(cli: CommandLine) -> None:

@@ -86,7 +86,18 @@ async def _preferred_by_the_mergers_rule(files: Files) -> str:
         rows = list(await connection.execute(select(applications).order_by(applications.c.id)))
     given = [
         PersonsOrder(
-            *(row.id, 1, date(2026, 11, 23), row.person_id, row.person_id, row.id, Standing.PLANNED, False, False),
+            *(
+                row.id,
+                1,
+                date(2026, 11, 23),
+                row.person_id,
+                row.person_id,
+                row.id,
+                Standing.PLANNED,
+                False,
+                False,
+                False,
+            ),
             *(row.last_outgoing_at, row.received_on, row.external_id),
         )
         for row in rows

@@ -17,7 +17,13 @@ PERSON = {"salutation": "Frau", "first_name": "Eva", "last_name": "Groß", "birt
 
 
 def order(number: int, person: int, present: int, standing: Standing = Standing.PLANNED, **given_: Any) -> PersonsOrder:
-    values: dict[str, Any] = {"lineage_id": 1, "occasion_day": DAY, "application_id": 10 * number, "tried": False}
+    values: dict[str, Any] = {
+        "lineage_id": 1,
+        "occasion_day": DAY,
+        "application_id": 10 * number,
+        "tried": False,
+        "is_blocked": False,
+    }
     values |= {"under_way": standing in (Standing.QUEUED, Standing.CLAIMED, Standing.RESENDING)}
     values |= {"last_outgoing_at": None, "received_on": None, "external_id": f"A{number}", **given_}
     return PersonsOrder(number, person_id=person, present_person_id=present, standing=standing, **values)
@@ -67,6 +73,13 @@ def test_d24_a_planned_order_follows_where_nobody_holds_the_key() -> None:
 def test_d24_the_further_letter_stays(standing: Standing) -> None:
     done = arrange([order(1, 1, 2, standing), order(2, 2, 2, received_on=DAY)], {2})
     assert (done.withdrawn, done.swapped) == ({2}, {})
+
+
+def test_d24_a_blocked_order_follows_where_the_key_is_free() -> None:
+    blocked = order(1, 1, 2, Standing.FIXED, is_blocked=True)
+    assert arrange([blocked], {2}).following == {1: 2}
+    done = arrange([blocked, order(2, 2, 2)], {2})
+    assert (done.following, done.withdrawn) == ({}, {2})
 
 
 def test_d24_a_letter_that_another_rule_withdrew_stands_for_the_person() -> None:

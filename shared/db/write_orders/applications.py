@@ -16,6 +16,8 @@ DUPLICATE = "duplicate"
 WAITS = "waits: another letter of the same job to this person is under way"
 REDUCED = "reduced to core data"
 _OPEN = ("planned", "queued", "sending")
+#: What may be sent yet, if only after somebody unblocks it.
+_MAY_BE_SENT = (*_OPEN, "blocked")
 
 
 async def follow_persons(
@@ -65,14 +67,14 @@ def _present_person() -> Any:
 
 
 async def _orders_of(connection: AsyncConnection, people: Collection[int]) -> list[Row[Any]]:
-    """The letters that may meet: of days on which these persons have an open one, or under way. Locked.
+    """The letters that may meet: of days on which these persons have one that may be sent, or under way. Locked.
 
     Found by the application's present person, and by the one they were made for, who holds the unique keys.
     """
     theirs = select(_A.id).where(_A.person_id.in_(people))
     whose = and_(_O.type == "contact_job", or_(_O.application_id.in_(theirs), _O.person_id.in_(people)))
-    await connection.execute(select(_O.id).where(whose, _O.state.in_(_OPEN)).order_by(_O.id).with_for_update())
-    days = set((await connection.execute(select(_O.occasion_day).where(whose, _O.state.in_(_OPEN)))).scalars())
+    await connection.execute(select(_O.id).where(whose, _O.state.in_(_MAY_BE_SENT)).order_by(_O.id).with_for_update())
+    days = set((await connection.execute(select(_O.occasion_day).where(whose, _O.state.in_(_MAY_BE_SENT)))).scalars())
     if not days:
         return []
     columns = (
@@ -95,6 +97,7 @@ def _as_order(row: Row[Any]) -> PersonsOrder:
         row.application_id,
         _standing(row),
         under_way=row.state in ("queued", "sending"),
+        is_blocked=row.state == "blocked",
         tried=row.attempts > 0,
         last_outgoing_at=row.last_outgoing_at,
         received_on=row.received_on,

@@ -265,15 +265,18 @@ async def _requeue(
 
 
 async def _refuse_if_under_way(connection: AsyncConnection, order: Mapping[str, Any]) -> None:
-    under_way = select(_O.id).where(
-        _O.lineage_id == order["lineage_id"],
-        _O.person_id == order["person_id"],
-        _O.state.in_(("queued", "sending")),
-        _O.id != order["id"],
-    )
+    theirs = select(applications.c.id).where(applications.c.person_id == order["present_person_id"])
+    same_person = or_(_O.person_id == order["person_id"], _O.application_id.in_(theirs))
+    others = (_O.lineage_id == order["lineage_id"], same_person, _O.id != order["id"])
+    under_way = select(_O.id).where(*others, _O.state.in_(("queued", "sending")))
     other = (await connection.execute(under_way)).scalars().first()
     if other is not None:
         raise Refused(f"order {other} of the same person and job is under way; try again when it has ended")
+    # Of two persons that became one, each may have had a letter of that day (D24).
+    same_day = select(_O.id).where(*others, _O.occasion_day == order["occasion_day"], _O.state.in_(("sent", "unclear")))
+    other = (await connection.execute(same_day)).scalars().first()
+    if other is not None:
+        raise Refused(f"order {other} of the same person, job and day is sent or unclear; there is no second one")
 
 
 async def _validity(connection: AsyncConnection, order: Mapping[str, Any]) -> timedelta:

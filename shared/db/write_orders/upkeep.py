@@ -7,7 +7,7 @@ from sqlalchemy import and_, case, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import lease_clock
-from shared.db.tables import attempts, contact_jobs, write_orders
+from shared.db.tables import applications, attempts, contact_jobs, write_orders
 from shared.db.write_orders.states import SILENT, STOPPABLE, UNCLAIMED, record_orders, stop_resends
 
 _O = write_orders.c
@@ -37,10 +37,13 @@ async def return_expired_claims(connection: AsyncConnection, now: datetime) -> d
 async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timedelta) -> int:
     """unclear -> queued for jobs with `on_unclear: resend`, not before `wait` after the hand-over (D37)."""
     job = contact_jobs.c
-    other = write_orders.alias("under_way")
+    other, mine, theirs = write_orders.alias("under_way"), applications.alias("mine"), applications.alias("theirs")
+    by_now = exists().where(
+        mine.c.id == _O.application_id, theirs.c.id == other.c.application_id, mine.c.person_id == theirs.c.person_id
+    )
     under_way = exists().where(
         other.c.lineage_id == _O.lineage_id,
-        other.c.person_id == _O.person_id,
+        or_(other.c.person_id == _O.person_id, by_now),
         other.c.state.in_(("queued", "sending")),
     )
     which = and_(
