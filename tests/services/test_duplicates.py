@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from shared.db.order_commands import block, retry, unblock
 from shared.db.tables import applications, blocks, daily_chores, events, persons, write_orders
 from shared.db.write_orders.applications import DUPLICATE, WAITS
 from shared.errors import Refused
+from shared.retry import retry_conflicts
 from tests.services.import_files import applications_of
 from tests.services.setup_files import apply, rows
 from tests.services.test_bad_input import CommandLine, cli, empty, prepared
@@ -289,3 +291,24 @@ def test_d24_the_command_says_who_would_move_and_moves_them(cli: CommandLine) ->
     assert cli("duplicates").out == "2 applications moved to another person: B1, B2\n"
     assert cli("duplicates").out == "0 of 3 applications moved to another person\n"
     assert "needs 'admin'" in cli.says_one_line("duplicates", KP_USER="a.weber")
+
+
+async def test_d24_i8_merging_while_letters_go_out_leaves_nobody_two_to_come(world: World) -> None:
+    pairs = [(f"A{number}", f"B{number}") for number in range(15)]
+    people = [name for pair in pairs for name in pair]
+    orders = await world.queued(*(f"{name},,{name},{name}@x.example,Neu," for name in people))
+
+    async def send() -> None:
+        for start in range(0, len(orders), 5):
+            for held in (await retry_conflicts(partial(world.claim, *orders[start : start + 5]))).orders:
+                if await retry_conflicts(partial(world.intend, held)):
+                    await retry_conflicts(partial(world.settle, held, "sent"))
+
+    async def join() -> None:
+        for number, pair in enumerate(pairs):
+            await world.applicants(*(f"{name},S{number},{name},{name}@x.example,Neu," for name in pair))
+
+    await asyncio.gather(send(), join(), pass_now(world))
+    for number in range(len(pairs)):
+        states = sorted(row["state"] for row in await world.rows() if row["external_id"][1:] == str(number))
+        assert states in (["sent", "sent"], ["sent", "withdrawn"], ["queued", "withdrawn"], ["sending", "withdrawn"])
