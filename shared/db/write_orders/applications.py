@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, or_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import applications, write_orders
@@ -71,20 +71,25 @@ async def _orders_of(connection: AsyncConnection, people: Collection[int]) -> li
 
     Found by the application's present person, and by the one they were made for, who holds the unique keys.
     """
-    theirs = select(_A.id).where(_A.person_id.in_(people))
-    whose = and_(_O.type == "contact_job", or_(_O.application_id.in_(theirs), _O.person_id.in_(people)))
-    await connection.execute(select(_O.id).where(whose, _O.state.in_(_MAY_BE_SENT)).order_by(_O.id).with_for_update())
-    days = set((await connection.execute(select(_O.occasion_day).where(whose, _O.state.in_(_MAY_BE_SENT)))).scalars())
-    if not days:
+    theirs = and_(_A.id == _O.application_id, _A.person_id.in_(people), _O.type == "contact_job")
+    to_be_sent = select(_O.id, _O.lineage_id, _O.occasion_day).join_from(write_orders, applications, theirs)
+    to_be_sent = to_be_sent.where(_O.state.in_(_MAY_BE_SENT)).order_by(_O.id).with_for_update(of=write_orders)
+    found = list(await connection.execute(to_be_sent))
+    if not found:
         return []
+    of_these_days = _O.occasion_day.in_({row.occasion_day for row in found})
+    may_meet = or_(of_these_days, _O.state.in_(("queued", "sending")))
+    by_now = select(_O.id).join_from(write_orders, applications, theirs).where(may_meet)
+    # Apart, so that each finds its index.
+    lineages = {row.lineage_id for row in found}
+    made_for = select(_O.id).where(_O.lineage_id.in_(lineages), _O.person_id.in_(people), may_meet)
     columns = (
         *(_O.id, _O.lineage_id, _O.occasion_day, _O.person_id, _O.application_id, _O.state, _O.phase, _O.attempts),
         *(_O.handed_over_at, _A.person_id.label("present_person_id")),
         *(_A.last_outgoing_at, _A.received_on, _A.external_id),
     )
     statement = select(*columns).join_from(write_orders, applications, _A.id == _O.application_id)
-    statement = statement.where(whose, or_(_O.occasion_day.in_(days), _O.state.in_(("queued", "sending"))))
-    return list(await connection.execute(statement.order_by(_O.id)))
+    return list(await connection.execute(statement.where(_O.id.in_(union(by_now, made_for))).order_by(_O.id)))
 
 
 def _as_order(row: Row[Any]) -> PersonsOrder:
