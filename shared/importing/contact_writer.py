@@ -11,7 +11,9 @@ from sqlalchemy import (
     Result,
     Row,
     Table,
+    and_,
     case,
+    exists,
     func,
     literal,
     or_,
@@ -110,7 +112,10 @@ class ContactWriter:
 async def _people(connection: AsyncConnection, batch: Batch) -> dict[str, Row[Any]]:
     """Persons by duplicate set, locked before applications and by ascending id, as every transaction does."""
     sets = sorted({row.person for _, row in batch if row.person})
-    statement = select(_P.id, _P.duplicate_set).where(among(connection, _P.duplicate_set, sets)).order_by(_P.id)
+    theirs = exists().where(_A.person_id == _P.id)
+    reduced = and_(theirs, ~theirs.where(_A.reduced_at.is_(None)))
+    columns = (_P.id, _P.duplicate_set, reduced.label("is_reduced"))
+    statement = select(*columns).where(among(connection, _P.duplicate_set, sets)).order_by(_P.id)
     found: Result[Any] = await connection.execute(statement.with_for_update(key_share=True))
     return {row.duplicate_set: row for row in found}
 
@@ -134,7 +139,10 @@ async def _known(connection: AsyncConnection, batch: Batch) -> dict[str, Row[Any
 
 def _refusal(row: ContactRow, owner: Row[Any] | None) -> RowError | None:
     if row.person:
-        return None if owner else RowError("person", row.person, "there is no such duplicate set")
+        if owner is None:
+            return RowError("person", row.person, "there is no such duplicate set")
+        reason = "all its applications are reduced to core data; it takes no more entries"
+        return RowError("person", row.person, reason) if owner.is_reduced else None
     name = row.application or ""
     if owner is None:
         return RowError("application", name, "there is no such application")

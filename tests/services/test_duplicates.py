@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from services.scheduler.chores import CHORES, do_chores
+from services.scheduler.service import run_scheduler
 from shared.db import duplicates
 from shared.db.daily_chores import LEASE, chore_due, end_chore, take_chore
 from shared.db.duplicates import PassReport, assign_persons
@@ -18,6 +20,7 @@ from shared.db.tables import applications, blocks, daily_chores, events, persons
 from shared.db.write_orders.applications import DUPLICATE, WAITS
 from shared.errors import Refused
 from shared.retry import retry_conflicts
+from shared.settings import Settings
 from tests.services.import_files import applications_of
 from tests.services.setup_files import apply, rows
 from tests.services.test_bad_input import CommandLine, cli, empty, prepared
@@ -101,6 +104,22 @@ async def test_d24_the_pass_is_done_once_a_day_not_before_two(world: World) -> N
         assert await chore_due(world.database, name, world.clock.now()) is None
         assert await take_chore(world.database, name, DAY, world.clock.now()) is None
         assert await chore_due(world.database, name, world.clock.now() + timedelta(days=1)) == DAY + timedelta(days=1)
+
+
+async def test_d24_the_scheduler_does_it(world: World) -> None:
+    await world.begin(*PEOPLE)
+    await apply(world.database, BY_NAME)
+    stop = asyncio.Event()
+    settings = Settings(kp_tick_seconds=0.5)
+    scheduler = run_scheduler(world.database, world.bus, world.clock, settings, world.log, stop)
+    running = asyncio.create_task(scheduler)
+    end = time.monotonic() + 20
+    while await chore_due(world.database, "core data", world.clock.now()):
+        assert time.monotonic() < end and not running.done()
+        await asyncio.sleep(0.02)
+    stop.set()
+    await running
+    assert await groups(world) == sets("A1 A2", "A3")
 
 
 async def test_d24_a_pass_that_broke_off_is_taken_up_when_its_lease_has_run_out(world: World) -> None:

@@ -70,6 +70,14 @@ async def test_d42_a_letter_without_a_rejection_dates_none(world: World) -> None
     assert (await application(world))["reduced_at"] is None
 
 
+async def test_d42_a_letter_that_sets_another_status_takes_the_rejection_back(world: World) -> None:
+    (order,) = await world.queued(setup=ENDING.replace("sets_status: Absage", "sets_status: Pool"))
+    async with world.database.begin() as connection:
+        await connection.execute(update(applications).values(rejected_by_letter_at=MORNING))
+    await world.send(order)
+    assert (await application(world))["rejected_by_letter_at"] is None
+
+
 async def test_d40_d42_a_status_changed_since_the_claim_is_kept_and_nothing_is_reduced(world: World) -> None:
     (order,) = await world.queued(setup=with_setting("at_once"))
     (held,) = (await world.claim(order)).orders
@@ -213,6 +221,9 @@ async def test_d26_what_belongs_to_the_person_goes_with_the_last_application(wor
         await reduce_now(world, name)
         (entry,) = await rows(world.database, contact_entries)
         assert (entry["subject"], entry["medium"]) == (left, "mail")
+    again = "external_id,person,at,medium,direction,subject"
+    report = await files.contacts(lines(again, "C1,S1,2026-11-01T10:00:00Z,mail,outgoing,Anruf"))
+    assert "reduced to core data" in report.bad_rows[0].reason
 
 
 async def test_d42_what_is_listed_is_kept(world: World) -> None:
