@@ -74,8 +74,7 @@ def _show(settings: SystemSettings, due: list[DueReduction], dry_run: bool, redu
     rows = ((one.application, one.due_since, ", ".join(one.fields), *_numbers(one)) for one in due)
     if due:
         print_table("Would be reduced to core data", columns, rows)
-    typer.echo(f"{len(due)} application{'' if len(due) == 1 else 's'} would be reduced to core data; kept: name, birth")
-    typer.echo("date, postal address, " + ", ".join([*settings.core_data_keeps, "ids, status, receipt, vacancy"]))
+    typer.echo(f"{len(due)} application{'' if len(due) == 1 else 's'} would be reduced to core data")
 
 
 def _numbers(one: DueReduction) -> tuple[int, int, int]:
