@@ -290,6 +290,23 @@ async def test_d13_d24_a_failed_letter_is_not_repeated_beside_another(world: Wor
         await retry(world.database, failed, now=world.clock.now(), author="anna")
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_d24_a_merger_that_did_not_see_the_orders_is_made_up_for_at_the_claim(
+    world: World, together: bool
+) -> None:
+    """Orders that a run makes and releases in one transaction are seen by nobody before its commit."""
+    no_guard = SETUP.replace("repeat_guard_days: 30", "repeat_guard_days: 0")
+    orders = await world.queued(*TWO, setup=no_guard)
+    async with world.database.begin() as connection:
+        second = select(applications.c.person_id).where(applications.c.external_id == "A2").scalar_subquery()
+        await connection.execute(
+            update(applications).where(applications.c.external_id == "A1").values(person_id=second)
+        )
+    for batch in (orders,) if together else ([one] for one in orders):
+        await world.send(*batch)
+    assert sorted((await world.orders()).values()) == ["sent", "withdrawn"]
+
+
 async def test_d24_planned_manual_orders_follow_too(world: World) -> None:
     orders = await world.queued(TWO[0])
     async with world.database.begin() as connection:

@@ -123,6 +123,13 @@ async def test_d42_only_who_is_rejected_still_is_reduced(world: World, status: s
     assert await due(world) == ([("A1", DAY)] if stays else [])
 
 
+async def test_d42_a_status_that_is_no_rejection_any_more_reduces_nobody(world: World) -> None:
+    await world.begin("A1,,Eins,a1@x.example,Neu,", setup=with_setting("at_once"))
+    await reject(world, A1=MORNING)
+    await apply(world.database, with_setting("at_once").replace("Absage, meta: rejected", "Absage, meta: in_process"))
+    assert await due(world) == []
+
+
 async def test_d42_an_import_or_apply_never_reduces(world: World) -> None:
     await world.begin("A1,,Eins,a1@x.example,Absage,", setup=with_setting("at_once"))
     await apply(world.database, with_setting("{after_months: 1}"))

@@ -24,6 +24,7 @@ from shared.db.tables import (
     persons,
     write_orders,
 )
+from shared.db.write_orders.applications import follow_persons
 from shared.db.write_orders.states import SILENT, UNCLAIMED, record_orders
 from shared.errors import InvalidInput
 
@@ -80,6 +81,10 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
     """T1: queued -> sending/claimed for what is due and still right; the rest ends or goes back with its reason."""
     jobs = await _locked_jobs(connection, _O.id.in_(order_ids))
     rows = await _candidates(connection, order_ids, who.now)
+    if moved := [row["application_id"] for row in rows if row["person_id"] != row["present_person_id"]]:
+        # A merger that met the making of these orders did not see them (D24).
+        await follow_persons(connection, moved, who.now, "mailer")
+        rows = await _candidates(connection, order_ids, who.now)
     verdicts = await _judge(connection, rows, jobs, who)
     result = Claim()
     base = secrets.randbits(_TOKEN_BITS)
@@ -106,7 +111,7 @@ async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now
     columns = [
         *[_O[name].label(name) for name in _ORDER_COLUMNS],
         *[_A[name].label(f"their_{name}") for name in _APPLICATION_COLUMNS],
-        persons.c.opted_out_at,
+        *(_O.person_id, _A.person_id.label("present_person_id"), persons.c.opted_out_at),
         form_letters.c.version.label("current_version"),
         application_statuses.c.name.label("application_status"),
         application_statuses.c.meta.label("application_meta"),
