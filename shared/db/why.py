@@ -1,22 +1,19 @@
 """Why an application gets a letter, or why not (D22): asked of the statements that plans are made with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import RowMapping, false, func, not_, select
+from sqlalchemy import Subquery, false, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.job_rows import schedule_of
 from shared.db.queries import QueryDay, StoredQuery, conditions, load_query
-from shared.db.recipients import JobRules, ListScope, recipients, stops
-from shared.db.system_settings import SystemSettings, load_system_settings
-from shared.db.tables import applications, contact_jobs, dispatch_runs, persons, write_orders
-from shared.db.why_days import first_letter, first_match, returns_by_itself
+from shared.db.recipients import ListScope, recipients
+from shared.db.system_settings import load_system_settings
+from shared.db.tables import applications, persons
+from shared.db.why_days import first_match
+from shared.db.why_jobs import Asked, explain_jobs
 from shared.db.why_values import load_facts, value_of
-from shared.db.write_orders.claims import rules_of
 from shared.errors import NotFound
 
 _A = applications.c
@@ -49,8 +46,8 @@ async def explain(
     refused = any(not one["passes"] and one["filter"]["field"] not in _BY_DAY for one in found["conditions"])
     hopeless = refused or found["never_selected"] is not None
     first = None if hopeless else await first_match(connection, query, day, facts)
-    jobs = await _jobs(connection, query)
-    found["jobs"] = [await _job(connection, job, query, day, facts, settings, first) for job in jobs]
+    asked = Asked(query, day, facts, settings, first, hopeless, found["stands_for_person"] == facts["external_id"])
+    found["jobs"] = await explain_jobs(connection, asked)
     return {**found, "reason": _reason(found), "first_match_on": first.isoformat() if first else None}
 
 
@@ -99,107 +96,23 @@ async def _stands_for(
     row = (await connection.execute(chosen.where(ranked.c.rank == 1))).first()
     if row is None:
         return {"stands_for_person": None, "note": None}
-    with_address = select(_A.external_id).where(_A.person_id == facts["person_id"], _A.usable_email.is_not(None))
-    other = (await connection.execute(with_address.order_by(_A.external_id).limit(1))).scalars().first()
-    note = None
-    if row.usable_email is None and other is not None:
-        note = f"application {other} of the same person has an e-mail address: add has_email to the query"
+    note = await _other_address(connection, ranked, facts) if row.usable_email is None else None
     return {"stands_for_person": row.external_id, "note": note}
 
 
-async def _jobs(connection: AsyncConnection, query: StoredQuery) -> Sequence[RowMapping]:
-    j = contact_jobs.c
-    return (
-        (await connection.execute(select(contact_jobs).where(j.query_id == query.id).order_by(j.name_folded)))
-        .mappings()
-        .all()
+async def _other_address(connection: AsyncConnection, ranked: Subquery, facts: Facts) -> str | None:
+    """D23: another application of the person has an address; the advice helps only if that one matches too."""
+    matching = _A.id.in_(select(ranked.c.application_id))
+    statement = (
+        select(_A.external_id, matching.label("matches"))
+        .where(_A.person_id == facts["person_id"], _A.usable_email.is_not(None))
+        .order_by(matching.desc(), _A.external_id)
     )
-
-
-async def _job(
-    connection: AsyncConnection,
-    job: RowMapping,
-    query: StoredQuery,
-    on: QueryDay,
-    facts: Facts,
-    settings: SystemSettings,
-    first_match_on: date | None,
-) -> dict[str, Any]:
-    rules = rules_of({str(key): value for key, value in job.items()}, settings)
-    local = replace(on, zone=ZoneInfo(job["time_zone"]))
-    stopped = await _stopped_by(connection, job, rules, local, facts)
-    first = None
-    if job["status"] == "on" and first_match_on is not None:
-        # Hardly earlier than the query alone matches, which was asked in the system's time zone.
-        start = replace(local, day=max(on.day, first_match_on - timedelta(days=1)))
-        first = await first_letter(connection, query, start, facts, rules, schedule_of(job))
-    return {
-        "job": job["name"],
-        "status": "An" if job["status"] == "on" else "Aus",
-        "stopped_by": stopped,
-        "ends_as": None if facts["usable_email"] else "no_address",
-        "first_letter_on": first.isoformat() if first else None,
-    }
-
-
-async def _stopped_by(
-    connection: AsyncConnection, job: RowMapping, rules: JobRules, on: QueryDay, facts: Facts
-) -> dict[str, str] | None:
-    """The first rule that keeps the job's letter of the day from the person."""
-    if job["status"] == "off":
-        return {"rule": "off", "reason": f"job {job['name']!r} is Aus"}
-    there = await _order_of_the_day(connection, rules, on, facts)
-    if there:
-        return there
-    run = select(dispatch_runs.c.id).where(
-        dispatch_runs.c.job_id == rules.job_id, dispatch_runs.c.occasion_day == on.day
-    )
-    run_id = (await connection.execute(run)).scalars().first() or 0
-    for rule, records in stops(rules, on, run_id=run_id).items():
-        row = (await connection.execute(records.where(_A.id == facts["id"]))).mappings().first()
-        if row is not None:
-            return {"rule": rule, "reason": _SAID[rule](row, rules)}
-    if not schedule_of(job).is_occasion(on.day):
-        return {"rule": "schedule", "reason": f"{on.day} is no occasion of job {job['name']!r}"}
-    return None
-
-
-async def _order_of_the_day(
-    connection: AsyncConnection, rules: JobRules, on: QueryDay, facts: Facts
-) -> dict[str, str] | None:
-    """An order of this very day that has ended, or is on its way: there is one per lineage, person and day."""
-    o = write_orders.c
-    theirs = select(_A.id).where(_A.person_id == facts["person_id"])
-    statement = select(o.id, o.state, o.reason).where(
-        o.lineage_id == rules.lineage_id,
-        o.occasion_day == on.day,
-        o.application_id.in_(theirs),
-        o.state != "planned",
-        not_(returns_by_itself()),
-    )
-    row = (await connection.execute(statement)).first()
+    row = (await connection.execute(statement.limit(1))).first()
     if row is None:
         return None
-    rule = "block" if row.state == "blocked" else "order_exists"
-    because = f": {row.reason}" if row.reason else ""
-    return {"rule": rule, "reason": f"order {row.id} of this day is {row.state}{because}"}
-
-
-def _block(row: RowMapping, _: JobRules) -> str:
-    whose = "for all jobs" if row["scope"] == "all" else "for this job"
-    until = f" until {row['until']}" if row["until"] else ""
-    return f"blocked {whose}{until} by {row['author']}: {row['reason']}"
-
-
-def _guard(row: RowMapping, rules: JobRules) -> str:
-    return f"repeat guard of {rules.guard_days} days: letter of {row['occasion_day']} is {row['state']}"
-
-
-def _cap(row: RowMapping, rules: JobRules) -> str:
-    return f"cap of one letter in {rules.cap_days} days: {row['job_name']}, {row['occasion_day']}, {row['state']}"
-
-
-_SAID = {"block": _block, "guard": _guard, "cap": _cap}
+    then = "add has_email to the query" if row.matches else "but it does not match the query"
+    return f"application {row.external_id} of the same person has an e-mail address: {then}"
 
 
 def _reason(found: Mapping[str, Any]) -> str:
@@ -217,11 +130,14 @@ def _reason(found: Mapping[str, Any]) -> str:
 def _reason_of_jobs(jobs: Sequence[Mapping[str, Any]]) -> str:
     if not jobs:
         return "matches, but no job uses this query"
-    if all(job["stopped_by"] for job in jobs):
-        return str(jobs[0]["stopped_by"]["reason"])
-    if any(job["ends_as"] for job in jobs):
-        return "gets the letter, which ends as no_address: there is no usable e-mail address"
-    return "gets the letter"
+    free = [job for job in jobs if not job["stopped_by"]]
+    if not free:
+        several = len(jobs) > 1
+        return "; ".join((f"{job['job']}: " if several else "") + job["stopped_by"]["reason"] for job in jobs)
+    which = f" of {', '.join(job['job'] for job in free)}" if len(jobs) > 1 else ""
+    if any(job["ends_as"] for job in free):
+        return f"gets the letter{which}, which ends as no_address: there is no usable e-mail address"
+    return f"gets the letter{which}"
 
 
 def _failed(one: Mapping[str, Any]) -> str:

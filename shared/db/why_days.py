@@ -1,13 +1,14 @@
 """On which days a query would choose an application (D22): many days in one statement, on today's data."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, literal, not_, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.job_rows import schedule_of
 from shared.db.queries import QueryDay, StoredQuery
 from shared.db.recipients import JobRules, ListScope, PlanScope, Scope, recipients
 from shared.db.tables import applications, dispatch_runs, write_orders
@@ -18,7 +19,6 @@ HORIZON_DAYS = 400
 #: Days in one statement: each adds a SELECT of its own to it.
 _DAYS_AT_ONCE = 40
 _A = applications.c
-Days = set[date]
 
 
 async def first_match(
@@ -35,20 +35,59 @@ async def first_letter(
     on: QueryDay,
     facts: Mapping[str, Any],
     rules: JobRules,
-    schedule: Schedule,
+    calendar: "JobCalendar",
 ) -> date | None:
     """The first occasion of a job from `on` on which its letter goes to this application, all rules applied."""
     last = on.day + timedelta(days=HORIZON_DAYS)
-    runs = await _runs(connection, rules.job_id, on.day)
-    waiting, ended = await _order_days(connection, rules.lineage_id, facts)
-    # A day that was dispatched adds nobody any more, and there is one order per lineage, person and day.
-    closed = {day for day, (_, state) in runs.items() if state != "open"} - waiting | ended
     days = [
-        (day, PlanScope(rules, runs[day][0] if day in runs else 0))
-        for day in _until(schedule.occasion_days(on.day), last)
-        if day not in closed
+        (day, PlanScope(rules, calendar.run_id(day)))
+        for day in _until(calendar.schedule.occasion_days(on.day), last)
+        if day not in calendar.ended and calendar.over(day) is None
     ]
     return await _first(connection, query, on, facts, days)
+
+
+async def is_chosen(connection: AsyncConnection, query: StoredQuery, on: QueryDay, facts: Mapping[str, Any]) -> bool:
+    """Whether the query chooses this application for its person on the very day."""
+    return await _first(connection, query, on, facts, [(on.day, ListScope())]) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class JobCalendar:
+    """The days of a job as a person meets them: its occasions, what was dispatched, and of which there are orders."""
+
+    schedule: Schedule
+    #: By occasion day: id, state and reason of the run.
+    runs: Mapping[date, Any]
+    #: Before this day every occasion has its run, or never had one (D4): the schedule adds none.
+    reached: date | None
+    #: Days of which the person has an order that is planned or on its way, and one that has ended.
+    waiting: Set[date]
+    ended: Set[date]
+
+    def run_id(self, day: date) -> int:
+        """The run of a day, 0 if there is none: an order of another run is another one (D13)."""
+        return int(self.runs[day].id) if day in self.runs else 0
+
+    def over(self, day: date) -> str | None:
+        """Why nobody is added any more to the dispatch of a day; None if one can be, or an order still waits there."""
+        run = self.runs.get(day)
+        if day in self.waiting or (run is not None and run.state == "open"):
+            return None
+        if run is not None:
+            return f"the dispatch of {day} is over: {run.state}" + (f", {run.reason}" if run.reason else "")
+        return f"the schedule has passed {day}" if self.reached is not None and day < self.reached else None
+
+
+async def load_calendar(
+    connection: AsyncConnection, job: Mapping[Any, Any], facts: Mapping[str, Any], first: date
+) -> JobCalendar:
+    """The calendar of a job from `first` on, as the person of an application meets it."""
+    r = dispatch_runs.c
+    statement = select(r.occasion_day, r.id, r.state, r.reason).where(r.job_id == job["id"], r.occasion_day >= first)
+    runs = {row.occasion_day: row for row in await connection.execute(statement)}
+    waiting, ended = await _order_days(connection, job["lineage_id"], facts)
+    return JobCalendar(schedule_of(job), runs, job["next_occasion_day"], waiting, ended)
 
 
 def _until(days: Iterator[date], last: date) -> Iterator[date]:
@@ -82,26 +121,23 @@ def _chosen(number: int, query: StoredQuery, on: QueryDay, scope: Scope, facts: 
     return select(literal(number)).where(ranked.c.rank == 1, ranked.c.application_id == facts["id"])
 
 
-async def _runs(connection: AsyncConnection, job_id: int, first: date) -> dict[date, tuple[int, str]]:
-    r = dispatch_runs.c
-    statement = select(r.occasion_day, r.id, r.state).where(r.job_id == job_id, r.occasion_day >= first)
-    return {row.occasion_day: (row.id, row.state) for row in await connection.execute(statement)}
-
-
-async def _order_days(connection: AsyncConnection, lineage_id: int, facts: Mapping[str, Any]) -> tuple[Days, Days]:
+async def _order_days(
+    connection: AsyncConnection, lineage_id: int, facts: Mapping[str, Any]
+) -> tuple[set[date], set[date]]:
     """The days of which the person has an order that is planned or on its way, and one that has ended."""
     o = write_orders.c
     theirs = select(_A.id).where(_A.person_id == facts["person_id"])
     statement = select(o.occasion_day, o.state).where(
         o.lineage_id == lineage_id, o.application_id.in_(theirs), not_(returns_by_itself())
     )
-    waiting: Days = set()
-    ended: Days = set()
+    waiting: set[date] = set()
+    ended: set[date] = set()
     for row in await connection.execute(statement):
         (waiting if row.state in ("planned", "queued", "sending") else ended).add(row.occasion_day)
     return waiting, ended
 
 
 def returns_by_itself() -> ColumnElement[bool]:
-    """What synchronisation withdrew comes back when it matches again (D14)."""
-    return and_(write_orders.c.state == "withdrawn", write_orders.c.withdrawn_by == "sync")
+    """What synchronisation withdrew comes back when it matches again, while no attempt exists (D14)."""
+    o = write_orders.c
+    return and_(o.state == "withdrawn", func.coalesce(o.withdrawn_by, "") == "sync", o.attempts == 0)

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from shared.clock import local_date
 from shared.db.order_commands import block
 from shared.db.system_settings import ensure_instance_id, save_system_settings
-from shared.db.tables import applications, blocks, contact_jobs, persons
+from shared.db.tables import applications, blocks, contact_jobs, persons, write_orders
 from shared.db.why import explain
 from shared.errors import NotFound
 from tests.services.import_files import Files, lines
@@ -80,6 +80,30 @@ async def sent_ten_days_ago(world: World) -> None:
     await world.run("J Neue", DAY - timedelta(days=10))
     await world.send((await world.order("A1"))["id"])
     world.clock.set(MORNING)
+
+
+async def sent_for_a_later_day(world: World) -> None:
+    await world.run("J Neue", DAY + timedelta(days=10))
+    await world.send((await world.order("A1"))["id"])
+
+
+async def new_after_the_dispatch(world: World) -> None:
+    world.clock.set(MORNING + timedelta(hours=2))
+    await world.turn()
+    await one_row(world, status="Neu")
+
+
+async def off_at_its_time(world: World) -> None:
+    await world.change("J Neue", status="Aus")
+    world.clock.set(MORNING + timedelta(hours=2))
+    await world.change("J Neue", status="An")
+
+
+async def withdrawn_after_an_attempt(world: World) -> None:
+    await world.turn()
+    values = {"state": "withdrawn", "withdrawn_by": "sync", "reason": "no longer matches", "attempts": 1}
+    async with world.database.begin() as connection:
+        await connection.execute(update(write_orders).values(values))
 
 
 async def sent_today(world: World) -> None:
@@ -162,6 +186,33 @@ CASES = {
         date(2026, 12, 13),
         (sent_ten_days_ago,),
     ),
+    "guard lies after": Case(
+        "Neue",
+        NEW,
+        "repeat guard of 30 days: letter of 2026-12-03 is sent",
+        DAY,
+        date(2027, 1, 2),
+        (sent_for_a_later_day,),
+    ),
+    "new after the dispatch": Case(
+        "Neue",
+        {"status": "Absage"},
+        "the dispatch of 2026-11-23 is over: dispatched",
+        DAY,
+        TOMORROW,
+        (new_after_the_dispatch,),
+    ),
+    "off at its time": Case(
+        "Neue",
+        NEW,
+        "the dispatch of 2026-11-23 is over: skipped, passed while the job was off",
+        DAY,
+        TOMORROW,
+        (off_at_its_time,),
+    ),
+    "withdrawn after an attempt": Case(
+        "Neue", NEW, "of this day is withdrawn: no longer matches", DAY, TOMORROW, (withdrawn_after_an_attempt,)
+    ),
     "order of the day exists": Case("Neue", NEW, "of this day is sent", DAY, DAY + timedelta(days=30), (sent_today,)),
     "cap": Case("Neue", NEW, "cap of one letter in 7 days: J Nicht Hamburg", DAY, date(2026, 11, 28), (capped,)),
     "duplicate stands for": Case(
@@ -180,6 +231,15 @@ CASES = {
         DAY,
         (another(status="Neu", duplicate_set="S1", received_on="2026-02-01"),),
         note="application A2 of the same person has an e-mail address: add has_email to the query",
+    ),
+    "a duplicate that does not match has the address": Case(
+        "Neue",
+        NEW | {"duplicate_set": "S1", "email": ""},
+        "gets the letter, which ends as no_address",
+        DAY,
+        DAY,
+        (another(status="Absage", duplicate_set="S1"),),
+        note="application A2 of the same person has an e-mail address: but it does not match the query",
     ),
     "Aus": Case("Neue", NEW, "job 'J Neue' is Aus", DAY, None, (switched_off,)),
     "reduced": Case("Neue", NEW, "reduced to core data", None, None, (reduced,)),
@@ -225,7 +285,7 @@ async def begin(world: World, *queries: str) -> None:
     jobs = "".join(f"  - {{name: J {name}, query: {name}, {rest}}}\n" for name in queries)
     async with world.database.begin() as connection:
         await ensure_instance_id(connection)
-    await apply(world.database, SETUP + jobs, now=MORNING - timedelta(hours=12))
+    await apply(world.database, SETUP + (jobs or "  []\n"), now=MORNING - timedelta(hours=12))
 
 
 async def why(world: World, query: str, name: str = "A1", on: date | None = None) -> dict[str, Any]:
@@ -267,6 +327,45 @@ async def test_d22_why_names_every_job_of_the_query_and_none_of_others(world: Wo
     async with world.database.begin() as connection:
         await connection.execute(update(contact_jobs).values(query_id=1))
     assert len((await why(world, "Neue"))["jobs"]) == 2
+
+
+async def test_d4_why_gives_a_job_that_is_new_after_its_time_the_next_day(world: World) -> None:
+    world.clock.set(MORNING + timedelta(hours=2))
+    await begin(world)
+    new = 'jobs: [{name: J, status: An, query: Neue, letter: Brief, dispatch: rolling, time: "08:00"}]'
+    await apply(world.database, new, now=world.clock.now())
+    await one_row(world, status="Neu")
+    found = await why(world, "Neue")
+    assert found["reason"] == "the schedule has passed 2026-11-23"
+    assert found["jobs"][0]["first_letter_on"] == TOMORROW.isoformat()
+
+
+async def test_d17_why_asks_in_the_time_zone_of_each_job(world: World) -> None:
+    setup = """queries: [{name: Gestern, filters: [{field: days_since_last_contact, more_than: 0}]}]
+jobs:
+  - {name: Berlin, status: An, query: Gestern, letter: Brief, dispatch: rolling, time: "23:00"}
+  - {name: Tokio, status: An, query: Gestern, letter: Brief, dispatch: rolling, time: "23:00", time_zone: Asia/Tokyo}
+"""
+    await begin(world)
+    await apply(world.database, setup, now=MORNING - timedelta(hours=12))
+    await one_row(world)
+    await contact(world, "2026-11-22T23:30:00+01:00")  # in Tokyo, it is the 23rd
+    found = await why(world, "Gestern")
+    assert found["first_match_on"] == DAY.isoformat() and found["reason"] == "gets the letter of Berlin"
+    berlin, tokyo = found["jobs"]
+    assert (berlin["stopped_by"], berlin["first_letter_on"]) == (None, DAY.isoformat())
+    assert (tokyo["stopped_by"]["rule"], tokyo["first_letter_on"]) == ("time_zone", TOMORROW.isoformat())
+
+
+async def test_d22_the_reasons_of_several_jobs_are_told_apart(world: World) -> None:
+    await begin(world, "Neue", "Python")
+    async with world.database.begin() as connection:
+        await connection.execute(update(contact_jobs).values(query_id=1))
+    await one_row(world, status="Neu")
+    await switched_off(world)
+    assert (await why(world, "Neue"))["reason"] == "gets the letter of J Python"
+    await world.change("J Python", status="Aus")
+    assert (await why(world, "Neue"))["reason"] == "J Neue: job 'J Neue' is Aus; J Python: job 'J Python' is Aus"
 
 
 async def test_d22_an_unknown_application_is_named(world: World) -> None:
