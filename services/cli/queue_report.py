@@ -11,7 +11,8 @@ from shared.bus.topology import ROUTES
 from shared.db.engine import Database
 from shared.db.order_list import count_by_state
 from shared.db.service_instances import live_services
-from shared.db.tables import queue_depths, write_orders
+from shared.db.service_tables import queue_depths
+from shared.db.tables import write_orders
 from shared.errors import Unavailable
 from shared.lifecycle import HEARTBEAT_SECONDS
 from shared.settings import Settings

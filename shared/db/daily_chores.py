@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
+from shared.db.service_tables import daily_chores
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import daily_chores
 from shared.domain.schedule import local_instant
 
 #: Not before this, in the system's time zone: the night's work, but after the change of clocks at most.

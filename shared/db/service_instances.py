@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import lease_clock
-from shared.db.tables import queue_depths, service_instances
+from shared.db.service_tables import queue_depths, service_instances
 
 _S = service_instances.c
 

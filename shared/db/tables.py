@@ -1,4 +1,4 @@
-"""Every table. One noun per record (docs/glossary.md); unique keys are what makes doubled work harmless."""
+"""Every table of the domain. One noun per record (docs/glossary.md); unique keys make doubled work harmless."""
 
 from sqlalchemy import (
     Boolean,
@@ -9,42 +9,16 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     UniqueConstraint,
     text,
 )
 
+import shared.db.service_tables  # noqa: F401 - with them the metadata is the whole schema
 from shared.db.column_types import Identifier, Instant, Json, PlainText
+from shared.db.table_parts import id_column, metadata, named_columns, partial_index, ref_column
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s__%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s__%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s__%(constraint_name)s",
-        "fk": "fk_%(table_name)s__%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _id() -> Column[int]:
-    return Column("id", Identifier, primary_key=True, autoincrement=True)
-
-
-def _ref(name: str, target: str, nullable: bool = False, ondelete: str | None = None) -> Column[int]:
-    return Column(name, Identifier, ForeignKey(f"{target}.id", ondelete=ondelete), nullable=nullable)
-
-
-def _named() -> list[Column[str]]:
-    # Names ignore case and blanks around them: `name` is shown, `name_folded` is compared.
-    return [Column("name", PlainText, nullable=False), Column("name_folded", PlainText, nullable=False, unique=True)]
-
-
-def _partial_index(name: str | None, *columns: str, where: str, unique: bool = False) -> Index:
-    condition = text(where)
-    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
-
+__all__ = ["metadata"]
 
 system_settings = Table(
     "system_settings",
@@ -56,8 +30,8 @@ system_settings = Table(
 users = Table(
     "users",
     metadata,
-    _id(),
-    *_named(),
+    id_column(),
+    *named_columns(),
     Column("display_name", PlainText, nullable=False),
     Column("email", PlainText),
     Column("role", PlainText, nullable=False),
@@ -68,8 +42,8 @@ users = Table(
 application_statuses = Table(
     "application_statuses",
     metadata,
-    _id(),
-    *_named(),
+    id_column(),
+    *named_columns(),
     Column("meta", PlainText, nullable=False),
     CheckConstraint("meta IN ('new', 'in_process', 'interview', 'offer', 'pool', 'hired', 'rejected')", name="meta"),
 )
@@ -77,7 +51,7 @@ application_statuses = Table(
 persons = Table(
     "persons",
     metadata,
-    _id(),
+    id_column(),
     #: 'set:ID' from the import, 'key:...' equal on the configured keys, or 'one:EXTERNAL_ID' (D24).
     Column("identity", PlainText, nullable=False, unique=True),
     Column("duplicate_set", PlainText, unique=True),
@@ -93,9 +67,9 @@ FOLDED = ("language", "vacancy", "department", "location", "source", "recruiter"
 applications = Table(
     "applications",
     metadata,
-    _id(),
+    id_column(),
     Column("external_id", PlainText, nullable=False, unique=True),
-    _ref("person_id", "persons"),
+    ref_column("person_id", "persons"),
     Column("kind", PlainText, nullable=False),
     Column("salutation", PlainText),
     Column("title", PlainText),
@@ -110,7 +84,7 @@ applications = Table(
     *[Column(name, PlainText) for name in ("phone", "street", "postal_code", "city", "country", *FOLDED)],
     #: Written in Python; rules compare only these.
     *[Column(f"{name}_folded", PlainText) for name in FOLDED],
-    _ref("status_id", "application_statuses", nullable=True),
+    ref_column("status_id", "application_statuses", nullable=True),
     Column("received_on", Date),
     Column("in_pool", Boolean, nullable=False, server_default=text("false")),
     Column("pool_since", Date),
@@ -127,7 +101,7 @@ applications = Table(
     Index(None, "person_id"),
     Index(None, "birth_month_day"),
     Index(None, "status_id"),
-    _partial_index(None, "rejected_by_letter_at", where="rejected_by_letter_at IS NOT NULL AND reduced_at IS NULL"),
+    partial_index(None, "rejected_by_letter_at", where="rejected_by_letter_at IS NOT NULL AND reduced_at IS NULL"),
 )
 
 custom_fields = Table(
@@ -143,11 +117,11 @@ custom_fields = Table(
 contact_entries = Table(
     "contact_entries",
     metadata,
-    _id(),
+    id_column(),
     #: The given id ('id:...'), the hash of the content ('content:...') or 'order:ID': appended once.
     Column("identity", PlainText, nullable=False, unique=True),
-    _ref("application_id", "applications", nullable=True),
-    _ref("person_id", "persons", nullable=True),
+    ref_column("application_id", "applications", nullable=True),
+    ref_column("person_id", "persons", nullable=True),
     Column("at", Instant, nullable=False),
     Column("medium", PlainText, nullable=False),
     Column("direction", PlainText, nullable=False),
@@ -166,8 +140,8 @@ contact_entries = Table(
 application_queries = Table(
     "application_queries",
     metadata,
-    _id(),
-    *_named(),
+    id_column(),
+    *named_columns(),
     Column("filters", Json, nullable=False),
     Column("version", Integer, nullable=False, server_default=text("1")),
 )
@@ -175,8 +149,8 @@ application_queries = Table(
 letter_layouts = Table(
     "letter_layouts",
     metadata,
-    _id(),
-    *_named(),
+    id_column(),
+    *named_columns(),
     #: Head and foot around a letter's own part, which stands where they say {{ content }}.
     Column("html", PlainText),
     Column("text", PlainText),
@@ -185,9 +159,9 @@ letter_layouts = Table(
 attachments = Table(
     "attachments",
     metadata,
-    _id(),
+    id_column(),
     #: How letters refer to it. A stored file never changes, so every attempt of an order has the same bytes (I12).
-    *_named(),
+    *named_columns(),
     Column("file_name", PlainText, nullable=False),
     Column("media_type", PlainText, nullable=False),
     Column("size", Integer, nullable=False),
@@ -200,8 +174,8 @@ attachments = Table(
 form_letters = Table(
     "form_letters",
     metadata,
-    _id(),
-    *_named(),
+    id_column(),
+    *named_columns(),
     Column("version", Integer, nullable=False, server_default=text("1")),
 )
 
@@ -214,8 +188,8 @@ form_letter_versions = Table(
     Column("subject", PlainText, nullable=False),
     Column("html", PlainText),
     Column("text", PlainText),
-    _ref("sets_status_id", "application_statuses", nullable=True),
-    _ref("layout_id", "letter_layouts", nullable=True),
+    ref_column("sets_status_id", "application_statuses", nullable=True),
+    ref_column("layout_id", "letter_layouts", nullable=True),
     #: The same letter in other languages: [{language, subject, html, text}], as written.
     Column("variants", Json),
     #: Ids of the attachments, in order.
@@ -225,19 +199,19 @@ form_letter_versions = Table(
     Column("composed", Json),
 )
 
-lineages = Table("lineages", metadata, _id(), Column("created_at", Instant, nullable=False))
+lineages = Table("lineages", metadata, id_column(), Column("created_at", Instant, nullable=False))
 
 contact_jobs = Table(
     "contact_jobs",
     metadata,
-    _id(),
-    *_named(),
-    _ref("lineage_id", "lineages"),
+    id_column(),
+    *named_columns(),
+    ref_column("lineage_id", "lineages"),
     Column("status", PlainText, nullable=False),
     Column("on_since", Instant),
     Column("off_since", Instant),
-    _ref("query_id", "application_queries"),
-    _ref("letter_id", "form_letters"),
+    ref_column("query_id", "application_queries"),
+    ref_column("letter_id", "form_letters"),
     Column("note", PlainText),
     Column("dispatch_mode", PlainText, nullable=False),
     Column("cycle_months", Integer),
@@ -266,9 +240,9 @@ contact_jobs = Table(
 dispatch_runs = Table(
     "dispatch_runs",
     metadata,
-    _id(),
-    _ref("job_id", "contact_jobs", nullable=True, ondelete="SET NULL"),
-    _ref("lineage_id", "lineages"),
+    id_column(),
+    ref_column("job_id", "contact_jobs", nullable=True, ondelete="SET NULL"),
+    ref_column("lineage_id", "lineages"),
     Column("job_name", PlainText, nullable=False),
     Column("occasion_day", Date, nullable=False),
     Column("plan_from", Instant, nullable=False),
@@ -288,17 +262,17 @@ dispatch_runs = Table(
     Column("reason", PlainText),
     UniqueConstraint("job_id", "occasion_day"),
     CheckConstraint("state IN ('open', 'dispatched', 'skipped')", name="state"),
-    _partial_index(None, "due_at", where="due_at IS NOT NULL"),
+    partial_index(None, "due_at", where="due_at IS NOT NULL"),
     Index(None, "lineage_id"),
 )
 
 blocks = Table(
     "blocks",
     metadata,
-    _id(),
-    _ref("person_id", "persons"),
+    id_column(),
+    ref_column("person_id", "persons"),
     #: NULL: every job (scope 'all').
-    _ref("lineage_id", "lineages", nullable=True),
+    ref_column("lineage_id", "lineages", nullable=True),
     Column("scope", PlainText, nullable=False),
     Column("until", Date),
     Column("reason", PlainText, nullable=False),
@@ -315,25 +289,25 @@ _UNDER_WAY = "type = 'contact_job' AND state IN ('queued', 'sending')"
 write_orders = Table(
     "write_orders",
     metadata,
-    _id(),
+    id_column(),
     Column("type", PlainText, nullable=False),
     #: Of a manual order: invitation, interim_notice, rejection or contract; NULL for none of these (D30).
     Column("task", PlainText),
     #: Who made it by hand; NULL for orders that a job made.
     Column("created_by", PlainText),
-    _ref("run_id", "dispatch_runs", nullable=True),
-    _ref("job_id", "contact_jobs", nullable=True, ondelete="SET NULL"),
+    ref_column("run_id", "dispatch_runs", nullable=True),
+    ref_column("job_id", "contact_jobs", nullable=True, ondelete="SET NULL"),
     Column("job_name", PlainText),
-    _ref("lineage_id", "lineages", nullable=True),
-    _ref("person_id", "persons"),
-    _ref("application_id", "applications"),
-    _ref("letter_id", "form_letters"),
+    ref_column("lineage_id", "lineages", nullable=True),
+    ref_column("person_id", "persons"),
+    ref_column("application_id", "applications"),
+    ref_column("letter_id", "form_letters"),
     Column("occasion_day", Date, nullable=False),
     Column("state", PlainText, nullable=False),
     Column("reason", PlainText),
     #: Which rule withdrew it: 'sync' (returns when it matches again) or another (stays).
     Column("withdrawn_by", PlainText),
-    _ref("block_id", "blocks", nullable=True),
+    ref_column("block_id", "blocks", nullable=True),
     Column("time_zone", PlainText, nullable=False),
     Column("planned_for", Instant, nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -364,14 +338,14 @@ write_orders = Table(
     Column("sent_at", Instant),
     Column("subject", PlainText),
     UniqueConstraint("lineage_id", "person_id", "occasion_day"),
-    _partial_index("uq_write_orders__under_way", "lineage_id", "person_id", where=_UNDER_WAY, unique=True),
-    _partial_index(None, "ring_at", where="ring_at IS NOT NULL"),
-    _partial_index(None, "lease_until", where="lease_until IS NOT NULL"),
-    _partial_index("ix_write_orders__queued", "rung_at", where="state = 'queued'"),
-    _partial_index("ix_write_orders__planned", "planned_for", where="state = 'planned'"),
+    partial_index("uq_write_orders__under_way", "lineage_id", "person_id", where=_UNDER_WAY, unique=True),
+    partial_index(None, "ring_at", where="ring_at IS NOT NULL"),
+    partial_index(None, "lease_until", where="lease_until IS NOT NULL"),
+    partial_index("ix_write_orders__queued", "rung_at", where="state = 'queued'"),
+    partial_index("ix_write_orders__planned", "planned_for", where="state = 'planned'"),
     # What the sweep asks every second, however many orders there are.
-    _partial_index("ix_write_orders__expiring", "expires_at", where="state IN ('planned', 'queued')"),
-    _partial_index("ix_write_orders__unclear", "handed_over_at", where="state = 'unclear'"),
+    partial_index("ix_write_orders__expiring", "expires_at", where="state IN ('planned', 'queued')"),
+    partial_index("ix_write_orders__unclear", "handed_over_at", where="state = 'unclear'"),
     Index(None, "application_id"),
     Index(None, "run_id", "state"),
     CheckConstraint("type IN ('manual', 'scheduled_rejection', 'contact_job')", name="type"),
@@ -404,7 +378,7 @@ attempts = Table(
 events = Table(
     "events",
     metadata,
-    _id(),
+    id_column(),
     Column("at", Instant, nullable=False),
     Column("author", PlainText, nullable=False),
     Column("action", PlainText, nullable=False),
@@ -417,31 +391,4 @@ events = Table(
     Column("new", PlainText),
     Column("reason", PlainText),
     Index(None, "noun", "record_id"),
-)
-
-service_instances = Table(
-    "service_instances",
-    metadata,
-    Column("service", PlainText, primary_key=True),
-    Column("instance", PlainText, primary_key=True),
-    Column("started_at", Instant, nullable=False),
-    Column("seen_at", Instant, nullable=False),
-)
-
-#: What the scheduler does once a day, with the day (in the system's time zone) on which it was last done.
-daily_chores = Table(
-    "daily_chores",
-    metadata,
-    Column("name", PlainText, primary_key=True),
-    Column("done_on", Date, nullable=False),
-    Column("done_at", Instant, nullable=False),
-)
-
-queue_depths = Table(
-    "queue_depths",
-    metadata,
-    Column("queue", PlainText, primary_key=True),
-    Column("messages", Integer, nullable=False),
-    Column("consumers", Integer, nullable=False),
-    Column("measured_at", Instant, nullable=False),
 )

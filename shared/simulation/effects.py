@@ -25,7 +25,7 @@ async def apply_letters(
     }
     if job.sets_status_id is not None:
         own |= {"status_id": job.sets_status_id}
-        own |= _rejected(at, settings) if job.rejects else {}
+        own |= _rejected(at, settings) if job.rejects else {"rejected_by_letter_at": None}
     await connection.execute(update(applications).where(_A.id.in_(written)).values(own))
     people = select(_A.person_id).where(_A.id.in_(written))
     contacted = update(persons).where(_P.id.in_(people))

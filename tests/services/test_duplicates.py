@@ -16,17 +16,17 @@ from shared.db import duplicates
 from shared.db.daily_chores import LEASE, chore_due, end_chore, take_chore
 from shared.db.duplicates import PassReport, assign_persons
 from shared.db.order_commands import block, retry, unblock
-from shared.db.tables import applications, blocks, daily_chores, events, persons, write_orders
+from shared.db.service_tables import daily_chores
+from shared.db.tables import applications, blocks, events, persons, write_orders
 from shared.db.write_orders.applications import DUPLICATE, WAITS
 from shared.errors import Refused
 from shared.retry import retry_conflicts
 from shared.settings import Settings
+from tests.services.command_line import CommandLine
 from tests.services.import_files import applications_of
 from tests.services.setup_files import apply, rows
-from tests.services.test_bad_input import CommandLine, cli, empty, prepared
 from tests.services.world import DAY, SETUP, World
 
-__all__ = ["cli", "empty", "prepared"]
 #: A1 and A2 are one by name and birth date, A3 by address with A2.
 PEOPLE = (
     "A1,,Koch,a@x.example,Neu,1990-01-01",

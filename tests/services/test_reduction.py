@@ -16,12 +16,11 @@ from shared.db.order_commands import settle
 from shared.db.reduction import due_reductions, reduce_due
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import application_statuses, applications, contact_entries, custom_fields, events, write_orders
+from tests.services.command_line import CommandLine
 from tests.services.import_files import Files, lines
 from tests.services.setup_files import apply, row, rows
-from tests.services.test_bad_input import CommandLine, cli, empty, prepared
 from tests.services.world import DAY, MORNING, SETUP, World
 
-__all__ = ["cli", "empty", "prepared"]
 ENDING = SETUP.replace("letter: Brief", "letter: Ende").replace(
     "statuses: [", "statuses: [{name: Absage B, meta: rejected}, "
 )

@@ -1,0 +1,33 @@
+"""What the services keep about themselves: signs of life, daily chores, queue depths."""
+
+from sqlalchemy import Column, Date, Integer, Table
+
+from shared.db.column_types import Instant, PlainText
+from shared.db.table_parts import metadata
+
+service_instances = Table(
+    "service_instances",
+    metadata,
+    Column("service", PlainText, primary_key=True),
+    Column("instance", PlainText, primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+#: What the scheduler does once a day, with the day (in the system's time zone) on which it was last done.
+daily_chores = Table(
+    "daily_chores",
+    metadata,
+    Column("name", PlainText, primary_key=True),
+    Column("done_on", Date, nullable=False),
+    Column("done_at", Instant, nullable=False),
+)
+
+queue_depths = Table(
+    "queue_depths",
+    metadata,
+    Column("queue", PlainText, primary_key=True),
+    Column("messages", Integer, nullable=False),
+    Column("consumers", Integer, nullable=False),
+    Column("measured_at", Instant, nullable=False),
+)
