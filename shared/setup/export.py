@@ -44,7 +44,19 @@ async def export_setup(database: Database, path: Path) -> int:
 
 def as_yaml(document: dict[str, Any]) -> str:
     """The text of a setup file: whatever a field holds, it is read back as it is."""
-    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=110)
+    return yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes the line breaks that are not those of text files as escapes: a reader would make blanks of them."""
+
+
+def _as_scalar(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _BREAKS & set(text) else None)
+
+
+_BREAKS = frozenset("\r\x85\u2028\u2029")
+_Dumper.add_representer(str, _as_scalar)
 
 
 def _write(path: Path, text: str) -> None:
