@@ -26,6 +26,8 @@ COMMANDS: Mapping[str, _Command] = {
     "query": _Command("queries:app", "Ask a saved query: who matches, how many, why."),
     "job": _Command("jobs:app", "Contact-care jobs: show, change, run, pause."),
     "order": _Command("orders:app", "The workcenter: list, show, create, block, retry, settle."),
+    "letter": _Command("letters:app", "Form letters: placeholders, list, show."),
+    "attachment": _Command("letters:attachments", "Files that letters bring along."),
     "person": _Command("people:app", "Persons: show, opt out and in, block and unblock."),
     "user": _Command("users:app", "Users and their rights."),
     "simulate": _Command("simulate:simulation", "The coming days on a virtual clock: who would get which letter."),

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from services.cli.context import ON_OPTION, Desk, at_desk, parse_day
+from services.cli.job_letters import preview, send_test
 from services.cli.output import JSON_OPTION, print_fields, print_impact, print_json, print_table, say
 from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.job_list import list_jobs, show_job
@@ -21,6 +22,8 @@ from shared.lifecycle import HEARTBEAT_SECONDS
 from shared.retry import retry_conflicts
 
 app = typer.Typer(no_args_is_help=True, help="Contact-care jobs: show, change, run, pause (status=Aus).")
+app.command("preview")(preview)
+app.command("test")(send_test)
 NAME = typer.Argument(help="Name of the job.")
 #: States that no service changes any more without a person.
 FINAL = ("sent", "no_address", "failed", "unclear", "blocked", "withdrawn")

@@ -5,10 +5,11 @@ A property test holds it equal to the standard library. The same input always gi
 
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
+from urllib.parse import quote
 from uuid import UUID, uuid5
 
 from shared.domain.letters import RenderedLetter, Sender
@@ -28,6 +29,7 @@ _PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]*\Z")
 _ADDRESS = re.compile('[^\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff()<>\\[\\]:;@\\\\,"]+@[A-Za-z0-9.-]+\\Z')
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.+_-]+@[A-Za-z0-9.-]+>\Z")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]{1,60}\Z")
+_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,100}\Z")
 _TAKEN = frozenset(("from", "to", "cc", "bcc", "subject", "date", "message-id", "reply-to", "sender", "mime-version"))
 
 
@@ -38,7 +40,8 @@ class MailHeaders:
     `extra` are further headers of printable ASCII, such as List-Unsubscribe.
     """
 
-    order_id: int
+    #: None: a letter that belongs to no order (a test).
+    order_id: int | None
     message_id: str
     sender: Sender
     recipient: str
@@ -53,27 +56,50 @@ def message_id(instance_id: UUID, order_id: int, domain: str) -> str:
     return f"<order-{uuid5(instance_id, f'order-{order_id}')}@{ascii_domain}>"
 
 
-def compose(rendered: RenderedLetter, headers: MailHeaders) -> bytes:
+def attachment_part(file_name: str, media_type: str, content: bytes) -> bytes:
+    """A file as a part of a mail, made once per letter; raises InvalidInput for a type that is none."""
+    if not _MEDIA_TYPE.match(media_type):
+        raise InvalidInput("media type of an attachment", media_type, "must be of the form type/subtype")
+    name = _UNPRINTABLE.sub("_", file_name).encode(errors="replace").decode()
+    plain = re.sub(r'[^ -~]|["\\\\]', "_", name)
+    # RFC 2231 for whoever reads it, the plain name for the others.
+    extended = f"; filename*=utf-8''{quote(name, safe='')}" if plain != name else ""
+    head = (
+        f'Content-Type: {media_type}; name="{plain}"\r\n'
+        "Content-Transfer-Encoding: base64\r\n"
+        f'Content-Disposition: attachment; filename="{plain}"{extended}\r\n\r\n'
+    )
+    return head.encode() + _base64(content)
+
+
+def compose(rendered: RenderedLetter, headers: MailHeaders, attachments: Sequence[bytes] = ()) -> bytes:
     """The mail with CRLF line ends, the last one included; multipart/alternative if the letter has HTML.
+
+    `attachments` are parts made by `attachment_part`: with them the mail is multipart/mixed.
 
     Display names and subject lose control characters; anything else that could break out of its header raises
     InvalidInput (S5). A local part beyond ASCII stays as UTF-8: such a mail needs a relay with SMTPUTF8 (S9).
     """
     head = "\r\n".join(_header_lines(rendered.subject, headers)).encode()
+    body = _body(rendered, headers.order_id or 0)
+    if attachments:
+        # The parts' own boundary begins otherwise than that of the alternatives within them.
+        body = _multipart(b"mixed", b"=_mixed-%d" % (headers.order_id or 0), [body, *attachments])
+    return b"%b\r\n%b" % (head, body)
+
+
+def _body(rendered: RenderedLetter, order_id: int) -> bytes:
     plain = _part(b"plain", rendered.text)
     if rendered.html is None:
-        return b"%b\r\n%b" % (head, plain)
+        return plain
     # '=_' occurs in no quoted-printable and no base64 text, so the boundary occurs in no part.
-    boundary = b"=_order-%d" % headers.order_id
-    return b'%b\r\nContent-Type: multipart/alternative; boundary="%b"\r\n\r\n--%b\r\n%b\r\n--%b\r\n%b\r\n--%b--\r\n' % (
-        head,
-        boundary,
-        boundary,
-        plain,
-        boundary,
-        _part(b"html", rendered.html),
-        boundary,
-    )
+    return _multipart(b"alternative", b"=_order-%d" % order_id, [plain, _part(b"html", rendered.html)])
+
+
+def _multipart(kind: bytes, boundary: bytes, parts: Sequence[bytes]) -> bytes:
+    between = b"\r\n--%b\r\n" % boundary
+    opening = b'Content-Type: multipart/%b; boundary="%b"\r\n\r\n--%b\r\n' % (kind, boundary, boundary)
+    return b"%b%b\r\n--%b--\r\n" % (opening, between.join(parts), boundary)
 
 
 def _header_lines(subject: str, headers: MailHeaders) -> Iterator[str]:
@@ -88,7 +114,8 @@ def _header_lines(subject: str, headers: MailHeaders) -> Iterator[str]:
     # Never folded: readers exist that find no id in a continuation line.
     yield f"Message-ID: {_checked('Message-ID', _MESSAGE_ID, headers.message_id)}"
     yield "MIME-Version: 1.0"
-    yield f"X-Kontaktpflege-Order: {headers.order_id:d}"
+    if headers.order_id is not None:
+        yield f"X-Kontaktpflege-Order: {headers.order_id:d}"
     yield "Auto-Submitted: auto-generated"
     for name, value in headers.extra.items():
         yield _extra(name, value)

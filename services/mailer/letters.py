@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.mailer.compose import MailHeaders, compose, message_id
-from shared.db.letter_data import load_custom_fields, load_letter_version, load_users
+from services.mailer.compose import MailHeaders, attachment_part, compose, message_id
+from shared.db.letter_data import StoredLetter, load_custom_fields, load_letter_version, load_users
 from shared.db.system_settings import SystemSettings
 from shared.db.write_orders.claims import ClaimedOrder
-from shared.domain.letters import CompiledLetter, compile_letter, letter_context
+from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, write_letter
 from shared.domain.mail_addresses import split_sender
-from shared.domain.senders import User, resolve_sender
+from shared.domain.senders import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +36,33 @@ class Mail:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyLetter:
+    """One version of a letter, made ready once: its languages compiled, its attachments encoded."""
+
+    forms: LetterForms
+    attachments: tuple[bytes, ...]
+
+
+def make_ready(letter: StoredLetter) -> ReadyLetter:
+    """Costs milliseconds; raises InvalidInput for a letter that a later release does not allow any more."""
+    files = tuple(attachment_part(one.file_name, one.media_type, one.content) for one in letter.attachments)
+    return ReadyLetter(compile_forms(letter.texts, composed=letter.composed), files)
+
+
 class Letters:
-    """Compiled letters, kept by version: versions never change."""
+    """Letters that are ready, kept by version: versions never change."""
 
     def __init__(self, mail_domain: str | None) -> None:
         self._mail_domain = mail_domain
-        self._compiled: dict[tuple[int, int], CompiledLetter] = {}
+        self._ready: dict[tuple[int, int], ReadyLetter] = {}
 
     async def prepare(
         self, connection: AsyncConnection, orders: Sequence[ClaimedOrder], settings: SystemSettings
     ) -> Writing:
         """Loads what these orders need beyond their claim."""
-        for key in {(order.letter_id, order.letter_version) for order in orders} - self._compiled.keys():
-            _, text = await load_letter_version(connection, *key)
-            self._compiled[key] = compile_letter(text)
+        for key in {(order.letter_id, order.letter_version) for order in orders} - self._ready.keys():
+            self._ready[key] = make_ready(await load_letter_version(connection, *key))
         names = {order.application["recruiter"] for order in orders if order.application["recruiter"]}
         wishes = {wish for order in orders for wish in (order.sender, order.sender_fallback) if wish}
         names |= {wish.removeprefix("user:") for wish in wishes if wish.startswith("user:")}
@@ -65,28 +77,23 @@ class Letters:
 
     def write(self, order: ClaimedOrder, writing: Writing) -> Mail:
         """Renders and composes one letter; the same order gives the same bytes on every attempt (I12)."""
-        application = order.application
-        recruiter = writing.users.get(application["recruiter_folded"] or "")
-        sender = resolve_sender(
-            (order.sender, order.sender_fallback), application["recruiter"], writing.users, writing.settings.sender
+        custom = dict(writing.custom_fields.get(order.application["id"], {}))
+        day = order.mail_date.astimezone(ZoneInfo(order.time_zone))
+        occasion = Occasion(
+            wishes=(order.sender, order.sender_fallback),
+            users=writing.users,
+            system_sender=writing.settings.sender,
+            company=writing.settings.company,
+            today=day.date(),
         )
-        context = letter_context(
-            application={**application, "custom": dict(writing.custom_fields.get(application["id"], {}))},
-            recruiter=_as_mapping(recruiter),
-            sender=sender,
-            company_name=writing.settings.company,
-            today=order.mail_date.astimezone(ZoneInfo(order.time_zone)).date(),
-        )
-        rendered = self._compiled[order.letter_id, order.letter_version].render(context)
+        letter = self._ready[order.letter_id, order.letter_version]
+        rendered, sender = write_letter(letter.forms, {**order.application, "custom": custom}, occasion)
         headers = MailHeaders(
             order_id=order.id,
             message_id=order.message_id,
             sender=sender,
             recipient=order.email,
-            date=order.mail_date.astimezone(ZoneInfo(order.time_zone)),
+            date=day,
         )
-        return Mail(sender.email, order.email, rendered.subject, order.message_id, compose(rendered, headers))
-
-
-def _as_mapping(user: User | None) -> dict[str, Any] | None:
-    return {"name": user.name, "display_name": user.display_name, "email": user.email} if user else None
+        content = compose(rendered, headers, letter.attachments)
+        return Mail(sender.email, order.email, rendered.subject, order.message_id, content)

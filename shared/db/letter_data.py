@@ -1,26 +1,80 @@
-"""What letters are written from: versions, users, custom fields."""
+"""What letters are written from: versions in their languages, attachments, users, applications with custom fields."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tables import custom_fields, form_letter_versions, form_letters, users
+from shared.db.tables import (
+    application_statuses,
+    applications,
+    attachments,
+    custom_fields,
+    form_letter_versions,
+    form_letters,
+    users,
+)
 from shared.domain.letters import LetterText
 from shared.domain.senders import User
 from shared.domain.text import fold
 
+_A = applications.c
+#: What a letter may name of an application, and what deciding about its mail needs.
+APPLICATION_COLUMNS = (
+    *("id", "external_id", "kind", "salutation", "title", "first_name", "last_name", "birth_date", "email"),
+    *("usable_email", "phone", "street", "postal_code", "city", "country", "language", "vacancy", "department"),
+    *("location", "source", "recruiter", "recruiter_folded", "status_id", "received_on", "pool_since", "reduced_at"),
+)
 
-async def load_letter_version(connection: AsyncConnection, letter_id: int, version: int) -> tuple[str, LetterText]:
-    """Name and text of one version of a letter; versions never change."""
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a letter."""
+
+    name: str
+    file_name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLetter:
+    """One version of a letter, which never changes: its texts by language, the first being its own."""
+
+    name: str
+    texts: tuple[LetterText, ...]
+    #: Whether the texts are composed: in their layout, with styles in place.
+    composed: bool
+    attachments: tuple[Attachment, ...]
+
+
+async def load_letter_version(connection: AsyncConnection, letter_id: int, version: int) -> StoredLetter:
+    """A version as it is sent; one of a release that did not compose at saving as it was written."""
     v = form_letter_versions.c
+    columns = (form_letters.c.name, v.subject, v.html, v.text, v.language, v.composed, v.attachment_ids)
     statement = (
-        select(form_letters.c.name, v.subject, v.html, v.text, v.language)
+        select(*columns)
         .join(form_letters, form_letters.c.id == v.letter_id)
         .where(v.letter_id == letter_id, v.version == version)
     )
     row = (await connection.execute(statement)).one()
-    return row.name, LetterText(subject=row.subject, html=row.html, text=row.text, language=row.language)
+    written = [{"subject": row.subject, "html": row.html, "text": row.text, "language": row.language}]
+    texts = tuple(LetterText(**one) for one in row.composed or written)
+    files = await load_attachments(connection, row.attachment_ids or ())
+    return StoredLetter(row.name, texts, row.composed is not None, files)
+
+
+async def load_attachments(connection: AsyncConnection, ids: Sequence[int]) -> tuple[Attachment, ...]:
+    """The stored files of these ids, in this order."""
+    if not ids:
+        return ()
+    a = attachments.c
+    statement = select(a.id, a.name, a.file_name, a.media_type, a.content).where(a.id.in_(ids))
+    rows = {row.id: row for row in await connection.execute(statement)}
+    found = (rows[one] for one in ids)
+    return tuple(Attachment(row.name, row.file_name, row.media_type, row.content) for row in found)
 
 
 async def load_users(connection: AsyncConnection, names: Collection[str]) -> dict[str, User]:
@@ -43,3 +97,20 @@ async def load_custom_fields(
     for row in await connection.execute(statement):
         found.setdefault(row.application_id, {})[row.name] = row.value
     return found
+
+
+async def load_applications(
+    connection: AsyncConnection, which: ColumnElement[bool], limit: int | None = None
+) -> list[Mapping[str, Any]]:
+    """Applications as letters see them, newest first, each with its status and custom fields."""
+    columns = (*(_A[name] for name in APPLICATION_COLUMNS), application_statuses.c.name.label("status"))
+    statement = (
+        select(*columns)
+        .outerjoin_from(applications, application_statuses, application_statuses.c.id == _A.status_id)
+        .where(which)
+        .order_by(_A.id.desc())
+        .limit(limit)
+    )
+    rows = (await connection.execute(statement)).mappings().all()
+    custom = await load_custom_fields(connection, [row["id"] for row in rows])
+    return [{**row, "custom": custom.get(row["id"], {})} for row in rows]

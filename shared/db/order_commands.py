@@ -66,8 +66,8 @@ async def settle(database: Database, order_id: int, decision: str, *, now: datet
         if decision != "sent":
             await settle_unclear(connection, order_id, decision, handed_over, now=now, author=author)
             return
-        _, letter = await load_letter_version(connection, order["letter_id"], order["letter_version"])
-        subject = order["subject"] or letter.subject
+        letter = await load_letter_version(connection, order["letter_id"], order["letter_version"])
+        subject = order["subject"] or letter.texts[0].subject
         evidence = {
             "handed_over_at": handed_over,
             "message_id": attempt.message_id if attempt else None,

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.domain.letter_html import check_html, inline_styles, text_of
 from shared.domain.letter_language import Part, compile_part, segments
+from shared.domain.letter_layouts import Layout, in_layout
 from shared.domain.letter_values import letter_value
 from shared.domain.placeholders import (
     PLACEHOLDERS,
@@ -33,6 +34,8 @@ __all__ = [
     "UnrenderableLetter",
     "check_letter",
     "compile_letter",
+    "compose_letter",
+    "language_of",
     "letter_context",
 ]
 
@@ -103,14 +106,31 @@ def check_letter(name: str, letter: LetterText) -> None:
         raise InvalidInput(f"letter {name!r}", letter.subject, f"does not work with sample values: {exc}") from exc
 
 
-def compile_letter(letter: LetterText, name: str = "") -> CompiledLetter:
+def compose_letter(name: str, letter: LetterText, layout: Layout | None = None) -> LetterText:
+    """What is stored to be sent: the letter in its layout, style rules moved into the elements, all checked.
+
+    Done once, when letter or layout is saved; raises InvalidInput.
+    """
+    whole = letter
+    if layout is not None:
+        html, text = in_layout(letter.html, layout.html), in_layout(letter.text, layout.text)
+        whole = replace(letter, html=html, text=text)
+    check_letter(name, whole)
+    place = f"letter {name!r}, html"
+    return replace(whole, html=_html_source(place, whole.html, language_of(whole.language) or "de", inline=True))
+
+
+def compile_letter(letter: LetterText, name: str = "", *, composed: bool = False) -> CompiledLetter:
     """The letter, checked as at saving and ready to be rendered; raises InvalidInput.
 
-    Costs milliseconds: callers keep the result per version of the letter.
+    `composed`: it comes from `compose_letter`, its style rules are in place. Costs milliseconds: callers keep the
+    result per version of the letter.
     """
     place = f"letter {name!r}" if name else "letter"
-    language = _language(place, letter.language)
-    html_source = _html_source(f"{place}, html", letter.html, language)
+    language = language_of(letter.language)
+    if language is None:
+        raise InvalidInput(f"{place}, language", letter.language, "must be de or en")
+    html_source = _html_source(f"{place}, html", letter.html, language, inline=not composed)
     subject = compile_part(f"{place}, subject", letter.subject, language, html=False)
     html = compile_part(f"{place}, html", html_source, language, html=True) if html_source else None
     given = letter.text if letter.text and letter.text.strip() else None
@@ -123,21 +143,20 @@ def compile_letter(letter: LetterText, name: str = "") -> CompiledLetter:
     return CompiledLetter(language, subject, html, text, paths)
 
 
-def _html_source(place: str, source: str | None, language: str) -> str | None:
+def _html_source(place: str, source: str | None, language: str, *, inline: bool) -> str | None:
     if source is None or not source.strip():
         return None
     # Checked as written, so that lines are those of the author; what the inliner makes of it is checked again.
     compile_part(place, source, language, html=True)
     pieces = list(segments(place, source))
     check_html(place, pieces)
-    return inline_styles(place, pieces)
+    return inline_styles(place, pieces) if inline else source
 
 
-def _language(place: str, language: str) -> str:
-    primary = language.strip().casefold().replace("_", "-").split("-")[0]
-    if primary not in ("de", "en"):
-        raise InvalidInput(f"{place}, language", language, "must be de or en")
-    return primary
+def language_of(tag: str | None) -> str | None:
+    """'de' or 'en' for a language tag such as 'en-GB'; None for a language that letters are not written in."""
+    primary = (tag or "").strip().casefold().replace("_", "-").split("-")[0]
+    return primary if primary in ("de", "en") else None
 
 
 def _bound(subject: str, body: str) -> None:

@@ -12,15 +12,17 @@ from shared.db.history import Change, record_changes
 from shared.db.impact import NextDispatch, compare, next_dispatches
 from shared.db.job_changes import change_job, insert_job, wake_runs, warnings_of
 from shared.db.job_locks import lock_jobs
-from shared.db.named_records import find_named, id_of
+from shared.db.letter_changes import FIELDS, compose_anew, load_content, save_version
+from shared.db.letter_samples import sample_warnings
+from shared.db.named_records import find_named
 from shared.db.queries import resolve_filters
 from shared.db.system_settings import as_plain, load_system_settings, save_system_settings
 from shared.db.tables import (
     application_queries,
     application_statuses,
     contact_jobs,
-    form_letter_versions,
     form_letters,
+    letter_layouts,
     users,
 )
 from shared.db.transactions import in_transaction
@@ -77,6 +79,7 @@ class _Application:
         self._touched_queries: list[int] = []
         self._touched_letters: list[int] = []
         self._saved_jobs: list[int] = []
+        self._saved_letters: list[int] = []
 
     async def apply(self, setup: Setup) -> Difference:
         """In the order in which records refer to each other."""
@@ -88,12 +91,15 @@ class _Application:
             await self._user(entry)
         for entry in setup.queries:
             await self._query(entry)
+        for entry in setup.layouts:
+            await self._layout(entry)
         for entry in setup.letters:
             await self._letter(entry)
         for entry in setup.jobs:
             await self._job(entry)
         await self._raise_epochs()
         self._difference.warnings = await warnings_of(self._connection, self._saved_jobs)
+        self._difference.warnings += await sample_warnings(self._connection, self._saved_letters, self._who["now"])
         return self._difference
 
     async def _lock_jobs(self) -> None:
@@ -141,24 +147,27 @@ class _Application:
     async def _letter(self, entry: Entry) -> None:
         row = await self._existing(form_letters, "letter", entry)
         letter_id, changes = await self._save(form_letters, entry, row, {})
-        wanted = {key: entry.fields.get(key) for key in ("language", "subject", "html", "text", "sets_status")}
+        wanted: dict[str, Any] = {key: entry.fields.get(key) or None for key in FIELDS}
+        wanted["subject"] = entry.fields["subject"]
         wanted["language"] = wanted["language"] or "de"
-        content = await self._content(letter_id, row["version"]) if row else {}
+        content = await load_content(self._connection, letter_id, row["version"]) if row else {}
         changed: list[Change] = [(k, content.get(k), v) for k, v in wanted.items() if content.get(k) != v]
         await self._note("letter", letter_id, entry.name, row, changes + changed)
         if changed:
-            await self._new_version(letter_id, row["version"] + 1 if row else 1, wanted, entry)
+            version = row["version"] + 1 if row else 1
+            await save_version(self._connection, letter_id, version, entry.name, wanted, entry.place)
             self._touched_letters += [letter_id] if row else []
+            self._saved_letters.append(letter_id)
 
-    async def _new_version(self, letter_id: int, version: int, content: Row, entry: Entry) -> None:
-        values = {**content, "letter_id": letter_id, "version": version}
-        status = values.pop("sets_status")
-        place = f"{entry.place}, sets_status"
-        if status:
-            values["sets_status_id"] = await id_of(self._connection, application_statuses, "status", status, place)
-        await self._connection.execute(insert(form_letter_versions).values(values))
-        raised = update(form_letters).where(form_letters.c.id == letter_id).values(version=version)
-        await self._connection.execute(raised)
+    async def _layout(self, entry: Entry) -> None:
+        row = await self._existing(letter_layouts, "layout", entry)
+        parts = {key: entry.fields.get(key) for key in ("html", "text")}
+        layout_id, changes = await self._save(letter_layouts, entry, row, parts)
+        await self._note("layout", layout_id, entry.name, row, changes)
+        if row is not None and any(key in parts for key, _, _ in changes):
+            written = await compose_anew(self._connection, layout_id, entry.place)
+            self._touched_letters += written
+            self._saved_letters += written
 
     async def _job(self, entry: Entry) -> None:
         row = await self._existing(contact_jobs, "job", entry)
@@ -190,16 +199,6 @@ class _Application:
         if row is not None and old is not None:
             raise InvalidInput(f"{entry.place}, was", entry.was, f"a {noun} of the new name exists already")
         return row or old
-
-    async def _content(self, letter_id: int, version: int) -> Row:
-        v, status = form_letter_versions.c, application_statuses.c
-        statement = (
-            select(v.language, v.subject, v.html, v.text, status.name.label("sets_status"))
-            .join_from(form_letter_versions, application_statuses, status.id == v.sets_status_id, isouter=True)
-            .where(v.letter_id == letter_id, v.version == version)
-        )
-        row = (await self._connection.execute(statement)).mappings().one()
-        return {str(key): value for key, value in row.items()}
 
     async def _note(self, noun: str, record_id: int | None, name: str, row: Row | None, changes: list[Change]) -> None:
         self._difference.add(noun, name, "changed" if row else "created", changes)

@@ -17,7 +17,8 @@ from shared.domain.job_fields import (
     read_text,
     unknown_key,
 )
-from shared.domain.letters import LetterText, check_letter
+from shared.domain.letter_layouts import Layout, check_layout
+from shared.domain.letters import LetterText, check_letter, language_of
 from shared.domain.mail_addresses import usable_address
 from shared.domain.text import fold
 from shared.errors import InvalidInput
@@ -43,6 +44,7 @@ class Setup:
     statuses: tuple[Entry, ...] = ()
     users: tuple[Entry, ...] = ()
     queries: tuple[Entry, ...] = ()
+    layouts: tuple[Entry, ...] = ()
     letters: tuple[Entry, ...] = ()
     jobs: tuple[Entry, ...] = ()
 
@@ -55,6 +57,8 @@ def read_setup(path: Path) -> Setup:
             raise unknown_key(path.name, key, ("settings", *_KINDS))
     found = {kind: _entries(path.name, kind, document.get(kind)) for kind in _KINDS}
     setup = Setup(settings=read_settings(path.name, document.get("settings")), **found)
+    for entry in setup.layouts:
+        check_layout(entry.place, Layout(entry.fields.get("html"), entry.fields.get("text")))
     for entry in setup.letters:
         _check_letter(entry)
     return setup
@@ -112,6 +116,37 @@ def _filters(place: str, value: Any) -> list[dict[str, Any]]:
     return [one.as_json() for one in parse_filters(place.removesuffix(", filters"), value)]
 
 
+def _variants(place: str, value: Any) -> list[dict[str, Any]]:
+    """A letter in other languages: [{language, subject, html, text}]."""
+    if not isinstance(value, list):
+        raise InvalidInput(place, value, "must be a list of {language, subject, html, text}")
+    return [_variant(f"{place} {number}", one) for number, one in enumerate(value, 1)]
+
+
+def _variant(place: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(place, value, "must be a mapping with language, subject, and html or text")
+    for key in value:
+        if key not in _VARIANT:
+            raise unknown_key(place, key, _VARIANT)
+    for key in ("language", "subject"):
+        if not value.get(key):
+            raise InvalidInput(place, key, "is missing and required")
+    return {key: read(f"{place}, {key}", value.get(key)) for key, read in _VARIANT.items()}
+
+
+def _names(place: str, value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise InvalidInput(place, value, "must be a list of ids")
+    return [read_name(place, one) for one in value]
+
+
+_VARIANT: dict[str, Reader] = {
+    "language": read_name,
+    "subject": read_text,
+    "html": or_none(read_text),
+    "text": or_none(read_text),
+}
 _KINDS: dict[str, dict[str, Reader]] = {
     "statuses": {"name": read_name, "meta": one_of(*META_STATUSES)},
     "users": {
@@ -121,6 +156,7 @@ _KINDS: dict[str, dict[str, Reader]] = {
         "role": one_of(*ROLES),
     },
     "queries": {"name": read_name, "filters": _filters},
+    "layouts": {"name": read_name, "html": or_none(read_text), "text": or_none(read_text)},
     "letters": {
         "name": read_name,
         "language": read_name,
@@ -128,6 +164,9 @@ _KINDS: dict[str, dict[str, Reader]] = {
         "html": or_none(read_text),
         "text": or_none(read_text),
         "sets_status": or_none(read_name),
+        "layout": or_none(read_name),
+        "variants": or_none(_variants),
+        "attachments": or_none(_names),
     },
     "jobs": JOB_FIELDS,
 }
@@ -135,18 +174,28 @@ _REQUIRED = {
     "statuses": ("meta",),
     "users": ("display_name", "role"),
     "queries": ("filters",),
+    "layouts": (),
     "letters": ("subject",),
     "jobs": REQUIRED_JOB_FIELDS,
 }
 
 
 def _check_letter(entry: Entry) -> None:
-    if not entry.fields.get("html") and not entry.fields.get("text"):
-        raise InvalidInput(entry.place, None, "needs html, text or both")
-    try:
-        check_letter(entry.name, letter_text(entry.fields))
-    except InvalidInput as exc:
-        raise InvalidInput(f"{entry.place}: {exc.place}", exc.value, exc.fix) from exc
+    """Each language on its own; in the layout it is checked when it is saved."""
+    forms: list[Mapping[str, Any]] = [entry.fields, *(entry.fields.get("variants") or ())]
+    seen: set[str | None] = set()
+    for form in forms:
+        text = letter_text(form)
+        if not text.html and not text.text:
+            raise InvalidInput(entry.place, None, "needs html, text or both")
+        try:
+            check_letter(entry.name, text)
+        except InvalidInput as exc:
+            raise InvalidInput(f"{entry.place}: {exc.place}", exc.value, exc.fix) from exc
+        language = language_of(text.language)
+        if language in seen:
+            raise InvalidInput(f"{entry.place}, variants, language", text.language, "is given twice")
+        seen.add(language)
 
 
 def letter_text(fields: Mapping[str, Any]) -> LetterText:

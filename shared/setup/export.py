@@ -9,13 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
+from shared.db.letter_changes import load_content
 from shared.db.system_settings import as_plain, load_system_settings
 from shared.db.tables import (
     application_queries,
     application_statuses,
     contact_jobs,
-    form_letter_versions,
     form_letters,
+    letter_layouts,
     users,
 )
 from shared.domain.job_fields import shown
@@ -35,6 +36,7 @@ async def export_setup(database: Database, path: Path) -> int:
             "statuses": await _rows(connection, application_statuses, ("name", "meta")),
             "users": await _rows(connection, users, ("name", "display_name", "email", "role")),
             "queries": await _rows(connection, application_queries, ("name", "filters")),
+            "layouts": await _rows(connection, letter_layouts, ("name", "html", "text")),
             "letters": await _letters(connection),
             "jobs": await _jobs(connection),
         }
@@ -75,15 +77,14 @@ async def _rows(connection: AsyncConnection, table: Any, names: tuple[str, ...])
 
 
 async def _letters(connection: AsyncConnection) -> list[dict[str, Any]]:
-    v = form_letter_versions.c
-    statement = (
-        select(form_letters.c.name, v.language, v.subject, v.html, v.text)
-        .add_columns(application_statuses.c.name.label("sets_status"))
-        .join(form_letter_versions, (v.letter_id == form_letters.c.id) & (v.version == form_letters.c.version))
-        .outerjoin(application_statuses, application_statuses.c.id == v.sets_status_id)
-        .order_by(form_letters.c.id)
-    )
-    return [_known({**row}) for row in (await connection.execute(statement)).mappings()]
+    table = form_letters.c
+    rows = (await connection.execute(select(table.id, table.name, table.version).order_by(table.id))).all()
+    found = []
+    for row in rows:
+        content = await load_content(connection, row.id, row.version)
+        content["variants"] = [_known(one) for one in content["variants"] or ()] or None
+        found.append(_known({"name": row.name, **content}))
+    return found
 
 
 async def _jobs(connection: AsyncConnection) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, lease_clock
 from shared.db.job_locks import share_jobs
+from shared.db.letter_data import APPLICATION_COLUMNS
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import JobRules, LookScope, recipients
 from shared.db.system_settings import SystemSettings
@@ -110,7 +111,7 @@ async def _locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) 
 async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:
     columns = [
         *[_O[name].label(name) for name in _ORDER_COLUMNS],
-        *[_A[name].label(f"their_{name}") for name in _APPLICATION_COLUMNS],
+        *[_A[name].label(f"their_{name}") for name in APPLICATION_COLUMNS],
         *(_O.person_id, _A.person_id.label("present_person_id"), persons.c.opted_out_at),
         form_letters.c.version.label("current_version"),
         application_statuses.c.name.label("application_status"),
@@ -130,11 +131,6 @@ async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now
 _ORDER_COLUMNS = (
     *("id", "type", "run_id", "job_id", "job_name", "lineage_id", "application_id", "letter_id", "occasion_day"),
     *("time_zone", "expires_at", "attempts", "fruitless_claims", "letter_version", "mail_date", "handed_over_at"),
-)
-_APPLICATION_COLUMNS = (
-    *("id", "external_id", "kind", "salutation", "title", "first_name", "last_name", "birth_date", "email"),
-    *("usable_email", "phone", "street", "postal_code", "city", "country", "language", "vacancy", "department"),
-    *("location", "source", "recruiter", "recruiter_folded", "status_id", "received_on", "pool_since", "reduced_at"),
 )
 
 

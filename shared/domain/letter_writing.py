@@ -1,0 +1,68 @@
+"""A letter to one applicant: the text in the applicant's language, filled from the records (D6, D43)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from shared.domain.letters import (
+    CompiledLetter,
+    LetterText,
+    RenderedLetter,
+    compile_letter,
+    language_of,
+    letter_context,
+)
+from shared.domain.placeholders import Sender
+from shared.domain.senders import User, resolve_sender
+
+
+@dataclass(frozen=True, slots=True)
+class LetterForms:
+    """One version of a letter in its languages, compiled; the first is its own, for whoever speaks none of them."""
+
+    by_language: Mapping[str, CompiledLetter]
+
+    def for_language(self, tag: str | None) -> CompiledLetter:
+        """The form for a language tag such as 'en-GB'."""
+        own = next(iter(self.by_language.values()))
+        return self.by_language.get(language_of(tag) or "", own)
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What a letter is written from besides its applicant."""
+
+    #: The job's sender and its fallback (D6).
+    wishes: tuple[str | None, ...]
+    users: Mapping[str, User]
+    system_sender: str
+    company: str | None
+    #: The send day in the job's time zone.
+    today: date
+
+
+def compile_forms(texts: Sequence[LetterText], *, composed: bool) -> LetterForms:
+    """All languages of a letter, ready to be written; raises InvalidInput. Costs milliseconds."""
+    compiled = [compile_letter(text, composed=composed) for text in texts]
+    return LetterForms({one.language: one for one in compiled})
+
+
+def write_letter(
+    forms: LetterForms, application: Mapping[str, Any], occasion: Occasion
+) -> tuple[RenderedLetter, Sender]:
+    """The letter to an application and who it comes from; raises UnrenderableLetter."""
+    sender = resolve_sender(occasion.wishes, application["recruiter"], occasion.users, occasion.system_sender)
+    recruiter = occasion.users.get(application["recruiter_folded"] or "")
+    context = letter_context(
+        application=application,
+        recruiter=_as_mapping(recruiter),
+        sender=sender,
+        company_name=occasion.company,
+        today=occasion.today,
+    )
+    return forms.for_language(application["language"]).render(context), sender
+
+
+def _as_mapping(user: User | None) -> dict[str, Any] | None:
+    return {"name": user.name, "display_name": user.display_name, "email": user.email} if user else None
