@@ -45,10 +45,7 @@ def print_impact(impact: Sequence[Impact]) -> None:
     columns = ("job", "on", "before", "after", "change", "join, e.g.", "fall out, e.g.")
     rows = [
         (
-            *(one.job, one.on, one.before, one.after),
-            f"another letter for {one.letters_changed} planned"
-            if one.added == one.removed == 0 and one.letters_changed
-            else f"+{one.added} / -{one.removed}",
+            *(one.job, one.on, one.before, one.after, _change_of(one)),
             ", ".join(one.added_samples),
             ", ".join(one.removed_samples),
         )
@@ -56,6 +53,11 @@ def print_impact(impact: Sequence[Impact]) -> None:
     ]
     if rows:
         print_table("Recipients of the next dispatch", columns, rows)
+
+
+def _change_of(one: Impact) -> str:
+    people = f"+{one.added} / -{one.removed}"
+    return people if one.letters_changed is None else f"{people}, another letter for {one.letters_changed} planned"
 
 
 def say(text: str) -> None:

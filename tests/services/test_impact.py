@@ -41,9 +41,10 @@ async def rows_of_each_table(database: Database) -> dict[str, Any]:
         ({"query": "Geburtstag"}, Impact(JOB, DAY, 2, 2, 1, 1, ("A4",), ("A2",))),
         ({"status": "Aus"}, Impact(JOB, DAY, 2, 0, 0, 2, (), ("A1", "A2"))),
         ({"letter": "Ende"}, Impact(JOB, DAY, 2, 2, 0, 0, (), (), letters_changed=2)),
+        ({"letter": "Ende", "query": "Geburtstag"}, Impact(JOB, DAY, 2, 2, 1, 1, ("A4",), ("A2",), letters_changed=2)),
         ({"dispatch": "every_months=1 anchor=2026-01-31"}, Impact(JOB, date(2026, 11, 30), 2, 2, 0, 0, (), ())),
     ],
-    ids=["query", "Aus", "letter", "dispatch"],
+    ids=["query", "Aus", "letter", "letter and query", "dispatch"],
 )
 async def test_d22_a_change_of_a_job_shows_who_joins_and_who_falls_out(
     world: World, pairs: dict[str, str], expected: Impact
