@@ -11,10 +11,11 @@ from sqlalchemy import select, update
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
 from shared.db.jobs import rehearse_job
+from shared.db.order_commands import block
 from shared.db.queries import QueryDay, load_query
 from shared.db.query_answers import answer_query
 from shared.db.recipients import LookScope, recipients
-from shared.db.system_settings import ensure_instance_id, load_system_settings
+from shared.db.system_settings import ensure_instance_id, load_system_settings, save_system_settings
 from shared.db.tables import applications, blocks, persons
 from shared.db.why import explain
 from shared.db.write_orders.claims import rules_of
@@ -116,18 +117,66 @@ async def test_d12_d22_d23_d25_all_views_agree(world: World, tmp_path: Path, see
     await _why_agrees(world, rng, chosen, expected, listed)
 
 
+async def one_dispatch(world: World, rng: random.Random) -> None:
+    """A day's letters: most sent, some refused, some blocked before; afterwards half of all blocks are lifted."""
+    await world.turn()
+    planned = [row["id"] for row in await world.rows(DAY) if row["state"] == "planned"]
+    for order_id in rng.sample(planned, min(4, len(planned))):
+        scope = rng.choice(("letter", "job", "all"))
+        await block(world.database, order_id, scope=scope, reason="Ruhe", until=None, author="a", now=world.clock.now())
+    world.clock.set(MORNING + timedelta(hours=2))
+    for order in (await world.claim(*await world.turn())).orders:
+        assert await world.intend(order) == {order.id}
+        await world.settle(order, "failed" if rng.random() < 0.2 else "sent")
+    async with world.database.begin() as connection:
+        standing = list((await connection.execute(select(blocks.c.id).order_by(blocks.c.id))).scalars())
+        lifted = update(blocks).where(blocks.c.id.in_(rng.sample(standing, len(standing) // 2)))
+        await connection.execute(lifted.values(lifted_at=world.clock.now(), lifted_by="anna"))
+        await save_system_settings(connection, {"frequency_cap_days": rng.choice((0, 2))})
+    await world.change("J", repeat_guard_days=str(rng.choice((1, 2, 30))))
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_d13_d22_d27_d32_all_views_agree_on_the_day_after_a_dispatch(
+    world: World, tmp_path: Path, seed: int
+) -> None:
+    rng, day = random.Random(100 + seed), DAY + timedelta(days=1)
+    await begin(world, rng, tmp_path)
+    await one_dispatch(world, rng)
+    world.clock.set(MORNING + timedelta(days=1))
+    (impact,) = (await rehearse_job(world.database, "J", {"status": "Aus"}, author="a", now=world.clock.now())).impact
+    async with world.database.read() as connection:
+        listed = await answer_query(connection, "Q", day, day)
+    async with private_copy(world.database) as connection:
+        ahead = await simulate(connection, day, day)
+    await world.turn()
+    planned = {row["external_id"] for row in await world.rows(day) if row["state"] == "planned"}
+    chosen = {one["application"] for one in listed["recipients"]}
+    assert planned and planned <= chosen
+    assert (impact.on, impact.before) == (day, len(planned))
+    assert await held_by_the_last_look(world, day) == planned
+    ends = {one.application for one in ahead.skipped if one.reason.startswith("no_address")}
+    assert {one.application for one in ahead.letters} | ends == planned
+    await _why_agrees(world, rng, chosen, planned, listed, day)
+
+
 async def _why_agrees(
-    world: World, rng: random.Random, chosen: set[str], expected: set[str], listed: dict[str, Any]
+    world: World,
+    rng: random.Random,
+    chosen: set[str],
+    expected: set[str],
+    listed: dict[str, Any],
+    day: date = DAY,
 ) -> None:
     collapsed = {name for one in listed["recipients"] for name in one["duplicates_collapsed"]}
     async with world.database.read() as connection:
         everybody = sorted((await connection.execute(select(applications.c.external_id))).scalars())
         asked = {*rng.sample(everybody, 4), *rng.sample(sorted(expected), min(2, len(expected)))}
         for name in sorted(asked | set(sorted(collapsed)[:2])):
-            found = await explain(connection, "Q", name, DAY, DAY)
+            found = await explain(connection, "Q", name, day, day)
             assert found["matches"] == (name in chosen or name in collapsed), name
             assert (found["matches"] and found["stands_for_person"] == name) == (name in chosen), name
             (job,) = found["jobs"]
             gets = name in chosen and job["stopped_by"] is None
             assert gets == (name in expected), name
-            assert (job["first_letter_on"] == DAY.isoformat()) == gets, name
+            assert (job["first_letter_on"] == day.isoformat()) == gets, name

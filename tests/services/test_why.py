@@ -11,7 +11,7 @@ from sqlalchemy import update
 from shared.clock import local_date
 from shared.db.order_commands import block
 from shared.db.system_settings import ensure_instance_id, save_system_settings
-from shared.db.tables import applications, blocks, contact_jobs, persons, write_orders
+from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, persons, write_orders
 from shared.db.why import explain
 from shared.errors import NotFound
 from tests.services.import_files import Files, lines
@@ -97,6 +97,12 @@ async def off_at_its_time(world: World) -> None:
     await world.change("J Neue", status="Aus")
     world.clock.set(MORNING + timedelta(hours=2))
     await world.change("J Neue", status="An")
+
+
+async def left_over(world: World) -> None:
+    await world.turn()
+    async with world.database.begin() as connection:
+        await connection.execute(update(dispatch_runs).values(state="dispatched"))
 
 
 async def withdrawn_after_an_attempt(world: World) -> None:
@@ -210,6 +216,7 @@ CASES = {
         TOMORROW,
         (off_at_its_time,),
     ),
+    "left over of a dispatch": Case("Neue", NEW, "gets the letter", DAY, DAY, (left_over,)),
     "withdrawn after an attempt": Case(
         "Neue", NEW, "of this day is withdrawn: no longer matches", DAY, TOMORROW, (withdrawn_after_an_attempt,)
     ),
@@ -341,8 +348,11 @@ async def test_d4_why_gives_a_job_that_is_new_after_its_time_the_next_day(world:
 
 
 async def test_d17_why_asks_in_the_time_zone_of_each_job(world: World) -> None:
-    setup = """queries: [{name: Gestern, filters: [{field: days_since_last_contact, more_than: 0}]}]
+    setup = """queries:
+  - {name: Gestern, filters: [{field: days_since_last_contact, more_than: 0}]}
+  - {name: Heute, filters: [{field: days_since_last_contact, at_most: 0}]}
 jobs:
+  - {name: Nur dort, status: An, query: Heute, letter: Brief, dispatch: rolling, time: "23:00", time_zone: Asia/Tokyo}
   - {name: Berlin, status: An, query: Gestern, letter: Brief, dispatch: rolling, time: "23:00"}
   - {name: Tokio, status: An, query: Gestern, letter: Brief, dispatch: rolling, time: "23:00", time_zone: Asia/Tokyo}
 """
@@ -355,6 +365,8 @@ jobs:
     berlin, tokyo = found["jobs"]
     assert (berlin["stopped_by"], berlin["first_letter_on"]) == (None, DAY.isoformat())
     assert (tokyo["stopped_by"]["rule"], tokyo["first_letter_on"]) == ("time_zone", TOMORROW.isoformat())
+    found = await why(world, "Heute")
+    assert (found["first_match_on"], found["jobs"][0]["first_letter_on"]) == (None, DAY.isoformat())
 
 
 async def test_d22_the_reasons_of_several_jobs_are_told_apart(world: World) -> None:
