@@ -30,6 +30,7 @@ _ADDRESS = re.compile('[^\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff()<>\\[\\]:;
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.+_-]+@[A-Za-z0-9.-]+>\Z")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]{1,60}\Z")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,100}\Z")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._()+-][A-Za-z0-9 ._()+-]{0,60}\Z")
 _TAKEN = frozenset(("from", "to", "cc", "bcc", "subject", "date", "message-id", "reply-to", "sender", "mime-version"))
 
 
@@ -61,13 +62,12 @@ def attachment_part(file_name: str, media_type: str, content: bytes) -> bytes:
     if not _MEDIA_TYPE.match(media_type):
         raise InvalidInput("media type of an attachment", media_type, "must be of the form type/subtype")
     name = _UNPRINTABLE.sub("_", file_name).encode(errors="replace").decode()
-    plain = re.sub(r'[^ -~]|["\\\\]', "_", name)
-    # RFC 2231 for whoever reads it, the plain name for the others.
-    extended = f"; filename*=utf-8''{quote(name, safe='')}" if plain != name else ""
+    # Never both forms of a name: readers differ in which of them they take (RFC 2231).
+    given = f'filename="{name}"' if _PLAIN_NAME.match(name) else f"filename*=utf-8''{quote(name, safe='')}"
     head = (
-        f'Content-Type: {media_type}; name="{plain}"\r\n'
+        f"Content-Type: {media_type}\r\n"
         "Content-Transfer-Encoding: base64\r\n"
-        f'Content-Disposition: attachment; filename="{plain}"{extended}\r\n\r\n'
+        f"Content-Disposition: attachment;\r\n {given}\r\n\r\n"
     )
     return head.encode() + _base64(content)
 

@@ -20,6 +20,8 @@ from shared.errors import InvalidInput, NotFound, Refused
 
 #: One file, in bytes.
 LARGEST_FILE = 5_000_000
+#: A file's name, in characters: encoded it still fits into one line of a mail.
+LONGEST_NAME = 80
 _T = attachments.c
 
 
@@ -38,6 +40,10 @@ async def add_attachment(database: Database, file: NewFile, *, author: str, now:
     size = len(file.content)
     if not 0 < size <= LARGEST_FILE:
         raise InvalidInput(f"attachment {name!r}", f"{size} bytes", f"must have 1 to {LARGEST_FILE} bytes")
+    if not 0 < len(file.file_name) <= LONGEST_NAME:
+        raise InvalidInput(
+            f"attachment {name!r}", file.file_name, f"the file's name may have {LONGEST_NAME} characters"
+        )
     digest = sha256(file.content).hexdigest()
 
     async def work(connection: AsyncConnection) -> bool:
