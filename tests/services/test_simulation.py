@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -25,6 +24,7 @@ from shared.importing import import_applications, import_contacts
 from shared.setup import apply_setup, read_setup
 from shared.simulation import Simulation, private_copy, simulate
 from tests.data_generator import write_files
+from tests.services.competing_jobs import a_setup, invented, live_through
 from tests.services.world import DAY, MORNING, SETUP, World
 
 #: Today, a month's end, a leap day, the days around a year's turn and a clock change, and others.
@@ -90,50 +90,10 @@ async def test_simulate_and_job_run_give_the_same_letters_on_twenty_days(world: 
     assert count > 500
 
 
-def invented(rng: random.Random) -> Iterator[str]:
-    """Rows of COLUMNS: duplicates, missing and invalid addresses, birthdays on the days that are looked at."""
-    for number in range(14):
-        born = f"19{rng.randint(50, 99)}-11-{rng.randint(22, 30)}"
-        email = rng.choice([f"a{number}@x.example"] * 4 + ["", "max@"])
-        person, status = rng.choice(["", "", "S1", "S2"]), rng.choice(["Neu", "Pool"])
-        yield f"A{number:02},{person},Name{number},{email},{status},{born}"
-
-
-def a_setup(rng: random.Random) -> str:
-    """Three jobs that compete for the same people."""
-    cap = rng.choice([0, 3])
-    head = SETUP.partition("jobs:")[0].replace("sync_minutes: 5", f"frequency_cap_days: {cap}")
-    # Several days' letters of one moment, under a cap: which of them a person without an address gets is a race.
-    working_days = ["as_is"] if cap else ["as_is", "next", "previous"]
-    jobs = [
-        f"  - {{name: J{number}, status: An, query: {rng.choice(['Neue', 'Geburtstag'])}, "
-        f'letter: {"Ende" if number == 2 else "Brief"}, dispatch: rolling, time: "{8 + number:02}:00", '
-        f"repeat_guard_days: {rng.choice([0, 2, 5])}, priority: {rng.choice([1, 2, 3])}, "
-        f"lead_days: {rng.choice([0, 1, 2])}, holidays: DE-HH, working_days: {rng.choice(working_days)}, "
-        f'valid_days: 5, sender: "user:a.weber"}}\n'
-        for number in range(3)
-    ]
-    return f"{head}jobs:\n{''.join(jobs)}"
-
-
-async def live_through(world: World, first: date, days: int) -> Found:
-    """What the services send on these days, hour by hour."""
-    for number in range(days):
-        midnight = MORNING - timedelta(hours=7) + timedelta(days=(first - DAY).days + number)
-        for hour in (0, 8, 9, 10):
-            world.clock.set(midnight + timedelta(hours=hour, seconds=1))
-            # Who had a letter of the job on its way gets the next one when that has ended (D13).
-            while orders := await world.turn():
-                await world.send(*orders)
-                world.clock.advance(timedelta(minutes=6))
-    rows = await world.rows()
-    return {(row["occasion_day"], row["job_name"], row["external_id"]) for row in rows if row["state"] == "sent"}
-
-
 @pytest.mark.parametrize("seed", range(4))
 async def test_d12_d13_d18_d27_simulated_days_are_those_that_come(world: World, seed: int) -> None:
     rng = random.Random(seed)
-    await world.begin(*invented(rng), setup=a_setup(rng))
+    await world.begin(*invented(rng), setup=a_setup(rng, (0, 1, 2)))
     days = 7
     simulated = await ahead(world, DAY, DAY + timedelta(days=days - 1), after=world.clock.now())
     sent = await live_through(world, DAY, days)

@@ -7,7 +7,11 @@ from services.mailer.compose import attachment_part, compose
 from shared.domain.letters import RenderedLetter
 from tests.unit.test_compose import _headers, _lines, _parsed
 
-NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=60).map(str.strip).filter(bool)
+NAMES = (
+    st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=60)
+    .map(str.strip)
+    .filter(bool)
+)
 FILES = st.lists(st.tuples(NAMES, st.binary(max_size=500)), min_size=1, max_size=3)
 
 

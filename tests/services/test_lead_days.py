@@ -1,0 +1,56 @@
+"""D12's promise: who gets which letter on which day does not depend on the lead days."""
+
+import os
+import random
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from shared.db import person_commands as people
+from shared.db.tables import application_statuses, applications, metadata
+from tests.services.competing_jobs import Found, a_setup, invented, live_through
+from tests.services.world import DAY, MORNING, World
+
+DAYS = 5
+#: LEAD_DAYS_SEEDS=20 for a longer look.
+SEEDS = int(os.environ.get("LEAD_DAYS_SEEDS", "2"))
+
+
+async def lived(world: World, seed: int, leads: tuple[int, ...]) -> Found:
+    """Days with data that changes early on each of them, the same for every choice of lead days."""
+    rng = random.Random(seed)
+    world.clock.set(MORNING)
+    await world.begin(*invented(rng), setup=a_setup(rng, leads))
+
+    async def change(number: int) -> None:
+        chance = random.Random(f"{seed} {number}")
+        async with world.database.begin() as connection:
+            names = list((await connection.execute(select(applications.c.external_id))).scalars())
+            moved = update(applications).where(applications.c.external_id.in_(chance.sample(sorted(names), 2)))
+            status = select(application_statuses.c.id).where(
+                application_statuses.c.name == chance.choice(["Neu", "Pool"])
+            )
+            await connection.execute(moved.values(status_id=status.scalar_subquery()))
+        await world.applicants(
+            f"N{number},{chance.choice(['', 'S1'])},Neu,n{number}@x.example,Neu,1970-11-2{number + 3}"
+        )
+        blocked = {"job": None, "until": DAY + timedelta(days=3), "reason": "Ruhe", "author": "anna"}
+        await people.block(world.database, chance.choice(sorted(names)), now=world.clock.now(), **blocked)
+
+    return await live_through(world, DAY, DAYS, change)
+
+
+async def emptied(world: World) -> None:
+    async with world.database.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            await connection.execute(delete(table))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_d12_the_letters_and_their_days_are_the_same_for_all_lead_days(world: World, seed: int) -> None:
+    without = await lived(world, seed, (0, 0, 0))
+    await emptied(world)
+    with_leads = await lived(world, seed, (3, 1, 2))
+    assert without == with_leads
+    assert without
