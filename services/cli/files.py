@@ -7,13 +7,14 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from services.cli.context import Desk, at_desk
-from services.cli.export import export_file
 from services.cli.output import print_impact, print_table, say
+from shared.errors import InvalidInput
+from shared.exporting import LISTS, export_list
 from shared.importing import ImportReport, import_applications, import_contacts
-from shared.setup import apply_setup, read_setup
+from shared.setup import apply_setup, export_setup, read_setup
 
 imports = typer.Typer(no_args_is_help=True, help="Bring in applications and contacts.")
 FILE = typer.Argument(help="CSV (comma, UTF-8) or JSON Lines by ending .jsonl.", dir_okay=False)
@@ -98,12 +99,22 @@ def apply(
 
 
 def export(
-    what: str = typer.Argument(help="setup, applications, contacts, jobs or orders."),
+    what: str = typer.Argument(help=f"setup, {', '.join(LISTS)}."),
     out: Path = typer.Option(..., "--out", help="File to write; its ending chooses the format.", dir_okay=False),
 ) -> None:
     """Write records to a file: .yaml (setup), .csv, .jsonl or .xlsx."""
 
     async def work(desk: Desk) -> int:
-        return await export_file(desk.database, what, out, desk.now)
+        if what == "setup":
+            if out.suffix not in (".yaml", ".yml"):
+                raise InvalidInput("--out", str(out), "the setup is exported as .yaml")
+            return await export_setup(desk.database, out)
+        with Progress(TextColumn("{task.completed} rows"), console=Console(stderr=True), **_quiet()) as bar:
+            task = bar.add_task(what, total=None)
+            return await export_list(desk.database, what, out, desk.now, lambda rows: bar.update(task, completed=rows))
 
     typer.echo(f"{out}: {at_desk('view', work)} records")
+
+
+def _quiet() -> Any:
+    return {"disable": not sys.stderr.isatty()}

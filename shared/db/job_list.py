@@ -27,9 +27,14 @@ _FILE = (
 async def list_jobs(database: Database, now: datetime) -> list[dict[str, Any]]:
     """Every job with its linked query and letter, its next dispatch and its orders by state."""
     async with database.read() as connection:
-        rows = (await connection.execute(_with_names().order_by(_J.name_folded))).mappings().all()
-        counts = await _counts(connection)
-        return [await _line(connection, row, counts.get(row["id"], {}), now) for row in rows]
+        return await list_job_rows(connection, now)
+
+
+async def list_job_rows(connection: AsyncConnection, now: datetime) -> list[dict[str, Any]]:
+    """The same on a connection at hand."""
+    rows = (await connection.execute(_with_names().order_by(_J.name_folded))).mappings().all()
+    counts = await _counts(connection)
+    return [await _line(connection, row, counts.get(row["id"], {}), now) for row in rows]
 
 
 async def show_job(database: Database, name: str, now: datetime) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import applications, attempts, contact_jobs, events, persons, write_orders
@@ -40,15 +40,19 @@ class OrderFilter:
 
 async def list_orders(connection: AsyncConnection, which: OrderFilter) -> list[dict[str, Any]]:
     """The orders, by occasion day and id, in the form that scripts rely on."""
+    return [as_document(row) for row in (await connection.execute(await order_rows(connection, which))).mappings()]
+
+
+async def order_rows(connection: AsyncConnection, which: OrderFilter) -> Select[Any]:
+    """The statement of the orders' rows, each for `as_document`; raises NotFound for an unknown job."""
     source = write_orders.join(applications, _A.id == _O.application_id).join(persons, _P.id == _A.person_id)
-    statement = (
+    return (
         select(write_orders, _A.external_id, _A.email.label("application_email"), _P.duplicate_set)
         .select_from(source)
         .where(*await _conditions(connection, which))
         .order_by(_O.occasion_day, _O.id)
         .limit(which.limit)
     )
-    return [as_document(row) for row in (await connection.execute(statement)).mappings()]
 
 
 async def _conditions(connection: AsyncConnection, which: OrderFilter) -> list[Any]:
