@@ -3,9 +3,10 @@
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, or_, select, update
+from sqlalchemy import ColumnElement, case, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.column_types import Instant
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import applications, persons, write_orders
 from shared.domain.schedule import latest_start_of_full_months, start_of_day
@@ -38,7 +39,8 @@ def _rejected(at: datetime, settings: SystemSettings) -> dict[str, Any]:
 
 
 def _later(column: ColumnElement[Any], at: datetime) -> ColumnElement[Any]:
-    return case((or_(column.is_(None), column < at), at), else_=column)
+    # With its type: SQLite would take a bare datetime for a text.
+    return case((or_(column.is_(None), column < at), literal(at, Instant())), else_=column)
 
 
 async def reduce_due(connection: AsyncConnection, day: date, settings: SystemSettings) -> None:

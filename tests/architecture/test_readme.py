@@ -18,9 +18,9 @@ def test_paths_functions_links_and_targets_exist(path: Path) -> None:
     text = path.read_text()
     for name, _, function in re.findall(r"((?:services|shared|tests|docs|deploy)/[\w./-]*\.\w+)(::(\w+))?", text):
         assert (ROOT / name).is_file(), name
-        assert not function or re.search(rf"^(?:async )?def {function}\(", (ROOT / name).read_text(), re.MULTILINE), (
-            name
-        )
+        assert not function or re.search(
+            rf"^ *(?:(?:async )?def|class) {function}\b|^{function}\b", (ROOT / name).read_text(), re.MULTILINE
+        ), name
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert (path.parent / link).exists(), link
     for target in re.findall(r"`make ([a-z]+)", text):

@@ -22,6 +22,9 @@ def a_setup(rng: random.Random, leads: Sequence[int]) -> str:
     """Three jobs that compete for the same people; their lead days are chosen from `leads`."""
     cap = rng.choice([0, 3])
     head = SETUP.partition("jobs:")[0].replace("sync_minutes: 5", f"frequency_cap_days: {cap}")
+    head = head.replace(
+        "queries:\n", "queries:\n  - {name: Still, filters: [{field: days_since_last_contact, more_than: 1}]}\n"
+    )
     # Several days' letters of one moment, under a cap: which of them a person without an address gets is a race.
     working_days = ["as_is"] if cap else ["as_is", "next", "previous"]
     jobs = [

@@ -84,7 +84,7 @@ async def states(database: Database, planned: Planned) -> list[str]:
     return [(await row(database, write_orders, id=order_id))["state"] for order_id in planned.order_ids]
 
 
-async def test_a_new_job_starts_off_with_the_defaults(database: Database) -> None:
+async def test_d1_a_new_job_starts_off_with_the_defaults(database: Database) -> None:
     await apply(database, SETUP)
     change = await create_job(database, {"name": " Neu ", **NEW}, **WHO)
     job = await row(database, contact_jobs, id=change.job_id)
@@ -94,7 +94,7 @@ async def test_a_new_job_starts_off_with_the_defaults(database: Database) -> Non
 
 
 @pytest.mark.parametrize("missing", ["name", "query", "letter", "dispatch", "time"])
-async def test_a_new_job_needs_its_required_fields(database: Database, missing: str) -> None:
+async def test_d1_a_new_job_needs_its_required_fields(database: Database, missing: str) -> None:
     await apply(database, SETUP)
     pairs = {key: value for key, value in {"name": "Neu", **NEW}.items() if key != missing}
     with pytest.raises(InvalidInput) as refused:
@@ -102,7 +102,7 @@ async def test_a_new_job_needs_its_required_fields(database: Database, missing: 
     assert refused.value.value == missing
 
 
-async def test_two_jobs_of_one_name_are_refused(database: Database) -> None:
+async def test_d1_two_jobs_of_one_name_are_refused(database: Database) -> None:
     await apply(database, SETUP)
     await create_job(database, {"name": "Neu", **NEW}, **WHO)
     with pytest.raises(InvalidInput, match="exists already"):
@@ -113,7 +113,7 @@ async def test_two_jobs_of_one_name_are_refused(database: Database) -> None:
         await copy_job(database, JOB, "neu", **WHO)
 
 
-async def test_set_tells_what_changed_and_keeps_it(database: Database) -> None:
+async def test_d3_set_tells_what_changed_and_keeps_it(database: Database) -> None:
     await apply(database, SETUP)
     pairs = {"query": "pool", "dispatch": "every_months=3 anchor=2026-01-31", "note": "neu", "lead_days": "0"}
     change = await set_job(database, "  grüße", pairs, **WHO)
@@ -129,7 +129,7 @@ async def test_set_tells_what_changed_and_keeps_it(database: Database) -> None:
     assert ("anna", "dispatch", "rolling", "every 3 months from 2026-01-31") in told
 
 
-async def test_setting_what_is_set_already_changes_nothing(database: Database) -> None:
+async def test_d3_setting_what_is_set_already_changes_nothing(database: Database) -> None:
     await apply(database, SETUP)
     before = await row(database, contact_jobs), await rows(database, events)
     change = await set_job(database, JOB, {"status": "An", "time": "8:00", "query": "GEBURTSTAG HEUTE"}, **WHO)
@@ -165,7 +165,7 @@ async def test_a_job_that_is_not_there_is_answered_with_the_nearest(database: Da
         await delete_job(database, "Grüsze", **WHO)
 
 
-async def test_off_touches_only_the_job_and_its_orders_stay(database: Database) -> None:
+async def test_d4_off_touches_only_the_job_and_its_orders_stay(database: Database) -> None:
     await apply(database, SETUP)
     planned = await plan(database, DAY, "planned", "queued")
     before = await row(database, contact_jobs)
@@ -177,7 +177,7 @@ async def test_off_touches_only_the_job_and_its_orders_stay(database: Database) 
     assert (await row(database, dispatch_runs))["due_at"] is None
 
 
-async def test_off_does_not_wait_for_a_plan_that_is_being_made(database: Database) -> None:
+async def test_d4_off_does_not_wait_for_a_plan_that_is_being_made(database: Database) -> None:
     if database.dialect == "sqlite":
         await apply(database, SETUP)  # one writer: there is nothing to wait beside
         await set_job(database, JOB, {"status": "Aus"}, **WHO)
@@ -194,7 +194,7 @@ async def switched(database: Database, off: datetime, on: datetime) -> Any:
     return await set_job(database, JOB, {"status": "An"}, author="anna", now=on)
 
 
-async def test_on_again_within_the_catch_up_time_goes_on(database: Database) -> None:
+async def test_d4_on_again_within_the_catch_up_time_goes_on(database: Database) -> None:
     await apply(database, SETUP)
     planned = await plan(database, DAY, "planned")
     change = await switched(database, berlin(DAY, 7), berlin(DAY, 13, 59))
@@ -204,14 +204,14 @@ async def test_on_again_within_the_catch_up_time_goes_on(database: Database) -> 
     assert change.notes == ["An: next dispatch 2026-11-26 08:00 (Europe/Berlin)"]
 
 
-async def test_the_catch_up_time_counts_from_the_later_of_send_moment_and_switch_off(database: Database) -> None:
+async def test_d4_the_catch_up_time_counts_from_the_later_of_send_moment_and_switch_off(database: Database) -> None:
     await apply(database, SETUP)
     planned = await plan(database, DAY, "planned")
     await switched(database, berlin(DAY, 12), berlin(DAY, 17, 59))
     assert await states(database, planned) == ["planned"]
 
 
-async def test_on_again_later_withdraws_what_passed_and_says_how_many(database: Database) -> None:
+async def test_d4_on_again_later_withdraws_what_passed_and_says_how_many(database: Database) -> None:
     await apply(database, SETUP)
     passed = await plan(database, DAY, "planned", "queued", "blocked")
     coming = await plan(database, DAY + timedelta(days=1), "planned")
@@ -223,7 +223,7 @@ async def test_on_again_later_withdraws_what_passed_and_says_how_many(database: 
     assert (order["withdrawn_by"], order["reason"]) == ("passed_while_off", "passed while the job was off")
 
 
-async def test_on_starts_with_the_next_send_moment_and_tells_what_fell_out(database: Database) -> None:
+async def test_d4_on_starts_with_the_next_send_moment_and_tells_what_fell_out(database: Database) -> None:
     await apply(database, SETUP)
     on = berlin(DAY + timedelta(days=2), 8)  # at the dispatch time: that one has passed
     await switched(database, berlin(DAY, 7), on)
@@ -235,7 +235,7 @@ async def test_on_starts_with_the_next_send_moment_and_tells_what_fell_out(datab
     assert {run["due_at"] for run in await rows(database, dispatch_runs)} == {None}
 
 
-async def test_a_job_switched_on_for_the_first_time_missed_nothing(database: Database) -> None:
+async def test_d4_a_job_switched_on_for_the_first_time_missed_nothing(database: Database) -> None:
     await apply(database, SETUP)
     await create_job(database, {"name": "Neu", **NEW}, author="anna", now=NOW - timedelta(days=30))
     await set_job(database, "Neu", {"status": "An"}, **WHO)
@@ -243,7 +243,7 @@ async def test_a_job_switched_on_for_the_first_time_missed_nothing(database: Dat
     assert (await row(database, contact_jobs, name="Neu"))["next_occasion_day"] == date(2026, 11, 24)
 
 
-async def test_another_time_moves_what_is_planned_and_nothing_else(database: Database) -> None:
+async def test_d10_another_time_moves_what_is_planned_and_nothing_else(database: Database) -> None:
     await apply(database, SETUP)
     dispatched = await plan(database, DAY - timedelta(days=2), "sent", state="dispatched")
     planned = await plan(database, DAY, "planned", "blocked")
@@ -259,7 +259,7 @@ async def test_another_time_moves_what_is_planned_and_nothing_else(database: Dat
     assert (await row(database, contact_jobs))["next_occasion_day"] == date(2026, 11, 23)
 
 
-async def test_another_time_zone_moves_the_send_moment(database: Database) -> None:
+async def test_d17_another_time_zone_moves_the_send_moment(database: Database) -> None:
     await apply(database, SETUP)
     planned = await plan(database, DAY, "planned")
     await set_job(database, JOB, {"time_zone": "America/New_York"}, **WHO)
@@ -292,7 +292,7 @@ async def test_status_and_time_can_change_together(database: Database) -> None:
     assert (job["status"], job["next_occasion_day"]) == ("on", date(2026, 11, 23))
 
 
-async def test_a_copy_is_off_has_no_orders_and_the_lineage_of_its_original(database: Database) -> None:
+async def test_d2_a_copy_is_off_has_no_orders_and_the_lineage_of_its_original(database: Database) -> None:
     await apply(database, SETUP)
     await plan(database, DAY, "planned")
     await copy_job(database, JOB, "Kopie", **WHO)
@@ -313,7 +313,7 @@ async def block(database: Database, lineage_id: int, **values: Any) -> None:
         await connection.execute(insert(blocks).values(row))
 
 
-async def test_a_fresh_copy_begins_anew_but_carries_the_standing_blocks(database: Database) -> None:
+async def test_d2_a_fresh_copy_begins_anew_but_carries_the_standing_blocks(database: Database) -> None:
     await apply(database, SETUP)
     original = await row(database, contact_jobs)
     await block(database, original["lineage_id"])
@@ -326,7 +326,7 @@ async def test_a_fresh_copy_begins_anew_but_carries_the_standing_blocks(database
     assert (carried["scope"], carried["lifted_at"]) == ("job", None)
 
 
-async def test_a_copy_given_another_letter_before_its_first_dispatch_begins_anew(database: Database) -> None:
+async def test_d2_a_copy_given_another_letter_before_its_first_dispatch_begins_anew(database: Database) -> None:
     await apply(database, SETUP)
     original = await row(database, contact_jobs)
     await block(database, original["lineage_id"])
@@ -345,7 +345,7 @@ async def test_a_copy_given_another_letter_before_its_first_dispatch_begins_anew
 
 
 @pytest.mark.parametrize("name", [JOB, "Kopie"])
-async def test_another_letter_later_keeps_the_lineage(database: Database, name: str) -> None:
+async def test_d2_another_letter_later_keeps_the_lineage(database: Database, name: str) -> None:
     await apply(database, SETUP)
     await copy_job(database, JOB, "Kopie", **WHO)
     await plan(database, DAY, "sent", name=name, state="dispatched", released_at=NOW)
@@ -355,7 +355,7 @@ async def test_another_letter_later_keeps_the_lineage(database: Database, name: 
     assert change.notes == []
 
 
-async def test_deleting_withdraws_what_is_open_and_keeps_the_rest_with_the_name(database: Database) -> None:
+async def test_d35_deleting_withdraws_what_is_open_and_keeps_the_rest_with_the_name(database: Database) -> None:
     await apply(database, SETUP)
     planned = await plan(database, DAY, "planned", "queued", "sending", "sending", "sent", "unclear", "no_address")
     past_t2 = planned.order_ids[3]
@@ -376,7 +376,7 @@ async def test_deleting_withdraws_what_is_open_and_keeps_the_rest_with_the_name(
     assert (told["record_name"], told["field"], told["new"]) == (JOB, "withdrawn_orders", "3")
 
 
-async def test_the_list_and_the_file_show_names_and_next_dispatch(database: Database) -> None:
+async def test_d2_d3_the_list_and_the_file_show_names_and_next_dispatch(database: Database) -> None:
     await apply(database, SETUP)
     await plan(database, DAY, "planned", "planned", "sent")
     (line,) = await list_jobs(database, NOW)

@@ -25,7 +25,8 @@ from shared.setup import apply_setup, read_setup
 from shared.simulation import Simulation, private_copy, simulate
 from tests.data_generator import write_files
 from tests.services.competing_jobs import a_setup, invented, live_through
-from tests.services.world import DAY, MORNING, SETUP, World
+from tests.services.import_files import Files, lines
+from tests.services.world import DAY, JOB, MORNING, SETUP, World
 
 #: Today, a month's end, a leap day, the days around a year's turn and a clock change, and others.
 TWENTY_DAYS = [
@@ -159,3 +160,23 @@ async def test_skips_have_their_rule_and_collisions_are_told(world: World) -> No
     }
     assert {one.reason for one in found.skipped if one.on > DAY} == {"repeat guard"}
     assert [(one.job, two.job, two.application) for one, two in found.collisions()] == [("Gruß", "Zweiter", "A1")]
+
+
+async def test_d20_d41_d42_a_simulated_letter_counts_on_the_days_after_it(world: World) -> None:
+    setup = SETUP.replace(
+        "queries:", "queries:\n  - {name: Still, filters: [{field: days_since_last_contact, more_than: 2}]}"
+    )
+    setup = setup.replace("settings: {", "settings: {reduce_core_data: {after_months: 1}, ").replace(
+        "query: Neue, letter: Brief", "query: Still, letter: Brief"
+    )
+    last = '  - {name: Ende, status: An, query: Geburtstag, letter: Ende, dispatch: rolling, time: "07:00"}\n'
+    await world.begin("A1,,Eins,a1@x.example,Neu,1990-12-01", setup=setup + last)
+    await world.change(repeat_guard_days="0")
+    file = lines("application,at,medium,direction", "A1,2026-01-01T09:00:00+01:00,mail,outgoing")
+    await Files(world.database, world.folder).contacts(file)
+    found = await ahead(world, DAY, DAY + timedelta(days=60))
+    care = [one.on.isoformat() for one in found.letters if one.job == JOB]
+    assert care[:4] == ["2026-11-23", "2026-11-26", "2026-11-29", "2026-12-04"]  # after the birthday's contact
+    # A month after the rejection of 1 December the application is reduced: never selected again.
+    assert [one.on.isoformat() for one in found.letters if one.job == "Ende"] == ["2026-12-01"]
+    assert care[-1] == "2026-12-31"
