@@ -7,6 +7,7 @@ import typer
 from services.cli.context import ON_OPTION, Desk, at_desk, parse_day
 from services.cli.output import JSON_OPTION, print_json, print_table
 from shared.db.query_answers import answer_query, count_query
+from shared.db.query_list import list_queries, show_query
 from shared.db.why import explain
 from shared.db.why_days import HORIZON_DAYS
 
@@ -47,6 +48,41 @@ def count(name: str = NAME, on: str | None = ON_OPTION, as_json: bool = JSON_OPT
             print_json(found)
         else:
             typer.echo(f"{found['matched']} applications match on {found['on']}; {found['recipients']} letters")
+
+    at_desk("view", work)
+
+
+@app.command("all")
+def list_all(as_json: bool = JSON_OPTION) -> None:
+    """Every saved query, and how many jobs ask it."""
+
+    async def work(desk: Desk) -> None:
+        async with desk.database.read() as connection:
+            found = await list_queries(connection)
+        if as_json:
+            print_json(found)
+        else:
+            columns = tuple(found[0]) if found else ("name",)
+            print_table(f"{len(found)} queries", columns, (query.values() for query in found))
+
+    at_desk("view", work)
+
+
+@app.command("show")
+def show(name: str = NAME, as_json: bool = JSON_OPTION) -> None:
+    """One query: its conditions, the jobs that ask it, the history of its changes."""
+
+    async def work(desk: Desk) -> None:
+        async with desk.database.read() as connection:
+            found = await show_query(connection, name)
+        if as_json:
+            print_json(found)
+            return
+        rows = ((number, _as_written(one)) for number, one in enumerate(found["filters"], 1))
+        print_table(f"{found['name']}, version {found['version']}", ("", "condition"), rows)
+        typer.echo(f"asked by: {', '.join(found['jobs']) or 'no job'}")
+        if found["history"]:
+            print_table("History", tuple(found["history"][0]), (event.values() for event in found["history"]))
 
     at_desk("view", work)
 
