@@ -159,6 +159,12 @@ def _capping_orders(
     near = timedelta(days=rules.cap_days - 1)
     goes_before = or_(job.c.priority > rules.priority, and_(job.c.priority == rules.priority, job.c.id < rules.job_id))
     planned_before = and_(o.state == "planned", o.occasion_day <= on.day, goes_before)
+    counts: ColumnElement[bool] = o.state.in_(CAPPING)
+    if own_order is not None:
+        # Of two that wait for a mailer at once, the one that goes before is sent: they must not stop each other.
+        counts = or_(
+            o.state.in_([state for state in CAPPING if state != "queued"]), and_(o.state == "queued", goes_before)
+        )
     return (
         select(o.occasion_day, o.state, o.job_name)
         .select_from(other.join(theirs, theirs.c.id == o.application_id).outerjoin(job, job.c.id == o.job_id))
@@ -166,7 +172,7 @@ def _capping_orders(
             o.type == "contact_job",
             theirs.c.person_id == _A.person_id,
             o.occasion_day.between(on.day - near, on.day + near),
-            or_(o.state.in_(CAPPING), planned_before),
+            or_(counts, planned_before),
             *_not_own(o, own_order, run_id),
         )
     )
