@@ -36,6 +36,7 @@ class CommandLine:
 
     def __call__(self, *arguments: str, **environment: str) -> Answer:
         with self._patch.context() as patch:
+            patch.setenv("KP_USER", "")  # `--as` sets it; afterwards it is as before
             patch.setattr(sys, "argv", ["kontaktpflege", *arguments])
             for name, value in environment.items():
                 patch.setenv(name, value)

@@ -77,11 +77,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "setup.yaml").write_text(SETUP, encoding="utf-8")
     (folder / "a.csv").write_text("external_id,city\nA1,before\n", encoding="utf-8")
     environment = {"DATABASE_URL": f"sqlite:///{folder}/test.sqlite3", "KP_STATE_DIR": str(folder)}
-    for arguments in ("migrate", "apply setup.yaml", "import applications a.csv"):
-        words = [str(folder / word) if "." in word else word for word in arguments.split()]
-        done = CliRunner().invoke(build(), words, env=environment)
-        assert done.exit_code == 0, (done.output, done.exception)
-    structlog.reset_defaults()
+    try:
+        for arguments in ("migrate", "apply setup.yaml", "import applications a.csv"):
+            words = [str(folder / word) if "." in word else word for word in arguments.split()]
+            done = CliRunner().invoke(build(), words, env=environment)
+            assert done.exit_code == 0, (done.output, done.exception)
+    finally:
+        structlog.reset_defaults()  # the log went to the runner's stream
     yield folder / "test.sqlite3"
 
 
