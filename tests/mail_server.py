@@ -36,6 +36,16 @@ class MailServer:
             self._ready.set()
             await self._ended.wait()
 
+    async def away(self, seconds: float) -> None:
+        """Not there for a while; callable from another loop."""
+
+        async def leave_and_return() -> None:
+            self.oracle.leave()
+            await asyncio.sleep(seconds)
+            await self.oracle.listen()
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(leave_and_return(), self._loop))
+
     @property
     def accepted(self) -> list[TakenMail]:
         """The mails that a mailbox would hold."""

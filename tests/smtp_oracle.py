@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.smtp_ledger import Ledger, LedgerEntry, read_ledger
-from tests.smtp_scripts import FORMS, REPLIES, Script, script_named, well_behaved
+from tests.smtp_scripts import FORMS, REPLIES, Script, in_form, script_named, well_behaved
 
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)
 _PATH = re.compile(rb"<([^>]*)>")
@@ -81,20 +81,28 @@ class SmtpOracle:
         return read_ledger(self._ledger_path)
 
     async def __aenter__(self) -> "SmtpOracle":
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Session(self), "127.0.0.1", self.port, ssl=self.implicit_tls, backlog=1000
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self.listen()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.leave()
+        await self._ledger.close()
+
+    async def listen(self) -> None:
+        """Accepts connections, after `leave` again at the same port."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Session(self), "127.0.0.1", self.port, ssl=self.implicit_tls, backlog=1000
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def leave(self) -> None:
+        """Resets every connection and accepts no more."""
         if self._server is not None:
             self._server.close()
         for session in list(self.open):
             session.transport.abort()
-        await self._ledger.close()
 
     def ask(self, address: str) -> str | None:
         """The script's choice for the next attempt of an address."""
@@ -324,7 +332,7 @@ class Session(asyncio.Protocol):
         reply = f"{usual}\r\n".encode()
         if stage in ("RCPT", "DATA", "DOT") and (form in FORMS or form == "slow"):
             self._flush()
-            self._pieces.extend(_in_form(form, reply, float(seconds or 0)))
+            self._pieces.extend(in_form(form, reply, float(seconds or 0)))
             self._next_piece()
         else:
             self._answers.append(reply)
@@ -355,19 +363,6 @@ class Session(asyncio.Protocol):
             self.transport.write(piece)
             self._next_piece()
             self._flush()
-
-
-def _in_form(form: str, reply: bytes, seconds: float) -> list[tuple[float, bytes]]:
-    """A reply as pieces, each with the seconds to wait before it."""
-    match form:
-        case "slow":
-            return [(seconds, reply)]
-        case "split_reply":
-            return [(0.001, reply[:2]), (0.005, reply[2:-1]), (0.005, reply[-1:])]
-        case "drip":
-            return [(0.001, reply[i : i + 1]) for i in range(len(reply))]
-    code = reply[:3]
-    return [(0.001, code + b"-first line\r\n" + code + b"-\r\n"), (0.002, reply)]
 
 
 def _path(line: bytes) -> str:

@@ -73,3 +73,16 @@ def script_named(name: str) -> Script:
     if name in (*REPLIES, *CUTS, *FORMS) or name.startswith("slow:"):
         return always(name)
     raise SystemExit(f"no script {name!r}; there are {', '.join([*named, *REPLIES, *CUTS, *FORMS])}, slow:SECONDS")
+
+
+def in_form(form: str, reply: bytes, seconds: float) -> list[tuple[float, bytes]]:
+    """A reply as pieces, each with the seconds to wait before it."""
+    match form:
+        case "slow":
+            return [(seconds, reply)]
+        case "split_reply":
+            return [(0.001, reply[:2]), (0.005, reply[2:-1]), (0.005, reply[-1:])]
+        case "drip":
+            return [(0.001, reply[i : i + 1]) for i in range(len(reply))]
+    code = reply[:3]
+    return [(0.001, code + b"-first line\r\n" + code + b"-\r\n"), (0.002, reply)]

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 
 from tests.servers.processes import free_port, launch, new_folder, tail
 from tests.servers.programs import program
@@ -16,15 +18,44 @@ _SETTINGS = {
 }
 
 
-def start(started: Started) -> None:
-    """Creates and starts it; raises ServersImpossible with the server's own words."""
-    server = program("postgres")
-    say("starting PostgreSQL")
+@dataclass(frozen=True, slots=True)
+class PostgresCluster:
+    """A cluster with its folder and port; it can be launched again after it was stopped or killed."""
+
+    folder: Path
+    port: int
+    user: str | None
+
+    @property
+    def url(self) -> str:
+        """Its address, as superuser."""
+        return f"postgresql://kp_test@127.0.0.1:{self.port}/postgres"
+
+    def launch(self, started: Started) -> int:
+        """Starts it and waits until it answers; its process id. Raises ServersImpossible with its own words."""
+        log = self.folder / "log"
+        options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
+        command = [program("postgres"), "-D", str(self.folder / "data"), *options]
+        pid = launch(started, command, log, user=self.user)
+        check = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        wait_until(
+            lambda: not is_alive(pid) or subprocess.run(check, check=False).returncode == 0,
+            30,
+            f"PostgreSQL does not answer:\n{tail(log)}",
+        )
+        if not is_alive(pid):
+            raise ServersImpossible(f"PostgreSQL ended at its start:\n{tail(log)}")
+        return pid
+
+
+def create(started: Started) -> PostgresCluster:
+    """A new, empty cluster, not yet launched; raises ServersImpossible with initdb's words."""
+    program("postgres")
     user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    folder, port = new_folder(started, "postgresql", user), free_port()
-    data, log = folder / "data", folder / "log"
+    folder = new_folder(started, "postgresql", user)
+    data = str(folder / "data")
     created = subprocess.run(
-        [program("initdb"), "-D", str(data), "-U", "kp_test", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        [program("initdb"), "-D", data, "-U", "kp_test", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
         capture_output=True,
         text=True,
         check=False,
@@ -33,14 +64,13 @@ def start(started: Started) -> None:
     )
     if created.returncode != 0:
         raise ServersImpossible(f"initdb failed: {created.stderr}")
-    options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
-    pid = launch(started, [server, "-D", str(data), *options], log, user=user)
-    check = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    wait_until(
-        lambda: not is_alive(pid) or subprocess.run(check, check=False).returncode == 0,
-        30,
-        f"PostgreSQL does not answer:\n{tail(log)}",
-    )
-    if not is_alive(pid):
-        raise ServersImpossible(f"PostgreSQL ended at its start:\n{tail(log)}")
-    started.environment["TEST_DATABASE_URL"] = f"postgresql://kp_test@127.0.0.1:{port}/postgres"
+    return PostgresCluster(folder, free_port(), user)
+
+
+def start(started: Started) -> None:
+    """Creates and starts it; raises ServersImpossible with the server's own words."""
+    program("postgres")
+    say("starting PostgreSQL")
+    cluster = create(started)
+    cluster.launch(started)
+    started.environment["TEST_DATABASE_URL"] = cluster.url

@@ -1,5 +1,6 @@
 """A RabbitMQ node of our own, with its own name service (epmd) and management interface."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.fresh import manage
@@ -16,30 +17,67 @@ log.console.level = warning
 """
 
 
-def start(started: Started) -> None:
-    """Creates and starts it; raises ServersImpossible with the server's own words."""
-    server = program("rabbitmq-server")
-    say("starting RabbitMQ")
+@dataclass(frozen=True, slots=True)
+class RabbitNode:
+    """A node with its folder and ports; it can be launched again after it was stopped or killed."""
+
+    folder: Path
+    amqp: int
+    management: int
+    distribution: int
+    epmd: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the node's own programs, `rabbitmqctl` too, need to find it."""
+        return _environment(self.folder, self.distribution, self.epmd)
+
+    @property
+    def url(self) -> str:
+        """Its AMQP address."""
+        return f"amqp://guest:guest@127.0.0.1:{self.amqp}/%2F"
+
+    @property
+    def management_url(self) -> str:
+        """Its management interface."""
+        return f"http://127.0.0.1:{self.management}"
+
+    def launch(self, started: Started) -> int:
+        """Starts it and waits until it answers; its process id. Raises ServersImpossible with its own words."""
+        log = self.folder / "log"
+        pid = launch(started, [program("rabbitmq-server")], log, self.environment)
+        wait_until(
+            lambda: not is_alive(pid) or (listens(self.amqp) and _manages(self.management)),
+            90,
+            f"RabbitMQ does not answer:\n{tail(log)}",
+        )
+        if not is_alive(pid):
+            raise ServersImpossible(f"RabbitMQ ended at its start:\n{tail(log)}")
+        return pid
+
+
+def create(started: Started) -> RabbitNode:
+    """A new node, not yet launched; its name service runs."""
     folder = new_folder(started, "rabbitmq")
-    log = folder / "log"
-    amqp, management, distribution, epmd = (free_port() for _ in range(4))
-    (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(amqp=amqp, management=management))
+    node = RabbitNode(folder, *(free_port() for _ in range(4)))
+    (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(amqp=node.amqp, management=node.management))
     (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
     (folder / "env.conf").touch()
-    environment = _environment(folder, distribution, epmd)
     # Started here, not by the node, which would leave it behind.
-    launch(started, [program("epmd"), "-port", str(epmd), "-address", "127.0.0.1"], folder / "epmd-log", environment)
-    wait_until(lambda: listens(epmd), 10, f"epmd does not answer:\n{tail(folder / 'epmd-log')}")
-    pid = launch(started, [server], log, environment)
-    wait_until(
-        lambda: not is_alive(pid) or (listens(amqp) and _manages(management)),
-        90,
-        f"RabbitMQ does not answer:\n{tail(log)}",
-    )
-    if not is_alive(pid):
-        raise ServersImpossible(f"RabbitMQ ended at its start:\n{tail(log)}")
-    started.environment["TEST_AMQP_URL"] = f"amqp://guest:guest@127.0.0.1:{amqp}/%2F"
-    started.environment["TEST_AMQP_MANAGEMENT_URL"] = f"http://127.0.0.1:{management}"
+    command = [program("epmd"), "-port", str(node.epmd), "-address", "127.0.0.1"]
+    launch(started, command, folder / "epmd-log", node.environment)
+    wait_until(lambda: listens(node.epmd), 10, f"epmd does not answer:\n{tail(folder / 'epmd-log')}")
+    return node
+
+
+def start(started: Started) -> None:
+    """Creates and starts it; raises ServersImpossible with the server's own words."""
+    program("rabbitmq-server")
+    say("starting RabbitMQ")
+    node = create(started)
+    node.launch(started)
+    started.environment["TEST_AMQP_URL"] = node.url
+    started.environment["TEST_AMQP_MANAGEMENT_URL"] = node.management_url
 
 
 def _environment(folder: Path, distribution: int, epmd: int) -> dict[str, str]:

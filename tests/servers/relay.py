@@ -13,6 +13,8 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._port = 0
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     async def open(self) -> str:
         """Lets connections in (again, at the same port); returns the address by way of the relay."""
@@ -26,6 +28,14 @@ class Relay:
         for writer in self._writers:
             writer.transport.abort()
 
+    def freeze(self) -> None:
+        """Connections stay, but nothing comes through any more: a half-open connection."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """What was held up comes through."""
+        self._flowing.set()
+
     def shut(self) -> None:
         """Resets every connection and refuses new ones."""
         if self._server is not None:
@@ -33,16 +43,20 @@ class Relay:
         self.cut()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        try:
+            there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        except OSError:
+            writer.transport.abort()
+            return
         pair = {writer, there_writer}
         self._writers |= pair
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
         self._writers -= pair
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-    writer.close()
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while chunk := await reader.read(65536):
+                await self._flowing.wait()
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()

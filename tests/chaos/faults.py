@@ -1,0 +1,242 @@
+"""Doing what a plan says, to the servers and services of one run."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pika
+from sqlalchemy import select
+
+from shared.bus.messages import JobDue, WriteOrderReady, encode
+from shared.bus.topology import EXCHANGE, route_of
+from shared.db.dispatch import run_now
+from shared.db.engine import Database
+from shared.db.jobs import set_job
+from shared.db.tables import contact_jobs, dispatch_runs, write_orders
+from shared.errors import Conflict, KontaktpflegeError, Unavailable
+from tests.chaos.crew import Crew
+from tests.chaos.fast_clock import FastClock
+from tests.chaos.nodes import Broker, DatabaseServer
+from tests.chaos.plan import Event, Fault
+from tests.mail_server import MailServer
+from tests.servers.relay import Relay
+
+#: Longer than a claim's lease in a run.
+STOPPED_SECONDS = 6.0
+_QUEUES = (route_of(JobDue).queue, route_of(WriteOrderReady).queue)
+#: None of these may stop a service, or be taken for a doorbell.
+_POISON = (
+    b"",
+    b"\x00\xff garbage",
+    b"[1, 2",
+    b'{"v": 99, "type": "write_order_ready", "order_id": 1}',
+    b'{"v": 1, "type": "write_order_ready", "order_id": "1; DROP TABLE write_orders"}',
+    b'{"v": 1, "type": "something_else", "order_id": 1}',
+    encode(WriteOrderReady(999_999_999)),
+    encode(JobDue(999_999_999)),
+    b"x" * 2_000_000,
+)
+
+
+@dataclass
+class Scene:
+    """What a run consists of. Without broker and database server it is the embedded stack."""
+
+    folder: Path
+    crew: Crew
+    database: Database
+    clock: FastClock
+    mail: MailServer
+    rng: Random
+    broker: Broker | None = None
+    server: DatabaseServer | None = None
+    relays: list[Relay] = field(default_factory=list)
+    #: When broker or database came back (time.monotonic()), with the fault's name.
+    returns: list[tuple[float, str]] = field(default_factory=list)
+    #: Jobs that were switched to Aus and must be An at the end.
+    off: set[str] = field(default_factory=set)
+    #: One fault of the servers at a time.
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+async def do(scene: Scene, event: Event) -> None:
+    """Does one fault and takes it back where it ends; a database that is away just now makes it a short one."""
+    with suppress(Unavailable, Conflict, KontaktpflegeError):
+        if event.fault in _OF_SERVERS:
+            async with scene.turn:
+                await _FAULTS[event.fault](scene, event)
+        else:
+            await _FAULTS[event.fault](scene, event)
+
+
+async def _kill(scene: Scene, event: Event) -> None:
+    scene.crew.send(scene.crew.slots[event.choice % len(scene.crew.slots)], signal.SIGKILL)
+
+
+async def _stop(scene: Scene, event: Event) -> None:
+    mailers = [slot for slot in scene.crew.slots if slot.role in ("mailer", "all")]
+    slot = mailers[event.choice % len(mailers)]
+    if scene.crew.send(slot, signal.SIGSTOP):
+        process = slot.process
+        await asyncio.sleep(STOPPED_SECONDS)
+        if slot.process is process:
+            scene.crew.send(slot, signal.SIGCONT)
+
+
+async def _broker_kill(scene: Scene, _: Event) -> None:
+    await _off_and_on(scene, scene.broker, lambda broker: (broker.kill(), broker.start()), Fault.BROKER_KILL)
+
+
+async def _broker_restart(scene: Scene, _: Event) -> None:
+    await _off_and_on(scene, scene.broker, lambda broker: broker.restart(away=3.0), Fault.BROKER_RESTART)
+
+
+async def _broker_wipe(scene: Scene, _: Event) -> None:
+    await _off_and_on(scene, scene.broker, lambda broker: broker.wipe(), Fault.BROKER_WIPE)
+
+
+async def _database_crash(scene: Scene, _: Event) -> None:
+    await _off_and_on(scene, scene.server, lambda server: (server.crash(), server.start()), Fault.DATABASE_CRASH)
+
+
+async def _off_and_on(scene: Scene, node: Any, what: Callable[[Any], object], fault: Fault) -> None:
+    await asyncio.to_thread(what, node)
+    scene.returns.append((time.monotonic(), fault.value))
+
+
+async def _queue_deleted(scene: Scene, event: Event) -> None:
+    assert scene.broker is not None
+    await asyncio.to_thread(scene.broker.delete_queue, _QUEUES[event.choice % 2])
+
+
+async def _queue_full(scene: Scene, _: Event) -> None:
+    assert scene.broker is not None
+    await asyncio.to_thread(scene.broker.limit_queues, 1)
+    await asyncio.sleep(3.0)
+    await asyncio.to_thread(scene.broker.limit_queues, None)
+
+
+async def _memory_alarm(scene: Scene, _: Event) -> None:
+    assert scene.broker is not None
+    await asyncio.to_thread(scene.broker.memory_alarm, raised=True)
+    await asyncio.sleep(3.0)
+    await asyncio.to_thread(scene.broker.memory_alarm, raised=False)
+
+
+async def _cut(scene: Scene, _: Event) -> None:
+    for relay in scene.relays:
+        relay.cut()
+
+
+async def _freeze(scene: Scene, _: Event) -> None:
+    for relay in scene.relays:
+        relay.freeze()
+    await asyncio.sleep(STOPPED_SECONDS)
+    for relay in scene.relays:
+        relay.thaw()
+
+
+async def _mail_server_away(scene: Scene, _: Event) -> None:
+    await scene.mail.away(3.0)
+
+
+async def _repeated(scene: Scene, _: Event) -> None:
+    async with scene.database.read() as connection:
+        orders = list((await connection.execute(select(write_orders.c.id))).scalars())
+        runs = list((await connection.execute(select(dispatch_runs.c.id))).scalars())
+    chosen = scene.rng.sample(orders, min(100, len(orders))) * 3
+    bodies = [(_QUEUES[1], encode(WriteOrderReady(order))) for order in chosen]
+    bodies += [(_QUEUES[0], encode(JobDue(run))) for run in scene.rng.sample(runs, min(10, len(runs))) * 2]
+    scene.rng.shuffle(bodies)
+    await asyncio.to_thread(_publish, scene, bodies)
+
+
+async def _poison(scene: Scene, _: Event) -> None:
+    await asyncio.to_thread(_publish, scene, [(queue, body) for queue in _QUEUES for body in _POISON])
+
+
+def _publish(scene: Scene, bodies: list[tuple[str, bytes]]) -> None:
+    assert scene.broker is not None
+    with suppress(pika.exceptions.AMQPError, OSError):
+        connection = pika.BlockingConnection(pika.URLParameters(scene.broker.url))
+        channel = connection.channel()
+        for queue, body in bodies:
+            channel.basic_publish(EXCHANGE.name, queue, body)
+        connection.close()
+
+
+async def _aus_an(scene: Scene, event: Event) -> None:
+    name = await _a_job(scene, event.choice)
+    scene.off.add(name)
+    await _set(scene, name, "Aus")
+    await asyncio.sleep(1.0 + event.choice % 3)
+    await _set(scene, name, "An")
+    scene.off.discard(name)
+
+
+async def _released_twice(scene: Scene, event: Event) -> None:
+    name = await _a_job(scene, event.choice)
+
+    async def release() -> None:
+        async with scene.database.begin() as connection:
+            await run_now(connection, name, None, scene.clock.now(), "test")
+
+    await asyncio.gather(release(), release(), return_exceptions=True)
+
+
+async def _a_job(scene: Scene, choice: int) -> str:
+    """A job that is under way, or due next."""
+    j, r = contact_jobs.c, dispatch_runs.c
+    soon = select(j.name).join(dispatch_runs, r.job_id == j.id).where(r.send_at <= scene.clock.now())
+    async with scene.database.read() as connection:
+        names = list((await connection.execute(soon.order_by(r.send_at.desc()).limit(5))).scalars())
+        names = names or list((await connection.execute(select(j.name).order_by(j.id).limit(5))).scalars())
+    return str(names[choice % len(names)])
+
+
+async def _set(scene: Scene, job: str, status: str) -> None:
+    await set_job(scene.database, job, {"status": status}, author="test", now=scene.clock.now())
+
+
+async def switch_on_again(scene: Scene) -> None:
+    """Jobs that a fault left Aus, because the database was away when it wanted them An."""
+    for name in sorted(scene.off):
+        await _set(scene, name, "An")
+    scene.off.clear()
+
+
+_FAULTS: dict[Fault, Callable[[Scene, Event], Awaitable[None]]] = {
+    Fault.KILL: _kill,
+    Fault.STOP: _stop,
+    Fault.BROKER_KILL: _broker_kill,
+    Fault.BROKER_RESTART: _broker_restart,
+    Fault.BROKER_WIPE: _broker_wipe,
+    Fault.QUEUE_DELETED: _queue_deleted,
+    Fault.QUEUE_FULL: _queue_full,
+    Fault.MEMORY_ALARM: _memory_alarm,
+    Fault.DATABASE_CRASH: _database_crash,
+    Fault.CUT: _cut,
+    Fault.FREEZE: _freeze,
+    Fault.MAIL_SERVER_AWAY: _mail_server_away,
+    Fault.REPEATED: _repeated,
+    Fault.POISON: _poison,
+    Fault.AUS_AN: _aus_an,
+    Fault.RELEASED_TWICE: _released_twice,
+}
+_OF_SERVERS = frozenset(
+    {
+        Fault.BROKER_KILL,
+        Fault.BROKER_RESTART,
+        Fault.BROKER_WIPE,
+        Fault.QUEUE_DELETED,
+        Fault.QUEUE_FULL,
+        Fault.MEMORY_ALARM,
+        Fault.DATABASE_CRASH,
+    }
+)

@@ -1,0 +1,109 @@
+"""The run's own broker and database, to be killed, restarted and wiped."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+from tests.servers import postgresql, rabbitmq
+from tests.servers.fresh import manage
+from tests.servers.programs import program
+from tests.servers.state import ServersImpossible, Started, end, is_alive, wait_until
+
+_ACCOUNT = ("guest", "guest")
+
+
+class Broker:
+    """A RabbitMQ node of the run."""
+
+    def __init__(self) -> None:
+        self._started = Started()
+        self._node = rabbitmq.create(self._started)
+        self._pid = self._node.launch(self._started)
+        self.url = self._node.url
+
+    def kill(self) -> None:
+        """kill -9 of the node; its name service stays."""
+        _kill(self._pid)
+
+    def start(self) -> None:
+        """Starts it again."""
+        self._pid = self._node.launch(self._started)
+
+    def restart(self, away: float = 0.0) -> None:
+        """An orderly stop and start, `away` seconds apart."""
+        os.killpg(self._pid, signal.SIGTERM)
+        wait_until(lambda: not is_alive(self._pid), 40, "RabbitMQ does not stop")
+        time.sleep(away)
+        self.start()
+
+    def wipe(self) -> None:
+        """kill -9, and all its data is gone: queues, messages, policies."""
+        self.kill()
+        shutil.rmtree(self._node.folder / "data")
+        self.start()
+
+    def delete_queue(self, name: str) -> None:
+        """Somebody deletes a queue with everything in it."""
+        with suppress(OSError):
+            self._manage("DELETE", f"queues/%2F/{name}")
+
+    def limit_queues(self, length: int | None) -> None:
+        """Queues refuse messages beyond a length; None: no more limit."""
+        if length is None:
+            self._manage("DELETE", "policies/%2F/full")
+            return
+        limit = {"max-length": length, "overflow": "reject-publish"}
+        self._manage("PUT", "policies/%2F/full", {"pattern": "^order", "definition": limit, "apply-to": "queues"})
+
+    def memory_alarm(self, *, raised: bool) -> None:
+        """The broker holds every publisher back, or no longer."""
+        share = "0.00001" if raised else "0.6"
+        command = [program("rabbitmqctl"), "-q", "set_vm_memory_high_watermark", share]
+        environment = {**os.environ, **self._node.environment}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            raise ServersImpossible(f"rabbitmqctl: {done.stderr}{done.stdout}")
+
+    def _manage(self, method: str, path: str, body: object = None) -> None:
+        manage(method, self._node.management_url, path, _ACCOUNT, body)
+
+    def close(self) -> None:
+        """Ends it and removes its data."""
+        _close(self._started)
+
+
+class DatabaseServer:
+    """A PostgreSQL cluster of the run."""
+
+    def __init__(self) -> None:
+        self._started = Started()
+        self._cluster = postgresql.create(self._started)
+        self._pid = self._cluster.launch(self._started)
+        self.url = self._cluster.url
+
+    def crash(self) -> None:
+        """An immediate shutdown: every connection is lost, and recovery runs at the start."""
+        os.kill(self._pid, signal.SIGQUIT)
+        wait_until(lambda: not is_alive(self._pid), 20, "PostgreSQL does not stop")
+
+    def start(self) -> None:
+        """Starts it again."""
+        self._pid = self._cluster.launch(self._started)
+
+    def close(self) -> None:
+        """Ends it and removes its data."""
+        _close(self._started)
+
+
+def _kill(pid: int) -> None:
+    os.killpg(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), 10, f"{pid} does not die")
+
+
+def _close(started: Started) -> None:
+    end(started)
+    for folder in started.folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,110 @@
+"""What a run found, for people and as JSON."""
+
+import json
+import platform
+import sqlite3
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.run import Outcome
+from tests.servers.programs import program
+
+#: Of the libraries that sending goes through.
+_LIBRARIES = ("SQLAlchemy", "psycopg", "pika", "kombu", "aiosmtplib", "uvloop")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure."""
+
+    name: str
+    value: Any
+
+
+def lines(outcome: Outcome) -> list[Line]:
+    """The figures of a run, in the order in which they are shown."""
+    verdict = outcome.verdict
+    unclear = verdict.states["unclear"]
+    explained = (
+        f"{unclear} (letter arrived {verdict.unclear_arrived}, not taken {verdict.unclear_not_taken}, "
+        f"killed between T2 and the dot {verdict.unclear_no_dot})"
+    )
+    sent = verdict.states["sent"]
+    return [
+        Line("stack", outcome.stack),
+        Line("seed", outcome.plan.seed),
+        Line(
+            "kills -9",
+            f"{outcome.kills} ({sum(outcome.crash_points.values())} at {len(outcome.crash_points)} crash points)",
+        ),
+        *[Line(name, count) for name, count in sorted(outcome.faults.items())],
+        Line("orders", sum(verdict.states.values())),
+        Line("sent", sent),
+        Line("no address", verdict.states["no_address"]),
+        Line("refused by the mail server", verdict.states["failed"]),
+        Line("unclear, each flagged with its reason", explained),
+        Line("sent again as the job says (on_unclear: resend)", verdict.resent),
+        Line("lost", verdict.lost),
+        Line("duplicated", verdict.duplicated),
+        Line("falsely sent / falsely failed", f"{verdict.false_sent} / {verdict.false_failed}"),
+        Line("next letter after a kill, seconds", spread(outcome.after_kill)),
+        Line("next letter after broker or database came back", spread(outcome.after_return)),
+        Line("95 % bound for a loss or duplicate per letter", bound(sum(verdict.states.values()))),
+        Line("duration, seconds", round(outcome.seconds)),
+        Line("versions", versions()),
+    ]
+
+
+def bound(trials: int) -> str:
+    """None in n trials: with 95 % confidence it happens in less than 3/n of them (rule of three)."""
+    return f"< {3 / trials:.1e}" if trials else "-"
+
+
+def spread(seconds: list[float]) -> str:
+    """Median and longest."""
+    return f"median {median(seconds):.1f}, longest {max(seconds):.1f} ({len(seconds)})" if seconds else "-"
+
+
+def versions() -> str:
+    """Everything whose behaviour the run depends on."""
+    found = [f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}"]
+    found += [f"{name} {version(name)}" for name in _LIBRARIES]
+    with suppress(Exception):
+        said = subprocess.run([program("postgres"), "--version"], capture_output=True, text=True, check=True)
+        found.append(said.stdout.strip().replace("postgres (PostgreSQL)", "PostgreSQL").split(" (")[0])
+        said = subprocess.run([program("rabbitmqctl"), "version"], capture_output=True, text=True, check=True)
+        found.append(f"RabbitMQ {said.stdout.strip()}")
+    return ", ".join(found)
+
+
+def show(outcomes: Iterable[Outcome]) -> None:
+    """A table for each run on stdout, its violations below."""
+    console = Console(width=120)
+    for outcome in outcomes:
+        table = Table("what", "found", title=f"Chaos run, {outcome.stack}")
+        for line in lines(outcome):
+            table.add_row(line.name, str(line.value))
+        console.print(table)
+        for violation in outcome.violations[:50]:
+            console.print(f"VIOLATION {violation}", style="bold red", markup=False)
+
+
+def as_json(outcomes: Iterable[Outcome]) -> str:
+    """The same for programs."""
+    found = [
+        {
+            **{line.name: line.value for line in lines(outcome)},
+            "crash points": dict(outcome.crash_points),
+            "violations": outcome.violations,
+        }
+        for outcome in outcomes
+    ]
+    return json.dumps(found, indent=1, ensure_ascii=False)
