@@ -65,6 +65,12 @@ def mixed(address: str, attempt: int) -> str | None:
     return names[number // 10 % len(names)] if "@" in address and number % 10 == 0 and attempt < 3 else None
 
 
+def mixed_and_slow(address: str, attempt: int) -> str | None:
+    """`mixed`, and one recipient in ten whom the server answers slowly, so that others are held meanwhile."""
+    number = int.from_bytes(hashlib.sha256(address.encode()).digest()[4:8], "big")
+    return mixed(address, attempt) or ("slow:0.6" if "@" in address and number % 10 == 0 else None)
+
+
 def script_named(name: str) -> Script:
     """A script for the command line: plain, greylist, mixed, or one misbehaviour for everybody."""
     named: dict[str, Script] = {"plain": well_behaved, "greylist": first(2, "defer_rcpt_450"), "mixed": mixed}

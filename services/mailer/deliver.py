@@ -16,7 +16,7 @@ from services.mailer.smtp import SmtpPool
 from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.system_settings import load_system_settings
-from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_back, intend, renew
+from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_back, give_up, intend, renew
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.retry import retry_conflicts
@@ -81,6 +81,11 @@ class Deliverer:
         for reason, count in found.others.items():
             self._log.info("not_claimed", action="last_look", reason=reason, orders=count)
         return found, writing
+
+    async def give_up(self, order_id: int, reason: str) -> None:
+        """An order that cannot even be claimed ends as failed, with its reason (I15)."""
+        async with self._database.begin() as connection:
+            await give_up(connection, order_id, reason, self._clock.now())
 
     async def deliver(self, holding: Holding) -> None:
         """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit."""

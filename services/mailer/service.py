@@ -10,7 +10,7 @@ from typing import Any
 
 from services.mailer.deliver import Deliverer, Holding, Timing
 from services.mailer.journal import Journal, JournalEntry
-from services.mailer.letters import Letters
+from services.mailer.letters import Letters, Writing
 from services.mailer.smtp import SmtpPool, parse_smtp_url
 from shared.bus.interface import Bus, Delivery, Subscription
 from shared.bus.messages import WriteOrderReady
@@ -18,7 +18,7 @@ from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.write_orders.claims import ClaimedOrder
 from shared.db.write_orders.outcomes import Settlement, settle
-from shared.errors import Conflict, Unavailable
+from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import every, pause
 from shared.settings import Settings
 
@@ -98,32 +98,54 @@ async def _take_in(
             assert isinstance(delivery.message, WriteOrderReady)  # noqa: S101 - the route carries nothing else
             by_order.setdefault(delivery.message.order_id, []).append(delivery)
         await deliverer.relay_ready(stop)
-        result = await _claimed(deliverer, list(by_order), stop, log)
-        if result is None:
+        found = await _claimed(deliverer, list(by_order), stop, log)
+        if found is None:
             return
-        orders, writing = result
-        mine = {order.id for order in orders}
+        mine = {order.id for order, _ in found}
         for order_id, theirs in by_order.items():
             if order_id not in mine:
                 acks.add(theirs)  # not ours to send: the row knows why
-        for order in orders:
+        for order, writing in found:
             await claimed.put(Holding(order, writing, partial(acks.add, by_order[order.id])))
 
 
 async def _claimed(
     deliverer: Deliverer, ids: Sequence[int], stop: asyncio.Event, log: Any
-) -> tuple[Sequence[ClaimedOrder], Any] | None:
-    """Claims a batch, waiting for a database that is away; None when the service is to end."""
+) -> list[tuple[ClaimedOrder, Writing]] | None:
+    """Claims a batch, waiting for a database that is away; None when the service is to end.
+
+    A claim that breaks is tried order by order, so that the one at fault holds up nobody else (I15).
+    """
     wait = 0.2
     while not stop.is_set():
         try:
             found, writing = await deliverer.claim(ids)
-            return found.orders, writing
+            return [(order, writing) for order in found.orders] if writing else []
         except (Unavailable, Conflict) as exc:
             log.warning("claim_waits", action="claim", orders=len(ids), reason=str(exc))
             await pause(wait, stop)
             wait = min(wait * 2, 10.0)
+        except Exception as exc:
+            if len(ids) == 1:
+                return await _given_up(deliverer, ids[0], exc, log)
+            log.warning("claim_broken", action="claim", orders=len(ids), reason=type(exc).__name__)
+            alone = [await _claimed(deliverer, [order_id], stop, log) for order_id in ids]
+            return [one for found_alone in alone for one in found_alone or []]
     return None
+
+
+async def _given_up(
+    deliverer: Deliverer, order_id: int, exc: Exception, log: Any
+) -> list[tuple[ClaimedOrder, Writing]] | None:
+    """Fails the order at fault, visibly; should even that break, the row stays and its doorbell is acked."""
+    known = isinstance(exc, KontaktpflegeError)
+    reason = str(exc) if known else f"internal error: {type(exc).__name__}"
+    log.error("order_given_up", action="claim", order=order_id, reason=reason, exc_info=None if known else exc)
+    try:
+        await deliverer.give_up(order_id, reason)
+    except Exception:
+        log.exception("not_given_up", action="claim", order=order_id)
+    return []
 
 
 async def _send(deliverer: Deliverer, claimed: "asyncio.Queue[Holding | None]") -> None:

@@ -12,7 +12,7 @@ from kombu.connection import Connection
 from shared.bus.inbox import Inbox
 from shared.bus.interface import Delivery, QueueDepth, Subscription
 from shared.bus.messages import JobDue, Message, UndecodableMessage, WriteOrderReady, decode, encode
-from shared.bus.topology import DEAD_LETTER_EXCHANGE, EXCHANGE, ROUTES, entities, route_of
+from shared.bus.topology import DEAD_LETTER_EXCHANGE, EXCHANGE, ROUTES, Route, entities, route_of
 from shared.errors import Unavailable
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class EmbeddedBus:
 
     async def subscribe(self, message: type[JobDue] | type[WriteOrderReady], prefetch: int) -> Subscription:
         """See Bus.subscribe."""
-        subscription = EmbeddedSubscription(self, self._broker, route_of(message).queue, prefetch)
+        subscription = EmbeddedSubscription(self, self._broker, route_of(message), prefetch)
         await self.call(lambda: self._broker.subscriptions.append(subscription))
         return subscription
 
@@ -90,9 +90,9 @@ class EmbeddedBus:
 class EmbeddedSubscription:
     """The receiving side of one queue; see Subscription."""
 
-    def __init__(self, bus: EmbeddedBus, broker: "_KombuSide", name: str, prefetch: int) -> None:
+    def __init__(self, bus: EmbeddedBus, broker: "_KombuSide", route: Route, prefetch: int) -> None:
         self._bus, self._broker = bus, broker
-        self.queue, self.prefetch = name, prefetch
+        self.route, self.queue, self.prefetch = route, route.queue, prefetch
         self.inbox = Inbox()
         #: What is delivered and not answered, by tag; belongs to kombu's thread.
         self.unacked: dict[int, Any] = {}
@@ -163,7 +163,7 @@ class _KombuSide:
             tag = next(self._tags)
             subscription.unacked[tag] = raw
             try:
-                arrived.append(Delivery(decode(raw.body), tag))
+                arrived.append(Delivery(decode(raw.body, subscription.route.message), tag))
             except UndecodableMessage as exc:
                 self.dead_letter(subscription, tag, str(exc))
         if arrived:

@@ -8,6 +8,8 @@ from shared.errors import KontaktpflegeError
 
 #: Version of the wire format. A reader leaves a message of a higher version to a newer reader's queue.
 WIRE_VERSION = 1
+#: Ids are 64-bit integers.
+GREATEST_ID = 2**63 - 1
 
 
 class UndecodableMessage(KontaktpflegeError):
@@ -39,15 +41,17 @@ def encode(message: Message) -> bytes:
     return json.dumps({"v": WIRE_VERSION, "type": message.name, **asdict(message)}, separators=(",", ":")).encode()
 
 
-def decode(body: bytes) -> Message:
-    """The message in `body`; raises UndecodableMessage for anything that is not exactly one of ours."""
+def decode(body: bytes, expected: type[JobDue] | type[WriteOrderReady]) -> Message:
+    """The message in `body`; raises UndecodableMessage for anything that is not exactly one of the `expected` kind."""
     try:
         fields: dict[str, Any] = json.loads(body)
         if fields.pop("v") != WIRE_VERSION:
             raise UndecodableMessage("unknown wire version")
         cls = _CLASSES[fields.pop("type")]
-        if not all(type(value) is int for value in fields.values()):
-            raise UndecodableMessage("ids must be whole numbers")
+        if cls is not expected:
+            raise UndecodableMessage(f"{cls.name} does not belong on the queue of {expected.name}")
+        if not all(type(value) is int and 0 < value <= GREATEST_ID for value in fields.values()):
+            raise UndecodableMessage("ids must be whole numbers that the database knows")
         return cls(**fields)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise UndecodableMessage(f"not a message of this system: {exc}") from exc

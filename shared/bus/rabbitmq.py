@@ -42,7 +42,7 @@ class RabbitBus:
 
     async def subscribe(self, message: type[JobDue] | type[WriteOrderReady], prefetch: int) -> Subscription:
         """See Bus.subscribe."""
-        subscription = RabbitSubscription(self._nodes, route_of(message).queue, prefetch, self._log)
+        subscription = RabbitSubscription(self._nodes, route_of(message), prefetch, self._log)
         self._subscriptions.append(subscription)
         await subscription.link.open()
         return subscription

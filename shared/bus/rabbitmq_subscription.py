@@ -13,15 +13,16 @@ from shared.bus.messages import UndecodableMessage, decode
 from shared.bus.rabbitmq_connection import BrokerChannel, BrokerConnection
 from shared.bus.rabbitmq_link import BrokerLink
 from shared.bus.rabbitmq_queues import declare
+from shared.bus.topology import Route
 from shared.errors import Unavailable
 
 
 class RabbitSubscription:
     """See Subscription. Each connection is a generation: tags count from 1 again on every channel."""
 
-    def __init__(self, nodes: Sequence[str], queue: str, prefetch: int, log: Any) -> None:
-        self._queue, self._prefetch, self._log = queue, prefetch, log
-        self.link = BrokerLink(nodes, f"consume {queue}", self._prepare, self._lost, log)
+    def __init__(self, nodes: Sequence[str], route: Route, prefetch: int, log: Any) -> None:
+        self._route, self._queue, self._prefetch, self._log = route, route.queue, prefetch, log
+        self.link = BrokerLink(nodes, f"consume {route.queue}", self._prepare, self._lost, log)
         self._channel: BrokerChannel | None = None
         self._consumer_tag = ""
         self._generation = 0
@@ -103,7 +104,7 @@ class RabbitSubscription:
         tag = method.delivery_tag or 0
         self._unacked[tag] = None
         try:
-            message = decode(body)
+            message = decode(body, self._route.message)
         except UndecodableMessage as exc:
             self._reject(tag, str(exc))
             return

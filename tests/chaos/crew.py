@@ -26,6 +26,8 @@ class Death:
     exit_code: int
     crash_point: str | None
     at: float
+    #: It was told to end.
+    told: bool = False
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Slot:
     #: time.monotonic() of the next start, while nothing runs.
     start_at: float = 0.0
     starts: int = 0
+    #: The process was told to end.
+    told: bool = False
 
 
 class Crew:
@@ -81,7 +85,7 @@ class Crew:
         )
         slot.process = self._context.Process(target=serve, args=(assignment, self._crashes), daemon=True)
         slot.process.start()
-        slot.started_at, slot.starts = time.monotonic(), slot.starts + 1
+        slot.started_at, slot.starts, slot.told = time.monotonic(), slot.starts + 1, False
 
     def look_after(self, absence: float | None = None) -> list[Death]:
         """Notes who died since the last look and starts again whose time has come.
@@ -105,7 +109,9 @@ class Crew:
         assert code is not None
         fallen = dict(line.split(" ", 1) for line in self._crash_lines())
         slot.process.close()
-        return Death(slot.name, slot.role, code, fallen.get(str(pid)) if code == -signal.SIGKILL else None, now)
+        point = fallen.get(str(pid)) if code == -signal.SIGKILL else None
+        slot.crash_at = None
+        return Death(slot.name, slot.role, code, point, now, slot.told)
 
     def _crash_lines(self) -> list[str]:
         return self._crashes.read_text().splitlines() if self._crashes.is_file() else []
@@ -116,6 +122,14 @@ class Crew:
             return False
         os.kill(slot.process.pid, number)
         return True
+
+    def tell_to_end(self, slot: Slot) -> None:
+        """SIGTERM to one process; it is started again when it has ended."""
+        slot.told = self.send(slot, signal.SIGTERM)
+
+    def kill_any(self) -> None:
+        """kill -9 of one process by chance."""
+        self.send(self._rng.choice(self.slots), signal.SIGKILL)
 
     @property
     def killed(self) -> int:

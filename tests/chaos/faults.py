@@ -5,9 +5,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from random import Random
 from typing import Any
 
 import pika
@@ -16,16 +13,11 @@ from sqlalchemy import select
 from shared.bus.messages import JobDue, WriteOrderReady, encode
 from shared.bus.topology import EXCHANGE, route_of
 from shared.db.dispatch import run_now
-from shared.db.engine import Database
 from shared.db.jobs import set_job
 from shared.db.tables import contact_jobs, dispatch_runs, write_orders
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
-from tests.chaos.crew import Crew
-from tests.chaos.fast_clock import FastClock
-from tests.chaos.nodes import Broker, DatabaseServer
 from tests.chaos.plan import Event, Fault
-from tests.mail_server import MailServer
-from tests.servers.relay import Relay
+from tests.chaos.scene import Scene
 
 #: Longer than a claim's lease in a run.
 STOPPED_SECONDS = 6.0
@@ -40,29 +32,9 @@ _POISON = (
     b'{"v": 1, "type": "something_else", "order_id": 1}',
     encode(WriteOrderReady(999_999_999)),
     encode(JobDue(999_999_999)),
+    encode(WriteOrderReady(2**80)),
     b"x" * 2_000_000,
 )
-
-
-@dataclass
-class Scene:
-    """What a run consists of. Without broker and database server it is the embedded stack."""
-
-    folder: Path
-    crew: Crew
-    database: Database
-    clock: FastClock
-    mail: MailServer
-    rng: Random
-    broker: Broker | None = None
-    server: DatabaseServer | None = None
-    relays: list[Relay] = field(default_factory=list)
-    #: When broker or database came back (time.monotonic()), with the fault's name.
-    returns: list[tuple[float, str]] = field(default_factory=list)
-    #: Jobs that were switched to Aus and must be An at the end.
-    off: set[str] = field(default_factory=set)
-    #: One fault of the servers at a time.
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 async def do(scene: Scene, event: Event) -> None:

@@ -40,7 +40,7 @@ def lines(outcome: Outcome) -> list[Line]:
     sent = verdict.states["sent"]
     return [
         Line("stack", outcome.stack),
-        Line("seed", outcome.plan.seed),
+        Line("seed", outcome.seed),
         Line(
             "kills -9",
             f"{outcome.kills} ({sum(outcome.crash_points.values())} at {len(outcome.crash_points)} crash points)",
@@ -85,16 +85,15 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def show(outcomes: Iterable[Outcome]) -> None:
-    """A table for each run on stdout, its violations below."""
+def show(outcome: Outcome) -> None:
+    """A table on stdout, violations below."""
     console = Console(width=120)
-    for outcome in outcomes:
-        table = Table("what", "found", title=f"Chaos run, {outcome.stack}")
-        for line in lines(outcome):
-            table.add_row(line.name, str(line.value))
-        console.print(table)
-        for violation in outcome.violations[:50]:
-            console.print(f"VIOLATION {violation}", style="bold red", markup=False)
+    table = Table("what", "found", title=f"Chaos run: {outcome.title}; {outcome.stack}")
+    for line in lines(outcome):
+        table.add_row(line.name, str(line.value))
+    console.print(table)
+    for violation in outcome.verdict.violations[:50]:
+        console.print(f"VIOLATION {violation}", style="bold red", markup=False)
 
 
 def as_json(outcomes: Iterable[Outcome]) -> str:
@@ -103,7 +102,7 @@ def as_json(outcomes: Iterable[Outcome]) -> str:
         {
             **{line.name: line.value for line in lines(outcome)},
             "crash points": dict(outcome.crash_points),
-            "violations": outcome.violations,
+            "violations": outcome.verdict.violations,
         }
         for outcome in outcomes
     ]

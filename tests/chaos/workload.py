@@ -67,6 +67,11 @@ class Workload:
                     address = f"kanarienvogel{name}@firma.example" if self.has_address(name) else "keine"
                     writer.writerow([name, f"Muster{name}", address, self.job_of(job)])
 
+    def expected(self) -> dict[str, bool]:
+        """By external id, whom a letter is due, and whether it can be sent."""
+        names = (f"{job}-{number}" for job in range(self.jobs) for number in range(self.each))
+        return {name: self.has_address(name) for name in names}
+
     def has_address(self, external_id: str) -> bool:
         """Whether a letter can be sent to this applicant at all."""
         digest = hashlib.sha256(external_id.encode()).digest()

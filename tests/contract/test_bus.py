@@ -104,8 +104,26 @@ async def test_a_dead_letter_is_moved_and_seen_in_the_depths(bus: Bus) -> None:
     assert await depth(bus, ORDERS) == 0
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff\x00", b"[]", b'{"v":1,"type":"order"}', encode(JobDue(1))[:-1]])
-async def test_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up(url: str, bus: Bus, body: bytes) -> None:
+UNREADABLE = [
+    b"",
+    b"\xff\x00",
+    b"[]",
+    b'{"v":1,"type":"order"}',
+    b'{"v":2,"type":"write_order_ready","order_id":1}',
+    encode(JobDue(1))[:-1],
+    # Ours, on the wrong queue: whoever reads here must not stumble over it.
+    encode(JobDue(1)),
+    # More than the database's ids can be.
+    encode(WriteOrderReady(2**63)),
+    encode(WriteOrderReady(-1)),
+    b"x" * 1_000_000,
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))
+async def test_c21_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up(
+    url: str, bus: Bus, body: bytes
+) -> None:
     subscription = await bus.subscribe(WriteOrderReady, prefetch=1)
     put_garbage(url, body)
     await bus.publish(orders(3))

@@ -11,16 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from services.evaluator.evaluate import run_evaluator
-from services.mailer.service import run_mailer
-from services.scheduler.service import run_scheduler
-from shared.bus.connect import open_bus
-from shared.clock import ShiftedClock
 from shared.db.engine import Database
 from shared.db.tables import applications, blocks, events, metadata, write_orders
-from shared.lifecycle import run_together
 from shared.settings import Settings
 from tests.services.import_files import Files, lines
+from tests.services.running import run_all
 from tests.services.setup_files import row
 from tests.services.world import MORNING, SETUP, World
 from tests.smtp_oracle import SmtpOracle
@@ -90,21 +85,6 @@ async def send_the_rejection(world: World, settings: Settings) -> None:
         await asyncio.sleep(0.05)
     stop.set()
     await services
-
-
-async def run_all(world: World, settings: Settings, stop: asyncio.Event) -> None:
-    """Scheduler, evaluator and mailer on the embedded queue, as in `run all`."""
-    clock, bus = ShiftedClock(world.clock.now()), open_bus("memory://", world.log)
-    await bus.open()
-    parts = [
-        lambda ended: run_scheduler(world.database, bus, clock, settings, world.log, ended),
-        lambda ended: run_evaluator(world.database, bus, clock, world.log, ended),
-        lambda ended: run_mailer(world.database, bus, clock, settings, world.log, ended),
-    ]
-    try:
-        await run_together(parts, stop)
-    finally:
-        await bus.close()
 
 
 async def texts_of(database: Database) -> list[tuple[str, str]]:

@@ -296,6 +296,13 @@ async def _end(connection: AsyncConnection, ids: Sequence[int], state: str, reas
     await connection.execute(update(write_orders).where(which, _O.handed_over_at.is_not(None)).values(stopped))
 
 
+async def give_up(connection: AsyncConnection, order_id: int, reason: str, now: datetime) -> None:
+    """queued -> failed for an order whose very claim breaks (I15): it is seen, and nobody else waits for it."""
+    queued = select(_O.id).where(_O.id == order_id, _O.state == "queued").with_for_update()
+    if (await connection.execute(queued)).first() is not None:
+        await _end(connection, [order_id], "failed", reason, now)
+
+
 async def intend(
     connection: AsyncConnection, held: Mapping[int, int], reply_lease_seconds: float, now: datetime
 ) -> set[int]:

@@ -1,0 +1,84 @@
+"""The end of a run: no more faults, everything comes to rest, the judge looks."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import func, select, text
+
+from shared.db.engine import Database
+from shared.db.tables import contact_jobs, dispatch_runs, write_orders
+from shared.errors import Conflict, Unavailable
+from tests.chaos.checker import Verdict, gather, judge, leaks
+from tests.chaos.faults import switch_on_again
+from tests.chaos.scene import Scene
+from tests.smtp_ledger import read_ledger
+
+#: Seconds without a fault after which everything must have come to rest.
+QUIESCENCE = 120.0
+
+Progress = Callable[[int, int], None]
+
+
+async def conclude(scene: Scene, progress: Progress = lambda *_: None) -> Verdict:
+    """Lets everything end, tells the services to end too (I19), and judges."""
+    scene.crew.disarm()
+    await switch_on_again(scene)
+    await _come_to_rest(scene, progress)
+    unclear = await _count(scene.database, write_orders.c.state == "unclear")
+    codes = await asyncio.to_thread(scene.crew.end)
+    verdict = await _judge(scene)
+    if await _count(scene.database, write_orders.c.state == "unclear") != unclear:
+        verdict.violations.append("I19: SIGTERM left letters unclear")
+    verdict.violations += [f"I19: {name} ended with {code}" for name, code in codes.items() if code]
+    died = [one for one in scene.crew.deaths if one.exit_code != -9 and not one.told]
+    verdict.violations += [f"I18: {one.slot} ended by itself with {one.exit_code}" for one in died]
+    return verdict
+
+
+async def _come_to_rest(scene: Scene, progress: Progress) -> None:
+    """Waits until every run is dispatched and no order waits; the checker tells what did not."""
+    deadline = time.monotonic() + QUIESCENCE
+    while time.monotonic() < deadline:
+        scene.crew.look_after()
+        progress(len(scene.mail.accepted), scene.workload.orders)
+        try:
+            if await _is_at_rest(scene):
+                return
+        except (Unavailable, Conflict):
+            pass
+        await asyncio.sleep(0.3)
+
+
+async def _is_at_rest(scene: Scene) -> bool:
+    done = await _count(scene.database, dispatch_runs.c.state == "dispatched")
+    if done < scene.workload.jobs or await _count(scene.database, dispatch_runs.c.state != "dispatched"):
+        return False
+    waiting = write_orders.c.state.in_(("planned", "queued", "sending"))
+    return not await _count(scene.database, waiting) and not await _resends_due(scene.database)
+
+
+async def _resends_due(database: Database) -> int:
+    """Unclear letters that their job sends again by itself after a quarter of an hour."""
+    job, order = contact_jobs.c, write_orders.c
+    which = (order.state == "unclear", job.on_unclear == "resend", ~order.reason.startswith("resend stopped"))
+    statement = select(func.count()).select_from(write_orders.join(contact_jobs, job.id == order.job_id)).where(*which)
+    async with database.read() as connection:
+        return int((await connection.execute(statement)).scalar_one())
+
+
+async def _count(database: Database, where: Any) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(select(func.count()).where(where))).scalar_one())
+
+
+async def _judge(scene: Scene) -> Verdict:
+    evidence = await gather(scene.database, read_ledger(scene.folder / "ledger.jsonl"))
+    verdict = judge(evidence, scene.workload.expected())
+    verdict.violations += leaks(scene.folder.glob("*.log"), "kanarienvogel")
+    if scene.embedded:
+        async with scene.database.read() as connection:
+            sound = (await connection.execute(text("PRAGMA integrity_check"))).scalar_one()
+        verdict.violations += [] if sound == "ok" else [f"C29: integrity check: {sound}"]
+    return verdict
