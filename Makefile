@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos format clean
+.PHONY: help demo test check bench chaos guards format clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,9 @@ bench: ## Not yet: the benchmark comes with its issue
 # KILLS=1000 ORDERS=50000 SEED=7 make chaos; FULL=1: every crash point and server fault, five times over.
 chaos: $(STAMP) ## Kill services, broker and database while letters go out, and count the letters (KILLS, ORDERS, SEED, FULL=1)
 	$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
+
+guards: $(STAMP) ## Take out one guard at a time: the test aimed at it must turn red
+	$(BIN)/python -m tests.failure.guards
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache

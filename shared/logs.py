@@ -1,14 +1,59 @@
 """Structured logs: one event per line with an `action`; ids, never contents or secrets (I22)."""
 
+import atexit
 import logging
+import queue
 import sys
-from typing import Any
+import threading
+from typing import IO, Any
 
 import structlog
 
+#: Lines that wait for a reader or a disk at most; what comes beyond is dropped and counted.
+MOST_WAITING = 10_000
+#: Seconds that a process which ends waits for its last lines to be taken.
+LAST_WORDS_SECONDS = 1.0
 
-def configure_logging(level: str = "info", as_json: bool = False) -> None:
-    """Sends structured logs to stderr, for people or as JSON lines."""
+
+class PatientStream:
+    """Writes in a thread of its own: a full disk or a pipe that nobody reads never holds up a letter (C60)."""
+
+    def __init__(self, target: IO[str]) -> None:
+        self._target = target
+        self._waiting: queue.Queue[str] = queue.Queue(MOST_WAITING)
+        self._idle = threading.Event()
+        self._dropped = 0
+        threading.Thread(target=self._write_all, name="log", daemon=True).start()
+        atexit.register(self._idle.wait, LAST_WORDS_SECONDS)
+
+    def write(self, text: str) -> int:
+        """Takes the text; never waits, never fails."""
+        self._idle.clear()
+        try:
+            self._waiting.put_nowait(text)
+        except queue.Full:
+            self._dropped += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing to do: the thread writes as fast as it can."""
+
+    def _write_all(self) -> None:
+        while True:
+            if self._waiting.empty():
+                self._idle.set()
+            text, told = self._waiting.get(), self._dropped
+            try:
+                self._target.write(f"\n{told} pieces of the log were dropped\n{text}" if told else text)
+                self._target.flush()
+                self._dropped -= told
+            except (OSError, ValueError):
+                self._dropped += 1
+
+
+def configure_logging(level: str = "info", as_json: bool = False, *, patient: bool = False) -> None:
+    """Sends structured logs to stderr, for people or as JSON lines; `patient` ones (services) hold nobody up."""
+    stream: Any = PatientStream(sys.stderr) if patient else sys.stderr
     renderer: Any = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -22,10 +67,12 @@ def configure_logging(level: str = "info", as_json: bool = False) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, stream=stream, force=patient, format="%(levelname)s %(name)s %(message)s"
+    )
 
 
 def get_logger(service: str) -> Any:

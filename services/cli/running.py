@@ -13,6 +13,7 @@ from services.cli.output import JSON_OPTION, print_json, print_table, say
 from services.cli.queue_report import report
 from shared.db.engine import Database
 from shared.db.migrate import migrate as migrate_database
+from shared.logs import configure_logging
 from shared.settings import load_settings
 
 
@@ -28,6 +29,7 @@ class Role(StrEnum):
 def run(role: Role = typer.Argument(help="Which service; `all` runs them in one process.")) -> None:
     """Run services until SIGTERM or Ctrl-C; they wait for a database or broker that is not there yet."""
     settings = load_settings()
+    configure_logging(settings.kp_log_level, settings.kp_log_format == "json", patient=True)
     roles = ROLES if role is Role.ALL else (role.value,)
     _with_fast_loop(run_services(settings, roles))
 

@@ -16,8 +16,12 @@ from shared.settings import without_password
 
 #: PostgreSQL: serialization failure, deadlock, lock timeout, statement cancelled by a restart of the transaction.
 _CONFLICT_STATES = {"40001", "40P01", "55P03"}
-#: PostgreSQL: shutting down, crashed, starting up, too many connections.
-_AWAY_STATES = {"57P01", "57P02", "57P03", "53300"}
+#: PostgreSQL: shutting down, crashed, starting up; read-only (a standby, or switched so by an operator).
+_AWAY_STATES = {"57P01", "57P02", "57P03", "25006"}
+#: PostgreSQL: its disk is full, its memory used up, too many connections.
+_OUT_OF_RESOURCES = "53"
+#: SQLite's words for a file that cannot be read or written just now.
+_AWAY_WORDS = ("unable to open", "disk I/O", "disk is full", "readonly database")
 
 
 class Database:
@@ -88,13 +92,14 @@ class Database:
         message = str(exc.orig).strip().splitlines()[0] if str(exc.orig).strip() else type(exc.orig).__name__
         if state in _CONFLICT_STATES or "database is locked" in message:
             return Conflict(message)
-        away = state in _AWAY_STATES or exc.connection_invalidated
+        lacking = state is not None and state.startswith(_OUT_OF_RESOURCES)
+        away = state in _AWAY_STATES or lacking or exc.connection_invalidated
         if away or (state is None and isinstance(exc, OperationalError | InterfaceError) and self._is_away(message)):
             return Unavailable("database", self.address, message)
         return exc
 
     def _is_away(self, message: str) -> bool:
-        return self.dialect == "postgresql" or "unable to open" in message or "disk I/O" in message
+        return self.dialect == "postgresql" or any(words in message for words in _AWAY_WORDS)
 
 
 def _driver_url(url: str) -> URL:

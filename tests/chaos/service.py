@@ -37,7 +37,7 @@ def serve(assignment: Assignment, crashes: Path) -> None:
         name, passes = assignment.crash_at
         install(point_named(name), passes, crashes)
     settings = load_settings(assignment.environment)
-    configure_logging(settings.kp_log_level, as_json=True)
+    configure_logging(settings.kp_log_level, as_json=True, patient=True)
     roles = ROLES if assignment.role == "all" else (assignment.role,)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_services(settings, roles, clock=assignment.clock))

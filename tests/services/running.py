@@ -16,7 +16,7 @@ from shared.lifecycle import run_together
 from shared.settings import Settings, load_settings
 from tests.services.world import World
 
-DEADLINE = 30.0
+DEADLINE = 12.0
 
 
 async def run_all(world: World, settings: Settings, stop: asyncio.Event) -> None:

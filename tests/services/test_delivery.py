@@ -159,6 +159,30 @@ async def test_i10_of_a_group_only_who_changed_is_refused(world: World) -> None:
     assert await world.intend(*held) == {(await world.order("A2"))["id"]}
 
 
+async def test_i10_an_address_changed_by_another_program_is_noticed_before_the_dot(world: World) -> None:
+    (order,) = await world.queued()
+    (held,) = (await world.claim(order)).orders
+    async with world.database.begin() as connection:
+        await connection.execute(update(applications).values(email="neu@x.example"))
+    assert await world.intend(held) == set()
+
+
+async def test_i14_an_order_past_its_validity_is_withdrawn_at_its_claim_too(world: World) -> None:
+    (order,) = await world.queued()
+    world.clock.advance(timedelta(days=2))
+    assert (await world.claim(order)).others == {"withdrawn: expired": 1}
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["withdrawn_by"], found["reason"]) == ("withdrawn", "last_look", "expired")
+
+
+async def test_i14_the_sweep_withdraws_what_nobody_claims(world: World) -> None:
+    (order,) = await world.queued()
+    world.clock.advance(timedelta(days=2))
+    await world.sweep()
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["withdrawn_by"], found["reason"]) == ("withdrawn", "expired", "expired")
+
+
 async def test_d32_i8_past_t2_a_block_comes_too_late_for_this_letter(world: World) -> None:
     (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders

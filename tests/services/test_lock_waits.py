@@ -6,14 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.tick import tick
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
 from shared.db.runs import NewRun, load_run, record_run
-from shared.db.tables import dispatch_runs, metadata
+from shared.db.tables import contact_jobs, dispatch_runs, metadata
 from tests.services.world import DAY, JOB, MORNING, World
 
 #: Far longer than either takes alone, and the plan that is held open never ends by itself.
@@ -59,3 +59,17 @@ async def test_the_tick_does_not_wait_for_a_plan_on_postgresql(postgres_world: W
             await tick(world.database, world.bus, world.clock, world.log)
         # It would hold the rows of all jobs as long as it waited.
         assert await world.count(dispatch_runs) > before
+
+
+async def test_i8_t2_waits_for_a_switch_to_aus_under_way_on_postgresql(postgres_world: World) -> None:
+    world = postgres_world
+    await world.applicants("A1,,Eins,a1@x.example,Neu,")
+    await world.run()
+    (held,) = (await world.claim(*await world.turn())).orders
+    async with world.database.begin() as switching:
+        await switching.execute(update(contact_jobs).values(status="off", epoch=contact_jobs.c.epoch + 1))
+        handing_over = asyncio.create_task(world.intend(held))
+        await asyncio.sleep(0.5)
+        assert not handing_over.done()
+    # A plain look would have seen the job as it was when its statement began.
+    assert await handing_over == set()

@@ -1,0 +1,36 @@
+"""A short chaos run on each stack; the long ones are `make chaos`."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from tests.chaos.plan import make_plan
+from tests.chaos.report import show
+from tests.chaos.run import Outcome, run_chaos
+from tests.chaos.workload import Workload
+
+#: The same faults each time, unless another seed is asked for.
+SEED = int(os.environ.get("CHAOS_SEED", "7"))
+
+
+async def both(folder: Path) -> list[Outcome]:
+    """Side by side: two services of one stack are idle most of the time."""
+    for name in ("embedded", "distributed"):
+        (folder / name).mkdir()
+    small, large = Workload(jobs=25, each=10, minutes=3), Workload(jobs=30, each=30, minutes=3)
+    return list(
+        await asyncio.gather(
+            run_chaos(folder / "embedded", make_plan(SEED, 8, 75.0, embedded=True), small, embedded=True),
+            run_chaos(folder / "distributed", make_plan(SEED, 22, 90.0), large, embedded=False),
+        )
+    )
+
+
+def test_i1_i2_i3_i4_i6_i7_i12_i17_i18_i20_i22_c5_nothing_lost_nothing_twice(tmp_path: Path) -> None:
+    for found in asyncio.run(both(tmp_path)):
+        show(found)
+        assert found.verdict.violations == [], found.stack
+        assert found.verdict.lost == found.verdict.duplicated == 0
+        assert found.verdict.false_sent == found.verdict.false_failed == 0
+        assert found.kills >= 8 and found.crash_points
+        assert max(found.after_kill) < 30 and max(found.after_return, default=0) < 60

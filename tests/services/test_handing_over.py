@@ -1,0 +1,105 @@
+"""The guards between a claim and its settlement, one by one: each test fails when its guard is taken out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from structlog import get_logger
+
+from services.evaluator import evaluate as evaluator
+from services.mailer.deliver import Deliverer, Holding, Timing
+from services.mailer.journal import Journal
+from services.mailer.letters import Letters
+from services.mailer.service import replay
+from shared.bus.interface import Delivery
+from shared.bus.messages import JobDue
+from shared.db.tables import attempts, dispatch_runs, write_orders
+from tests.services.setup_files import row
+from tests.services.smtp_sending import pool_for
+from tests.services.world import World
+from tests.smtp_oracle import SmtpOracle
+
+
+@asynccontextmanager
+async def deliverer_of(world: World, folder: Path) -> AsyncIterator[tuple[Deliverer, Journal, SmtpOracle]]:
+    """A mailer's sending path whose T2 and journal work, and whose T3 never comes."""
+    journal = Journal.open(folder / "state", "first")
+    async with SmtpOracle(folder / "ledger") as oracle:
+        pool, timing = pool_for(oracle), Timing(60, 60, 1)
+        sending = Deliverer("m1", world.database, world.clock, pool, journal, Letters(None), timing, get_logger())
+        working = [asyncio.create_task(group.run()) for group in (sending.intents, sending.records)]
+        try:
+            yield sending, journal, oracle
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+            await pool.close()
+
+
+async def test_i20_what_was_accepted_is_in_the_journal_before_t3_and_sent_after_a_crash(
+    world: World, tmp_path: Path
+) -> None:
+    (order,) = await world.queued()
+    acked: list[int] = []
+    async with deliverer_of(world, tmp_path) as (sending, journal, oracle):
+        found, writing = await sending.claim([order])
+        assert writing is not None
+        await sending.deliver(Holding(found.orders[0], writing, lambda: acked.append(order)))
+        assert len(oracle.mails) == 1
+    # Acked before T3, its doorbell would be gone and nobody would look at the order before its lease ran out.
+    assert acked == [] and await world.state(order) == "sending"
+    journal.close()
+    await replay(world.database, Journal.open(tmp_path / "state", "second"), get_logger())
+    found_again = await row(world.database, write_orders, id=order)
+    assert (found_again["state"], found_again["subject"]) == ("sent", "Guten Tag")
+    assert (await row(world.database, attempts, order_id=order))["outcome"] == "sent"
+
+
+async def test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order,) = await world.queued()
+    monkeypatch.setattr(Journal, "writable", False)
+    async with deliverer_of(world, tmp_path) as (sending, _, oracle):
+        found, writing = await sending.claim([order])
+        assert writing is not None
+        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+        assert oracle.mails == []
+    assert await world.state(order) == "queued"
+
+
+async def test_i13_a_run_is_not_acked_before_it_is_committed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    class Recording:
+        async def ack(self, _: Any) -> None:
+            happened.append("acked")
+
+    async def synchronised(*_: Any) -> None:
+        happened.append("committed")
+
+    monkeypatch.setattr(evaluator, "evaluate", synchronised)
+    one, doorbells = Delivery(JobDue(1), 1), Recording()
+    await evaluator._deal_with(world.database, world.bus, world.clock, one, doorbells, world.log)  # type: ignore[arg-type]
+    assert happened == ["committed", "acked"]
+
+
+async def test_i6_i7_the_database_itself_refuses_what_would_be_sent_twice(world: World) -> None:
+    (order,) = await world.queued()
+    made = {key: value for key, value in (await row(world.database, write_orders, id=order)).items() if key != "id"}
+    run = {key: value for key, value in (await row(world.database, dispatch_runs)).items() if key != "id"}
+    later = {**made, "occasion_day": made["occasion_day"].replace(day=24)}
+    for table, twice in ((write_orders, {**made, "state": "planned"}), (write_orders, later), (dispatch_runs, run)):
+        with pytest.raises(IntegrityError):
+            async with world.database.begin() as connection:
+                await connection.execute(insert(table).values(twice))
+    # Of another day and not under way it is another letter.
+    async with world.database.begin() as connection:
+        await connection.execute(insert(write_orders).values({**later, "state": "planned"}))
+        assert len((await connection.execute(select(write_orders.c.id))).all()) == 2
