@@ -30,7 +30,7 @@ async def wait_until_available(
     connect: Callable[[], Awaitable[T]],
     log: Any,
     what: str,
-    longest_pause: float = 30.0,
+    longest_pause: float = 10.0,
     also: tuple[type[Exception], ...] = (),
 ) -> T:
     """Calls `connect` until it no longer raises Unavailable (or one of `also`), with full jitter; the log says so."""

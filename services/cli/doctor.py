@@ -11,6 +11,7 @@ from services.mailer.smtp import greet, parse_smtp_url
 from shared.bus.connect import look
 from shared.db.column_types import lease_clock
 from shared.db.engine import Database
+from shared.db.holds import load_hold
 from shared.db.migrate import require_schema
 from shared.db.system_settings import load_system_settings
 from shared.errors import KontaktpflegeError
@@ -36,6 +37,7 @@ async def _findings(settings: Settings, database: Database) -> AsyncIterator[Fin
     yield await _checked("time zones", lambda: _time_zones(database))
     yield await _checked("broker", lambda: _broker(settings))
     yield await _checked("mail server", lambda: _mail_server(settings))
+    yield await _checked("hold", lambda: _hold(database))
     yield await _checked("state directory", lambda: _state_directory(settings))
 
 
@@ -78,6 +80,14 @@ async def _broker(settings: Settings) -> str:
 async def _mail_server(settings: Settings) -> str:
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
     return await greet(parse_smtp_url(settings.smtp_url.get_secret_value(), password))
+
+
+async def _hold(database: Database) -> str:
+    async with database.read() as connection:
+        hold = await load_hold(connection)
+    if hold:
+        raise KontaktpflegeError(f"nothing is sent since {hold['since']}: {hold['reason']}")
+    return "none"
 
 
 async def _state_directory(settings: Settings) -> str:

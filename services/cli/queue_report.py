@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.bus.connect import look
 from shared.bus.topology import ROUTES
 from shared.db.engine import Database
+from shared.db.holds import load_hold
 from shared.db.order_list import count_by_state
 from shared.db.service_instances import live_services
 from shared.db.service_tables import queue_depths
@@ -36,6 +37,7 @@ async def report(database: Database, settings: Settings, now: datetime) -> dict[
             "waiting_reasons": await _waiting_reasons(connection),
             "oldest_waiting": await _oldest(connection, now),
             "services": await live_services(connection, 3 * HEARTBEAT_SECONDS),
+            "hold": await load_hold(connection),
         }
 
 

@@ -73,6 +73,8 @@ def queues(as_json: bool = JSON_OPTION) -> None:
         if found["oldest_waiting"]:
             oldest = found["oldest_waiting"]
             typer.echo(f"oldest waiting letter: order {oldest['id']} of {oldest['job']}, since {oldest['since']}")
+        if found["hold"]:
+            typer.echo(f"NOTHING IS SENT since {found['hold']['since']}: {found['hold']['reason']}")
         for reason, count in found["waiting_reasons"].items():
             typer.echo(f"{count} planned orders wait: {reason}")
 

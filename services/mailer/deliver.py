@@ -9,12 +9,14 @@ from random import Random
 from typing import Any
 
 from services.mailer.group_commit import GroupCommit
+from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
 from services.mailer.letters import Letters, Mail, Writing
 from services.mailer.outcome import Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear, backoff_seconds
 from services.mailer.smtp import SmtpPool
 from shared.clock import Clock
 from shared.db.engine import Database
+from shared.db.holds import hold_in_force
 from shared.db.system_settings import load_system_settings
 from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_back, give_up, intend, renew
 from shared.db.write_orders.outcomes import Settlement, settle
@@ -52,10 +54,12 @@ class Deliverer:
         journal: Journal,
         letters: Letters,
         timing: Timing,
+        high_water: HighWater,
         log: Any,
     ) -> None:
         self._name, self._database, self._clock, self._pool = name, database, clock, pool
         self._journal, self._letters, self._timing, self._log = journal, letters, timing, log
+        self._high_water = high_water
         self._random = Random()  # noqa: S311 - jitter
         #: Orders held before T2, by id, with their tokens: what is renewed, and given back when draining.
         self.held: dict[int, int] = {}
@@ -68,6 +72,8 @@ class Deliverer:
 
         async def once() -> tuple[Claim, Writing | None]:
             async with self._database.begin() as connection:
+                if held := await hold_in_force(connection, self._high_water.token, self._clock.now()):
+                    return Claim(others={f"held: {held}": len(order_ids)}), None
                 settings = await load_system_settings(connection)
                 message_ids = self._letters.message_ids(settings)
                 who = Claimant(self._name, self._timing.lease, self._clock.now(), settings, message_ids)
@@ -156,6 +162,10 @@ class Deliverer:
                 if self.held.get(order_id) == held[order_id]:
                     self.held.pop(order_id, None)
 
+    async def remember(self) -> None:
+        """Notes outside the database what was handed over last (C56)."""
+        await asyncio.to_thread(self._high_water.save)
+
     def _settlement(self, order: ClaimedOrder, mail: Mail | None, outcome: Outcome) -> Settlement:
         now = self._clock.now()
         values: dict[str, Any] = {"order_id": order.id, "token": order.token, "at": now, "relay": self._pool.address}
@@ -199,6 +209,8 @@ class Deliverer:
         except (Unavailable, Conflict) as exc:
             self._log.warning("intent_failed", action="intent", orders=len(orders), reason=str(exc))
             granted = set()
+        if granted:
+            self._high_water.token = held[max(granted)]
         return [order.id in granted for order in orders]
 
     async def _commit_settlements(self, settlements: Sequence[Settlement]) -> list[bool]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from services.mailer.deliver import Deliverer, Holding, Timing
+from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
 from services.mailer.letters import Letters, Writing
 from services.mailer.smtp import SmtpPool, parse_smtp_url
@@ -16,14 +17,18 @@ from shared.bus.interface import Bus, Delivery, Subscription
 from shared.bus.messages import WriteOrderReady
 from shared.clock import Clock
 from shared.db.engine import Database
+from shared.db.system_settings import load_system_settings
 from shared.db.write_orders.claims import ClaimedOrder
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import every, pause
+from shared.retry import wait_until_available
 from shared.settings import Settings
 
 #: Seconds to wait for more doorbells before a batch is claimed.
 LINGER = 0.005
+#: Seconds between two notes of the last letter handed over.
+REMEMBER_SECONDS = 2.0
 
 
 async def run_mailer(
@@ -32,16 +37,27 @@ async def run_mailer(
     """Sends what doorbells name until `stop`, then drains: nothing new, finish or give back, ack, QUIT (I19)."""
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
     journal = Journal.open(settings.kp_state_dir, name)
-    await replay(database, journal, log)
+    await wait_until_available(lambda: replay(database, journal, log), log, "database")
+    high_water = HighWater(
+        settings.kp_state_dir, await wait_until_available(lambda: _instance(database), log, "database")
+    )
     pool = _pool(settings, log)
     timing = Timing(settings.kp_lease_seconds, settings.kp_reply_lease_seconds, settings.kp_backoff_seconds)
-    deliverer = Deliverer(name, database, clock, pool, journal, Letters(settings.kp_mail_domain), timing, log)
+    deliverer = Deliverer(
+        name, database, clock, pool, journal, Letters(settings.kp_mail_domain), timing, high_water, log
+    )
     subscription = await bus.subscribe(WriteOrderReady, prefetch=2 * settings.kp_claim_batch)
     try:
         await _work(deliverer, subscription, settings, log, stop)
     finally:
         await pool.close()
         journal.close()
+        high_water.save()
+
+
+async def _instance(database: Database) -> str:
+    async with database.read() as connection:
+        return (await load_system_settings(connection)).instance_id
 
 
 def _pool(settings: Settings, log: Any) -> SmtpPool:
@@ -64,6 +80,7 @@ async def _work(
     collected = (deliverer.intents, deliverer.records, deliverer.settlements)
     groups = [asyncio.create_task(group.run()) for group in collected]
     renewing = asyncio.create_task(every(settings.kp_lease_seconds / 3, deliverer.renew_leases, done, log))
+    remembering = asyncio.create_task(every(REMEMBER_SECONDS, deliverer.remember, done, log))
     senders = [asyncio.create_task(_send(deliverer, claimed)) for _ in range(settings.kp_smtp_connections)]
     closing = asyncio.create_task(_close_on(stop, subscription))
     acks = Acks(subscription)
@@ -80,7 +97,7 @@ async def _work(
         done.set()
         for task in (*groups, *senders, closing, acking):
             task.cancel()
-        await asyncio.gather(renewing, *groups, *senders, closing, acking, return_exceptions=True)
+        await asyncio.gather(renewing, remembering, *groups, *senders, closing, acking, return_exceptions=True)
 
 
 async def _take_in(

@@ -20,6 +20,8 @@ _CONFLICT_STATES = {"40001", "40P01", "55P03"}
 _AWAY_STATES = {"57P01", "57P02", "57P03", "25006"}
 #: PostgreSQL: its disk is full, its memory used up, too many connections.
 _OUT_OF_RESOURCES = "53"
+#: A host that vanishes without a word is noticed within half a minute (libpq; seconds, but the last in milliseconds).
+_NOTICE_LOSS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 #: SQLite's words for a file that cannot be read or written just now.
 _AWAY_WORDS = ("unable to open", "disk I/O", "disk is full", "readonly database")
 
@@ -44,7 +46,7 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=0,
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": 5, "application_name": "kontaktpflege"},
+                connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS},
             )
 
     @asynccontextmanager

@@ -57,6 +57,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "choose_to_ring",
         "mark_rung",
         "ring_lost_again",
+        "want_ringing",
         "apply_effects",
         "name_blocks_of_person",
     }

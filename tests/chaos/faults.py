@@ -1,10 +1,11 @@
 """Doing what a plan says, to the servers and services of one run."""
 
 import asyncio
+import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pika
@@ -15,7 +16,8 @@ from shared.bus.topology import EXCHANGE, route_of
 from shared.db.dispatch import run_now
 from shared.db.jobs import set_job
 from shared.db.tables import contact_jobs, dispatch_runs, write_orders
-from shared.errors import Conflict, KontaktpflegeError, Unavailable
+from shared.errors import KontaktpflegeError
+from tests.chaos.crew import Slot
 from tests.chaos.plan import Event, Fault
 from tests.chaos.scene import Scene
 
@@ -39,12 +41,12 @@ _POISON = (
 
 async def do(scene: Scene, event: Event) -> None:
     """Does one fault and takes it back where it ends; a database that is away just now makes it a short one."""
-    with suppress(Unavailable, Conflict, KontaktpflegeError):
-        if event.fault in _OF_SERVERS:
-            async with scene.turn:
-                await _FAULTS[event.fault](scene, event)
-        else:
+    async with scene.turn if event.fault in _OF_SERVERS else nullcontext():
+        began = time.monotonic()
+        with suppress(KontaktpflegeError):
             await _FAULTS[event.fault](scene, event)
+        if event.fault in _OF_ALL:
+            scene.windows.append((began, time.monotonic()))
 
 
 async def _kill(scene: Scene, event: Event) -> None:
@@ -112,6 +114,47 @@ async def _freeze(scene: Scene, _: Event) -> None:
     await asyncio.sleep(STOPPED_SECONDS)
     for relay in scene.relays:
         relay.thaw()
+
+
+async def _commit_cut(scene: Scene, _: Event) -> None:
+    scene.relays[0].commits_to_cut = 8
+
+
+async def _far_away(scene: Scene, _: Event) -> None:
+    for relay in scene.relays:
+        relay.delay = 0.1
+    await asyncio.sleep(5.0)
+    for relay in scene.relays:
+        relay.delay = 0.0
+
+
+async def _read_only(scene: Scene, _: Event) -> None:
+    assert scene.server is not None
+    await asyncio.to_thread(scene.server.read_only, True)
+    await asyncio.sleep(3.0)
+    await asyncio.to_thread(scene.server.read_only, False)
+    scene.returns.append((time.monotonic(), Fault.READ_ONLY.value))
+
+
+async def _files(scene: Scene, event: Event) -> None:
+    slot = scene.crew.slots[event.choice % len(scene.crew.slots)]
+    await _limited(scene, [slot], resource.RLIMIT_NOFILE, 8)
+
+
+async def _disk(scene: Scene, _: Event) -> None:
+    await _limited(scene, scene.crew.slots, resource.RLIMIT_FSIZE, 1)
+
+
+async def _limited(scene: Scene, slots: list[Slot], what: int, limit: int) -> None:
+    """A limit of the operating system for running processes, and its end."""
+    limited = [slot.process for slot in slots if slot.process is not None]
+    before = resource.getrlimit(what)
+    for number in (limit, before[0]):
+        for process in limited:
+            with suppress(ProcessLookupError, ValueError):
+                if process.pid is not None:
+                    resource.prlimit(process.pid, what, (number, before[1]))
+        await asyncio.sleep(3.0 if number == limit else 0)
 
 
 async def _mail_server_away(scene: Scene, _: Event) -> None:
@@ -195,6 +238,11 @@ _FAULTS: dict[Fault, Callable[[Scene, Event], Awaitable[None]]] = {
     Fault.DATABASE_CRASH: _database_crash,
     Fault.CUT: _cut,
     Fault.FREEZE: _freeze,
+    Fault.COMMIT_CUT: _commit_cut,
+    Fault.FAR_AWAY: _far_away,
+    Fault.READ_ONLY: _read_only,
+    Fault.FILES: _files,
+    Fault.DISK: _disk,
     Fault.MAIL_SERVER_AWAY: _mail_server_away,
     Fault.REPEATED: _repeated,
     Fault.POISON: _poison,
@@ -210,5 +258,8 @@ _OF_SERVERS = frozenset(
         Fault.QUEUE_FULL,
         Fault.MEMORY_ALARM,
         Fault.DATABASE_CRASH,
+        Fault.READ_ONLY,
     }
 )
+#: While these last, nobody or hardly anybody can send.
+_OF_ALL = _OF_SERVERS | {Fault.FREEZE, Fault.FAR_AWAY, Fault.DISK, Fault.MAIL_SERVER_AWAY}

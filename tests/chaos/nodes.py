@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
+
+import psycopg
 
 from tests.servers import postgresql, rabbitmq
 from tests.servers.fresh import manage
@@ -92,6 +94,16 @@ class DatabaseServer:
     def start(self) -> None:
         """Starts it again."""
         self._pid = self._cluster.launch(self._started)
+
+    def read_only(self, on: bool) -> None:
+        """Every session may read only, as on a standby; or may write again."""
+        with closing(psycopg.connect(self.url, autocommit=True)) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            if on:
+                connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            else:
+                connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            connection.execute("SELECT pg_reload_conf()")
 
     def close(self) -> None:
         """Ends it and removes its data."""

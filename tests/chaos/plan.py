@@ -20,6 +20,11 @@ class Fault(StrEnum):
     DATABASE_CRASH = "crash of the database"
     CUT = "connections to broker and database cut"
     FREEZE = "connections to broker and database half-open"
+    COMMIT_CUT = "connections cut during COMMIT"
+    FAR_AWAY = "broker and database a fifth of a second away"
+    READ_ONLY = "database read-only for a while"
+    FILES = "file descriptors of a process exhausted"
+    DISK = "disk full for every service"
     MAIL_SERVER_AWAY = "mail server away"
     REPEATED = "doorbells doubled and shuffled"
     POISON = "unreadable, unknown and huge messages"
@@ -48,6 +53,11 @@ USUAL = {
     Fault.DATABASE_CRASH: 4,
     Fault.CUT: 8,
     Fault.FREEZE: 3,
+    Fault.COMMIT_CUT: 4,
+    Fault.FAR_AWAY: 1,
+    Fault.READ_ONLY: 2,
+    Fault.FILES: 2,
+    Fault.DISK: 2,
     Fault.MAIL_SERVER_AWAY: 2,
     Fault.REPEATED: 6,
     Fault.POISON: 4,
@@ -57,7 +67,7 @@ USUAL = {
 #: What the run with every fault of the gates adds (G10, G11).
 FULL = {Fault.BROKER_KILL: 10, Fault.BROKER_RESTART: 5, Fault.BROKER_WIPE: 2, Fault.DATABASE_CRASH: 20}
 #: What can happen to one process without broker.
-EMBEDDED = frozenset({Fault.MAIL_SERVER_AWAY, Fault.AUS_AN, Fault.RELEASED_TWICE})
+EMBEDDED = frozenset({Fault.STOP, Fault.FILES, Fault.DISK, Fault.MAIL_SERVER_AWAY, Fault.AUS_AN, Fault.RELEASED_TWICE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,13 +120,20 @@ def outcome_of(scene: Scene, title: str, seed: int, verdict: Verdict, faults: Co
         verdict,
         deaths,
         faults,
-        _until_next(kills, arrivals),
-        _until_next([at for at, _ in scene.returns], arrivals),
+        _until_next(kills, arrivals, scene.windows),
+        _until_next([at for at, _ in scene.returns], arrivals, scene.windows),
         time.monotonic() - scene.began,
     )
 
 
-def _until_next(moments: list[float], arrivals: list[float]) -> list[float]:
-    """Seconds from each moment to the next letter that arrived; what came after the last letter does not count."""
-    later = (next((at for at in arrivals if at > moment), None) for moment in moments)
-    return [at - moment for moment, at in zip(moments, later, strict=True) if at is not None]
+def _until_next(moments: list[float], arrivals: list[float], windows: list[tuple[float, float]]) -> list[float]:
+    """Seconds from each moment to the next letter that arrived.
+
+    What came after the last letter does not count, nor a wait in which another fault was at work: it explains it.
+    """
+    found = []
+    for moment in moments:
+        later = next((at for at in arrivals if at > moment), None)
+        if later is not None and not any(begin < later and end > moment + 0.1 for begin, end in windows):
+            found.append(later - moment)
+    return found

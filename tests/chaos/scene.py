@@ -52,6 +52,8 @@ class Scene:
     broker: Broker | None
     server: DatabaseServer | None
     relays: list[Relay] = field(default_factory=list)
+    #: Begin and end (time.monotonic()) of every fault that holds up everybody.
+    windows: list[tuple[float, float]] = field(default_factory=list)
     #: When broker or database came back (time.monotonic()), with the fault's name.
     returns: list[tuple[float, str]] = field(default_factory=list)
     #: Jobs that were switched to Aus and must be An at the end.

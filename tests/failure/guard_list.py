@@ -354,4 +354,12 @@ GUARDS = (
         "",
         "tests/services/test_decisions.py::test_d37_jobs_that_say_so_resend_by_themselves",
     ),
+    _guard(
+        "a database that forgot what was sent sends nothing",
+        "I3",
+        "shared/db/holds.py",
+        "        if not (await connection.execute(known)).scalar_one():\n",
+        "        if False:\n",
+        "tests/services/test_hold.py::test_c27_a_database_replaced_in_mid_run_is_noticed_at_the_next_claim",
+    ),
 )

@@ -1,6 +1,7 @@
 """A loopback relay in front of a server: cut its connections or close its door, and the server seems to be lost."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,6 +16,10 @@ class Relay:
         self._port = 0
         self._flowing = asyncio.Event()
         self._flowing.set()
+        #: Seconds by which everything is late.
+        self.delay = 0.0
+        #: COMMITs that reach the database and whose answer does not come back, for so many to come (C25).
+        self.commits_to_cut = 0
 
     async def open(self) -> str:
         """Lets connections in (again, at the same port); returns the address by way of the relay."""
@@ -50,13 +55,23 @@ class Relay:
             return
         pair = {writer, there_writer}
         self._writers |= pair
-        await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
+        await asyncio.gather(self._copy(reader, there_writer, pair), self._copy(there_reader, writer))
         self._writers -= pair
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asking: Collection[asyncio.StreamWriter] = ()
+    ) -> None:
+        """`asking`: both ends of a connection whose requests these are."""
         with suppress(OSError):
             while chunk := await reader.read(65536):
                 await self._flowing.wait()
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 writer.write(chunk)
                 await writer.drain()
+                if asking and self.commits_to_cut and b"COMMIT" in chunk:
+                    self.commits_to_cut -= 1
+                    await asyncio.sleep(0.05)
+                    for end in asking:
+                        end.transport.abort()
         writer.close()

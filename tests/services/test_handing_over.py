@@ -13,6 +13,7 @@ from structlog import get_logger
 
 from services.evaluator import evaluate as evaluator
 from services.mailer.deliver import Deliverer, Holding, Timing
+from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal
 from services.mailer.letters import Letters
 from services.mailer.service import replay
@@ -31,7 +32,8 @@ async def deliverer_of(world: World, folder: Path) -> AsyncIterator[tuple[Delive
     journal = Journal.open(folder / "state", "first")
     async with SmtpOracle(folder / "ledger") as oracle:
         pool, timing = pool_for(oracle), Timing(60, 60, 1)
-        sending = Deliverer("m1", world.database, world.clock, pool, journal, Letters(None), timing, get_logger())
+        mark = HighWater(folder / "state", "test")
+        sending = Deliverer("m1", world.database, world.clock, pool, journal, Letters(None), timing, mark, get_logger())
         working = [asyncio.create_task(group.run()) for group in (sending.intents, sending.records)]
         try:
             yield sending, journal, oracle

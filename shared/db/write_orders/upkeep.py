@@ -104,3 +104,9 @@ async def ring_lost_again(connection: AsyncConnection, now: datetime, older_than
     """Queued orders whose doorbell must be lost (their queue is empty) want a new one."""
     lost = and_(_O.state == "queued", _O.ring_at.is_(None), or_(_O.rung_at.is_(None), _O.rung_at < now - older_than))
     return (await connection.execute(update(write_orders).where(lost).values(ring_at=now))).rowcount
+
+
+async def want_ringing(connection: AsyncConnection, now: datetime) -> int:
+    """Every queued order wants a doorbell now; returns how many there are (after a hold)."""
+    queued = update(write_orders).where(_O.state == "queued")
+    return (await connection.execute(queued.values(ring_at=now))).rowcount

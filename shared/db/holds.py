@@ -1,0 +1,74 @@
+"""The hold: a database that is older than what was sent from it sends nothing until a person has looked (C56, C27).
+
+Each mailer machine remembers, outside the database, the token of the last letter that it handed over. A database that
+does not know that token is a restored copy of an earlier day: who got a letter since would get it again.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.engine import Database
+from shared.db.history import record_changes
+from shared.db.tables import attempts, system_settings
+from shared.db.write_orders.upkeep import want_ringing
+from shared.errors import Refused
+
+_S = system_settings.c
+_HOLD, _RELEASED = "hold", "hold_released"
+REASON = (
+    "the database is older than what was sent from it (a restored backup?); compare the mail server's log with "
+    "`kontaktpflege order list`, then `kontaktpflege hold release`"
+)
+
+
+async def hold_in_force(connection: AsyncConnection, mark: int | None, now: datetime) -> str | None:
+    """Why nothing may be sent, or None. `mark`: the token of the last letter this machine handed over, if it knows one.
+
+    Begins the hold if the database does not know the mark, and no person has released that very mark.
+    """
+    rows = select(_S.name, _S.value).where(_S.name.in_((_HOLD, _RELEASED)))
+    kept: dict[str, Any] = {row.name: row.value for row in await connection.execute(rows)}
+    hold = kept.get(_HOLD)
+    if mark is not None and mark not in _marks(hold) and mark not in _marks(kept.get(_RELEASED)):
+        known = select(exists().where(attempts.c.lease_token == mark))
+        if not (await connection.execute(known)).scalar_one():
+            since = hold["since"] if hold else now.isoformat()
+            hold = {"since": since, "reason": REASON, "marks": [*_marks(hold), mark]}
+            await _keep(connection, _HOLD, hold)
+    return str(hold["reason"]) if hold else None
+
+
+async def load_hold(connection: AsyncConnection) -> dict[str, Any] | None:
+    """The hold in force: since when and why."""
+    found = (await connection.execute(select(_S.value).where(_S.name == _HOLD))).scalar_one_or_none()
+    return {"since": found["since"], "reason": found["reason"]} if found else None
+
+
+async def release_hold(database: Database, *, author: str, now: datetime) -> int:
+    """Lets letters go again; returns how many wait. Raises Refused if there is no hold."""
+    async with database.begin() as connection:
+        rows = select(_S.name, _S.value).where(_S.name.in_((_HOLD, _RELEASED))).with_for_update()
+        kept: dict[str, Any] = {row.name: row.value for row in await connection.execute(rows)}
+        if _HOLD not in kept:
+            raise Refused("there is no hold")
+        marks = {*_marks(kept.get(_RELEASED)), *_marks(kept[_HOLD])}
+        await _keep(connection, _RELEASED, {"marks": sorted(marks)})
+        await connection.execute(delete(system_settings).where(_S.name == _HOLD))
+        await record_changes(connection, "settings", None, "hold", "release", [], author=author, now=now)
+        return await want_ringing(connection, now)
+
+
+def _marks(kept: dict[str, Any] | None) -> list[int]:
+    return list(kept["marks"]) if kept else []
+
+
+async def _keep(connection: AsyncConnection, name: str, value: dict[str, Any]) -> None:
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    row = dialect.insert(system_settings).values(name=name, value=value)
+    # Several mailers may find out at the same moment.
+    changed = row.on_conflict_do_update(index_elements=["name"], set_={"value": row.excluded.value})
+    await connection.execute(changed)

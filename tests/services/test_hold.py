@@ -1,0 +1,82 @@
+"""A restored backup sends nothing until a person has looked (C56), nor does a database replaced in mid-run (C27)."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy import delete, select, update
+
+from shared.db.holds import load_hold, release_hold
+from shared.db.tables import attempts, contact_entries, events, write_orders
+from tests.services.running import running, settings_for, until
+from tests.services.test_handing_over import deliverer_of
+from tests.services.world import World
+from tests.smtp_oracle import SmtpOracle
+
+PEOPLE = ("A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+
+
+async def restore(world: World) -> None:
+    """What a backup from before the sending looks like: the orders wait, nothing is known of any attempt."""
+    async with world.database.begin() as connection:
+        await connection.execute(delete(attempts))
+        await connection.execute(delete(contact_entries))
+        empty = dict.fromkeys(("sent_at", "message_id", "subject", "handed_over_at", "lease_token", "letter_version"))
+        waiting = {"state": "queued", "attempts": 0, "ring_at": world.clock.now(), **empty}
+        await connection.execute(update(write_orders).values(waiting))
+
+
+@asynccontextmanager
+async def sending(world: World, folder: Path) -> AsyncIterator[SmtpOracle]:
+    async with SmtpOracle(folder / "ledger") as oracle, running(world, settings_for(folder, oracle.url)):
+        yield oracle
+
+
+async def hold_of(world: World) -> object:
+    async with world.database.read() as connection:
+        return await load_hold(connection)
+
+
+async def test_c56_after_a_restore_nothing_is_sent_until_a_person_releases_it(world: World, tmp_path: Path) -> None:
+    await world.begin(*PEOPLE)
+    await world.run()
+    async with sending(world, tmp_path) as oracle:
+        await until(world, lambda found: set(found.values()) == {"sent"})
+        assert len(oracle.mails) == 2
+    await restore(world)
+    async with sending(world, tmp_path) as oracle:
+        while not await hold_of(world):
+            await until(world, lambda found: set(found.values()) == {"queued"})
+        assert oracle.mails == [] and await world.orders() == {"A1": "queued", "A2": "queued"}
+        assert await world.count(attempts) == 0
+        assert await release_hold(world.database, author="anna", now=world.clock.now()) == 2
+        # A person said so: they get it again.
+        await until(world, lambda found: set(found.values()) == {"sent"})
+        assert len(oracle.mails) == 2
+    async with world.database.read() as connection:
+        released = select(events.c.author).where(events.c.action == "release", events.c.record_name == "hold")
+        assert (await connection.execute(released)).scalars().all() == ["anna"]
+    assert await hold_of(world) is None
+
+
+async def test_c27_a_database_replaced_in_mid_run_is_noticed_at_the_next_claim(world: World, tmp_path: Path) -> None:
+    first, second = await world.queued(*PEOPLE)
+    async with deliverer_of(world, tmp_path) as (mailer, _, oracle):
+        found, writing = await mailer.claim([first])
+        assert writing is not None and await mailer.intents.submit(found.orders[0])
+        await restore(world)
+        found, writing = await mailer.claim([first, second])
+        assert found.orders == [] and writing is None
+        assert [reason.partition(":")[0] for reason in found.others] == ["held"]
+        assert oracle.mails == []
+    assert await world.orders() == {"A1": "queued", "A2": "queued"}
+
+
+async def test_c56_a_machine_that_has_sent_nothing_from_this_database_holds_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    (order,) = await world.queued()
+    async with deliverer_of(world, tmp_path) as (mailer, _, _):
+        found, _ = await mailer.claim([order])
+        assert [one.id for one in found.orders] == [order]
+    assert await hold_of(world) is None
