@@ -63,6 +63,8 @@ class Deliverer:
         self._random = Random()  # noqa: S311 - jitter
         #: Orders held before T2, by id, with their tokens: what is renewed, and given back when draining.
         self.held: dict[int, int] = {}
+        #: Orders whose T2 may or may not be committed; their dot was not written, so they are not unclear (I5).
+        self._unanswered_intents: set[int] = set()
         self.intents: GroupCommit[ClaimedOrder, bool] = GroupCommit(self._commit_intents, 0.003)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.005)
@@ -107,6 +109,9 @@ class Deliverer:
         except Exception as exc:
             self._log.exception("letter_broken", action="deliver", order=order.id)
             outcome = Refused(f"internal error: {type(exc).__name__}", None)
+        if order.id in self._unanswered_intents:
+            self._unanswered_intents.discard(order.id)
+            outcome = Deferred("the database did not answer before the final dot", not_before_seconds=1.0, counts=False)
         if isinstance(outcome, NotHandedOver):
             await self._give_back({order.id: order.token}, outcome.reason)
             holding.release()
@@ -209,6 +214,7 @@ class Deliverer:
         except (Unavailable, Conflict) as exc:
             self._log.warning("intent_failed", action="intent", orders=len(orders), reason=str(exc))
             granted = set()
+            self._unanswered_intents |= held.keys()
         if granted:
             self._high_water.token = held[max(granted)]
         return [order.id in granted for order in orders]

@@ -33,6 +33,14 @@ class Evidence:
         """The attempts of an order, first to last."""
         return self.attempts.get(order["id"], [])
 
+    def about(self, orders: list[Mapping[str, Any]]) -> "Evidence":
+        """The same, of these orders only."""
+        tried = {order["id"]: self.attempts.get(order["id"], []) for order in orders}
+        ids = {attempt["message_id"] for attempts_of in tried.values() for attempt in attempts_of}
+        ledger = {one: self.ledger[one] for one in ids & self.ledger.keys()}
+        runs = [run for run in self.runs if run["id"] in {order["run_id"] for order in orders}]
+        return Evidence(orders, tried, runs, self.contacts, ledger)
+
     def mails(self, order: Mapping[str, Any]) -> list[LedgerEntry]:
         """What arrived of an order."""
         ids = {attempt["message_id"] for attempt in self.of(order)}

@@ -75,8 +75,9 @@ async def _broker_wipe(scene: Scene, _: Event) -> None:
     await _off_and_on(scene, scene.broker, lambda broker: broker.wipe(), Fault.BROKER_WIPE)
 
 
-async def _database_crash(scene: Scene, _: Event) -> None:
-    await _off_and_on(scene, scene.server, lambda server: (server.crash(), server.start()), Fault.DATABASE_CRASH)
+async def _database_crash(scene: Scene, event: Event) -> None:
+    away = float(event.choice % 4)
+    await _off_and_on(scene, scene.server, lambda server: server.crash_and_start(away), Fault.DATABASE_CRASH)
 
 
 async def _off_and_on(scene: Scene, node: Any, what: Callable[[Any], object], fault: Fault) -> None:
@@ -104,27 +105,28 @@ async def _memory_alarm(scene: Scene, _: Event) -> None:
 
 
 async def _cut(scene: Scene, _: Event) -> None:
-    for relay in scene.relays:
+    for relay in scene.all_relays:
         relay.cut()
 
 
 async def _freeze(scene: Scene, _: Event) -> None:
-    for relay in scene.relays:
+    for relay in scene.all_relays:
         relay.freeze()
     await asyncio.sleep(STOPPED_SECONDS)
-    for relay in scene.relays:
+    for relay in scene.all_relays:
         relay.thaw()
 
 
 async def _commit_cut(scene: Scene, _: Event) -> None:
-    scene.relays[0].commits_to_cut = 8
+    for relay in scene.relays["DATABASE_URL"].values():
+        relay.commits_to_cut = 5
 
 
 async def _far_away(scene: Scene, _: Event) -> None:
-    for relay in scene.relays:
+    for relay in scene.all_relays:
         relay.delay = 0.1
     await asyncio.sleep(5.0)
-    for relay in scene.relays:
+    for relay in scene.all_relays:
         relay.delay = 0.0
 
 

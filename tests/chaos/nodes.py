@@ -86,13 +86,11 @@ class DatabaseServer:
         self._pid = self._cluster.launch(self._started)
         self.url = self._cluster.url
 
-    def crash(self) -> None:
-        """An immediate shutdown: every connection is lost, and recovery runs at the start."""
+    def crash_and_start(self, away: float) -> None:
+        """An immediate shutdown, every connection lost; recovery runs at the start, `away` seconds later."""
         os.kill(self._pid, signal.SIGQUIT)
         wait_until(lambda: not is_alive(self._pid), 20, "PostgreSQL does not stop")
-
-    def start(self) -> None:
-        """Starts it again."""
+        time.sleep(away)
         self._pid = self._cluster.launch(self._started)
 
     def read_only(self, on: bool) -> None:

@@ -51,7 +51,8 @@ class Scene:
     rng: Random
     broker: Broker | None
     server: DatabaseServer | None
-    relays: list[Relay] = field(default_factory=list)
+    #: By what they lead to and by the role whose second process speaks through them.
+    relays: dict[str, dict[str, Relay]] = field(default_factory=dict)
     #: Begin and end (time.monotonic()) of every fault that holds up everybody.
     windows: list[tuple[float, float]] = field(default_factory=list)
     #: When broker or database came back (time.monotonic()), with the fault's name.
@@ -61,6 +62,11 @@ class Scene:
     #: One fault of the servers at a time.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def all_relays(self) -> list[Relay]:
+        """Every one of them."""
+        return [relay for of_one in self.relays.values() for relay in of_one.values()]
 
     @property
     def embedded(self) -> bool:
@@ -99,10 +105,11 @@ async def open_scene(
             mail.oracle.script = mixed_and_slow
             clock = FastClock(BEGIN, time.time(), SPEED)
             scene = Scene(folder, workload, Crew(folder, clock, rng, arm), database, clock, mail, rng, broker, server)
-            environments = await _environments(scene, url)
+            direct = _environment(scene, url)
             for role, count in crew.items():
+                second = direct if embedded else await _through_relays(scene, role, direct)
                 for number in range(count):
-                    scene.crew.add(role, environments[number % len(environments)])
+                    scene.crew.add(role, second if number == 1 else direct)
             try:
                 yield scene
             finally:
@@ -122,9 +129,8 @@ async def _prepare(database: Database, folder: Path, workload: Workload, resend:
     await import_applications(database, file, now=BEGIN, author="chaos")
 
 
-async def _environments(scene: Scene, url: str) -> list[dict[str, str]]:
-    """Of the first and of the second process of a role: the second speaks through relays that can be cut."""
-    common = {
+def _environment(scene: Scene, url: str) -> dict[str, str]:
+    return {
         **SCALED,
         "KP_STATE_DIR": str(scene.folder / "state"),
         "SMTP_URL": scene.mail.oracle.url,
@@ -132,12 +138,16 @@ async def _environments(scene: Scene, url: str) -> list[dict[str, str]]:
         "KP_BACKOFF_SECONDS": str(1.5 * SPEED),
         "KP_RING_AGAIN_SECONDS": str(3 * SPEED),
         "TZ": os.environ.get("TZ", "UTC"),
+        "DATABASE_URL": url,
+        "BROKER_URL": scene.broker.url if scene.broker else "memory://",
     }
-    if scene.broker is None:
-        return [{**common, "DATABASE_URL": url, "BROKER_URL": "memory://"}]
-    scene.relays = [Relay(url), Relay(scene.broker.url)]
-    through = [await relay.open() for relay in scene.relays]
-    return [
-        {**common, "DATABASE_URL": url, "BROKER_URL": scene.broker.url},
-        {**common, "DATABASE_URL": through[0], "BROKER_URL": through[1]},
-    ]
+
+
+async def _through_relays(scene: Scene, role: str, direct: Mapping[str, str]) -> dict[str, str]:
+    """Of the second process of a role: what it says to broker and database can be cut."""
+    found = dict(direct)
+    for name in ("DATABASE_URL", "BROKER_URL"):
+        relay = Relay(direct[name])
+        found[name] = await relay.open()
+        scene.relays.setdefault(name, {})[role] = relay
+    return found

@@ -362,4 +362,12 @@ GUARDS = (
         "        if False:\n",
         "tests/services/test_hold.py::test_c27_a_database_replaced_in_mid_run_is_noticed_at_the_next_claim",
     ),
+    _guard(
+        "a T2 without an answer leaves no letter unclear",
+        "I5",
+        _DELIVER,
+        "            self._unanswered_intents |= held.keys()\n",
+        "            pass\n",
+        f"{_OVER}::test_i5_c25_a_lost_answer_to_t2_makes_no_letter_unclear",
+    ),
 )

@@ -20,6 +20,7 @@ class Relay:
         self.delay = 0.0
         #: COMMITs that reach the database and whose answer does not come back, for so many to come (C25).
         self.commits_to_cut = 0
+        self._muted: set[asyncio.StreamWriter] = set()
 
     async def open(self) -> str:
         """Lets connections in (again, at the same port); returns the address by way of the relay."""
@@ -67,11 +68,15 @@ class Relay:
                 await self._flowing.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
-                writer.write(chunk)
-                await writer.drain()
-                if asking and self.commits_to_cut and b"COMMIT" in chunk:
+                cut = bool(asking and self.commits_to_cut and b"COMMIT" in chunk)
+                if cut:
                     self.commits_to_cut -= 1
-                    await asyncio.sleep(0.05)
+                    self._muted |= set(asking)
+                if asking or writer not in self._muted:
+                    writer.write(chunk)
+                    await writer.drain()
+                if cut:
+                    await asyncio.sleep(0.05)  # the database commits; nobody hears of it
                     for end in asking:
                         end.transport.abort()
         writer.close()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
 
 from services.evaluator import evaluate as evaluator
@@ -19,7 +20,9 @@ from services.mailer.letters import Letters
 from services.mailer.service import replay
 from shared.bus.interface import Delivery
 from shared.bus.messages import JobDue
-from shared.db.tables import attempts, dispatch_runs, write_orders
+from shared.db.engine import Database
+from shared.db.tables import attempts, contact_entries, dispatch_runs, write_orders
+from shared.errors import Unavailable
 from tests.services.setup_files import row
 from tests.services.smtp_sending import pool_for
 from tests.services.world import World
@@ -61,6 +64,50 @@ async def test_i20_what_was_accepted_is_in_the_journal_before_t3_and_sent_after_
     found_again = await row(world.database, write_orders, id=order)
     assert (found_again["state"], found_again["subject"]) == ("sent", "Guten Tag")
     assert (await row(world.database, attempts, order_id=order))["outcome"] == "sent"
+
+
+class Forgetful:
+    """A database whose answer to the next COMMIT is lost on the way."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.lost_answers = 0
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self._database.begin() as connection:
+            yield connection
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise Unavailable("database", "somewhere", "connection lost")
+
+
+async def test_i5_c25_a_lost_answer_to_t2_makes_no_letter_unclear(world: World, tmp_path: Path) -> None:
+    (order,) = await world.queued()
+    async with deliverer_of(world, tmp_path) as (sending, _, oracle):
+        found, writing = await sending.claim([order])
+        assert writing is not None
+        sending._database = forgetful = Forgetful(world.database)  # type: ignore[assignment]
+        forgetful.lost_answers = 1
+        settling = asyncio.create_task(sending.settlements.run())
+        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+        await sending.settlements.idle()
+        settling.cancel()
+        assert oracle.mails == []
+    waiting = await row(world.database, write_orders, id=order)
+    # T2 was committed, but its mailer knows that it wrote no dot.
+    assert (waiting["state"], waiting["phase"], waiting["handed_over_at"]) == ("queued", None, None)
+    assert waiting["reason"] == "the database did not answer before the final dot"
+
+
+async def test_i17_c25_a_lost_answer_to_t3_is_asked_for_again_and_nothing_is_late(world: World) -> None:
+    (order,) = await world.queued()
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    for _ in range(2):
+        await world.settle(held, "sent")
+    assert (await row(world.database, attempts, order_id=order))["outcome"] == "sent"
+    assert await world.count(contact_entries) == 1
 
 
 async def test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over(

@@ -110,7 +110,8 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
     a = attempts.c
     statement = (
         update(attempts)
-        .where(a.lease_token == bindparam("_token"))
+        # A commit whose answer was lost is done again: what it wrote then is not late.
+        .where(a.lease_token == bindparam("_token"), func.coalesce(a.outcome, "") != bindparam("_plain"))
         .values(
             **{
                 name: bindparam(f"_{name}")
@@ -121,6 +122,7 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
     rows = [
         {
             "_token": one.token,
+            "_plain": _outcome_name(one),
             "_outcome": _outcome_name(one) if one.token in held else f"late: {_outcome_name(one)}",
             "_settled_at": one.at,
             "_reply_code": one.code,
