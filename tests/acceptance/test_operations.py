@@ -45,7 +45,7 @@ def test_i1_i2_i3_kill_9_of_one_service_on_rabbitmq_only(
     kill_in_mid_run(distributed_stack, smtp, victim)
 
 
-def test_i1_i2_i3_kill_9_of_the_one_process_on_the_embedded_stack_only(embedded_stack: Stack, smtp: MailServer) -> None:
+def test_i1_i2_i3_c31_kill_9_of_the_one_process_of_the_embedded_stack(embedded_stack: Stack, smtp: MailServer) -> None:
     kill_in_mid_run(embedded_stack, smtp, "all")
 
 
@@ -76,7 +76,7 @@ def _ended(stack: Stack) -> bool:
     return found.get("sent", 0) + found.get("unclear", 0) == ORDERS
 
 
-def test_i19_sigterm_in_mid_run_leaves_nothing_in_doubt(stack: Stack, smtp: MailServer) -> None:
+def test_i19_c8_sigterm_in_mid_run_leaves_nothing_in_doubt(stack: Stack, smtp: MailServer) -> None:
     smtp.oracle.rate = 150
     stack.load_many(ORDERS)
     stack.start()

@@ -79,7 +79,7 @@ async def run_chaos(
     """The whole run in `folder`; raises ServersImpossible where servers cannot be had."""
     (folder / "plan.json").write_text(plan.as_json())
     rng = Random(plan.seed)
-    armoury = Armoury(rng, every=1 if embedded else 2)
+    armoury = Armoury(rng, every=2)
     crew = {"all": 1} if embedded else {role: 3 if role == "mailer" else 2 for role in ROLES}
     scene = open_scene(folder, workload, rng, armoury.next, embedded=embedded, crew=crew, resend=resend)
     async with scene as opened:

@@ -121,7 +121,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))
-async def test_c21_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up(
+async def test_c21_c55_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up(
     url: str, bus: Bus, body: bytes
 ) -> None:
     subscription = await bus.subscribe(WriteOrderReady, prefetch=1)

@@ -13,7 +13,7 @@ import structlog
 from shared.bus.connect import look, open_bus
 from shared.bus.interface import Bus
 from shared.bus.messages import JobDue, WriteOrderReady
-from shared.bus.topology import EXCHANGE, entities
+from shared.bus.topology import DELIVERY_LIMIT, EXCHANGE, entities
 from shared.errors import Unavailable
 from tests.contract.buses import ORDERS, depth, ids, nothing_more, opened, orders, receive, until
 from tests.servers.fresh import at_path
@@ -40,7 +40,7 @@ async def test_rabbitmq_keeps_messages_when_every_client_is_gone(amqp_url: str) 
     assert {depth.queue: depth.messages for depth in await look(amqp_url)}[ORDERS] == 3
 
 
-async def test_rabbitmq_answers_false_for_a_message_without_a_queue(amqp_url: str) -> None:
+async def test_rabbitmq_c13_answers_false_for_a_message_without_a_queue(amqp_url: str) -> None:
     async with opened(amqp_url) as bus:
         with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
             connection.channel().queue_delete(ORDERS)
@@ -60,7 +60,7 @@ async def publishes(bus: Bus) -> bool:
     return await bus.publish([WriteOrderReady(99)]) == [True]
 
 
-async def test_rabbitmq_answers_false_when_the_queue_refuses(amqp_url: str) -> None:
+async def test_rabbitmq_c15_c23_answers_false_when_the_queue_refuses(amqp_url: str) -> None:
     entity = next(entity for entity in entities() if entity.name == ORDERS)
     with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
         full = {**entity.queue_arguments, "x-max-length": 1}
@@ -85,7 +85,7 @@ async def relay(amqp_url: str) -> AsyncIterator[Relay]:
     relay.shut()
 
 
-async def test_rabbitmq_cut_connection_redelivers_and_ignores_old_acks(relay: Relay) -> None:
+async def test_rabbitmq_c17_cut_connection_redelivers_and_ignores_old_acks(relay: Relay) -> None:
     async with opened(await relay.open()) as bus:
         subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
         await bus.publish(orders(4))
@@ -204,3 +204,29 @@ async def test_look_says_what_is_wrong_without_the_password(amqp_url: str) -> No
     with pytest.raises(Unavailable):
         await look(at_path(amqp_url, "no such vhost"))
     assert "geheim" not in f"{nobody.value}{wrong.value}"
+
+
+async def test_rabbitmq_c57_what_a_crash_loop_leaves_behind_is_a_dead_letter_and_the_row_decides(relay: Relay) -> None:
+    url = await relay.open()
+    async with opened(url) as bus:
+        subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
+        await bus.publish(orders(1))
+        for _ in range(DELIVERY_LIMIT + 1):
+            # Taken and never acked: its mailer dies each time.
+            await receive(subscription, 1, acking=False)
+            relay.cut()
+        await until(lambda: has_dead_letter(bus))
+        # The sweep rings again for a queued order; the new doorbell is as good as the first one.
+        await until(lambda: publishes_one(bus))
+        assert ids(await receive(subscription, 1)) == [1]
+
+
+async def has_dead_letter(bus: Bus) -> bool:
+    try:
+        return await depth(bus, f"{ORDERS}.dead") == 1
+    except Unavailable:
+        return False
+
+
+async def publishes_one(bus: Bus) -> bool:
+    return await bus.publish(orders(1)) == [True]

@@ -19,10 +19,10 @@ _PUBLISHER, _POLICY = "shared/bus/rabbitmq_publisher.py", "services/mailer/outco
 _DELIVER, _MAILER, _SMTP = "services/mailer/deliver.py", "services/mailer/service.py", "services/mailer/smtp.py"
 _DELIVERY, _DISPATCH = "tests/services/test_delivery.py", "tests/services/test_dispatch.py"
 _OVER, _BROKER = "tests/services/test_handing_over.py", "tests/contract/test_rabbitmq.py"
-_CHANGES = f"{_DELIVERY}::test_i8_i9_i10_nothing_is_handed_over_after_a_change"
+_CHANGES = f"{_DELIVERY}::test_i8_i9_i10_c52_c53_nothing_is_handed_over_after_a_change"
 _LOOK = f"{_DELIVERY}::test_d33_d34_the_last_look_decides_on_current_data"
 _TWICE = f"{_OVER}::test_i6_i7_the_database_itself_refuses_what_would_be_sent_twice"
-_JOURNAL = f"{_OVER}::test_i20_what_was_accepted_is_in_the_journal_before_t3_and_sent_after_a_crash"
+_JOURNAL = f"{_OVER}::test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_after_a_crash"
 _FAULTS = "tests/services/test_smtp_failures.py"
 
 
@@ -37,7 +37,7 @@ GUARDS = (
         _PUBLISHER,
         "                await batch.complete\n",
         "                return [True] * len(messages)\n",
-        f"{_BROKER}::test_rabbitmq_answers_false_when_the_queue_refuses",
+        f"{_BROKER}::test_rabbitmq_c15_c23_answers_false_when_the_queue_refuses",
     ),
     _guard(
         "a refusal of the broker counts as not taken",
@@ -45,7 +45,7 @@ GUARDS = (
         _PUBLISHER,
         "taken = isinstance(method, Basic.Ack)",
         "taken = True",
-        f"{_BROKER}::test_rabbitmq_answers_false_when_the_queue_refuses",
+        f"{_BROKER}::test_rabbitmq_c15_c23_answers_false_when_the_queue_refuses",
     ),
     _guard(
         "messages are mandatory",
@@ -53,7 +53,7 @@ GUARDS = (
         _PUBLISHER,
         "mandatory=True",
         "mandatory=False",
-        f"{_BROKER}::test_rabbitmq_answers_false_for_a_message_without_a_queue",
+        f"{_BROKER}::test_rabbitmq_c13_answers_false_for_a_message_without_a_queue",
     ),
     _guard(
         "a returned message counts as not taken",
@@ -61,7 +61,7 @@ GUARDS = (
         _PUBLISHER,
         "taken and tag not in self._returned",
         "taken",
-        f"{_BROKER}::test_rabbitmq_answers_false_for_a_message_without_a_queue",
+        f"{_BROKER}::test_rabbitmq_c13_answers_false_for_a_message_without_a_queue",
     ),
     _guard(
         "a queue takes only its own kind of message",
@@ -69,7 +69,7 @@ GUARDS = (
         "shared/bus/messages.py",
         "if cls is not expected:",
         "if False:",
-        "tests/contract/test_bus.py::test_c21_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up",
+        "tests/contract/test_bus.py::test_c21_c55_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up",
     ),
     _guard(
         "the evaluator acks after its commit",
@@ -312,7 +312,7 @@ GUARDS = (
         _POLICY,
         "    if stage is Stage.DOT:\n",
         "    if False:\n",
-        f"{_FAULTS}::test_i4_i5_i14_every_row_of_the_fault_table",
+        f"{_FAULTS}::test_c32_c33_c35_c38_c39_c40_c41_c42_i4_i5_i14_every_way_a_server_answers",
     ),
     _guard(
         "nobody hammers a relay that is away",
@@ -320,7 +320,7 @@ GUARDS = (
         _SMTP,
         "if (rest := self._pause.rest) > 0:",
         "if (rest := 0.0) > 0:",
-        f"{_FAULTS}::test_c32_while_the_relay_is_away_nobody_hammers_it",
+        f"{_FAULTS}::test_i16_c32_while_the_relay_is_away_nobody_hammers_it",
     ),
     _guard(
         "the Message-ID is that of the first attempt",
@@ -344,7 +344,7 @@ GUARDS = (
         "shared/db/write_orders/interventions.py",
         "not_before = max(now, handed_over_at + RESEND_AFTER)",
         "not_before = now",
-        "tests/services/test_decisions.py::test_d37_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter",
+        "tests/services/test_decisions.py::test_d37_c7_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter",
     ),
     _guard(
         "jobs that resend by themselves wait as long",

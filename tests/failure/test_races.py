@@ -78,7 +78,9 @@ async def prepare(stack: Stack, races: int) -> None:
     stack.cli("import", "applications", str(stack.folder / "a.csv"))
 
 
-async def test_d4_d32_d33_i8_i9_nothing_is_sent_after_its_stop_was_confirmed(stack: Stack, smtp: MailServer) -> None:
+async def test_d4_d32_d33_i8_i9_c50_c51_c52_nothing_is_sent_after_its_confirmed_stop(
+    stack: Stack, smtp: MailServer
+) -> None:
     races = RACES // 4 if stack.embedded else RACES
     await prepare(stack, races)
     # As many letters a second as the clients need to stay in the race.

@@ -54,7 +54,7 @@ async def test_d37_settled_as_failed_sends_nothing(world: World) -> None:
     assert await world.turn() == [] and await world.count(contact_entries) == 0
 
 
-async def test_d37_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter(world: World) -> None:
+async def test_d37_c7_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter(world: World) -> None:
     order = await unclear(world)
     await decide(world, order, "resend")
     assert await world.turn() == []

@@ -91,6 +91,20 @@ async def test_i15_an_order_that_is_claimed_again_and_again_without_outcome_ends
     assert (found["state"], found["reason"]) == ("failed", "poison: five claims without an outcome")
 
 
+async def test_i15_who_dies_with_a_poisonous_letter_does_not_share_its_fate(world: World) -> None:
+    people = [f"A{number},,Nr{number},a{number}@x.example,Neu," for number in range(1, 6)]
+    waiting, poison = await world.queued(*people), (await world.order("A3"))["id"]
+    for _ in range(40):
+        held = (await world.claim(*waiting, lease=-1)).orders
+        if any(order.id == poison for order in held):
+            await world.sweep()  # its mailer died: no outcome for anybody
+        else:
+            for order in held:
+                await world.settle(order, "sent")
+    states = await world.orders()
+    assert states.pop("A3") == "failed" and set(states.values()) == {"sent"}
+
+
 async def _opt_out(world: World) -> None:
     async with world.database.begin() as connection:
         await connection.execute(update(persons).values(opted_out_at=MORNING))
@@ -133,7 +147,7 @@ async def _reduce(world: World) -> None:
     "meanwhile",
     [_switch_off, _switch_off_and_on, _opt_out, _block, _change_address, _change_letter, _change_query, _reduce],
 )
-async def test_i8_i9_i10_nothing_is_handed_over_after_a_change(world: World, meanwhile: Any) -> None:
+async def test_i8_i9_i10_c52_c53_nothing_is_handed_over_after_a_change(world: World, meanwhile: Any) -> None:
     (order,) = await world.queued()
     (held,) = (await world.claim(order)).orders
     await meanwhile(world)

@@ -128,7 +128,7 @@ async def test_d14_a_change_of_the_query_is_looked_at_at_once(world: World) -> N
     assert await world.orders() == {"A1": "withdrawn", "A2": "planned"}
 
 
-async def test_d16_a_missed_dispatch_is_caught_up_within_the_hours_and_skipped_after_them(world: World) -> None:
+async def test_d16_c46_a_missed_dispatch_is_caught_up_within_the_hours_and_skipped_after_them(world: World) -> None:
     await world.begin("A1,,Eins,a1@x.example,Neu,")
     await world.turn()
     world.clock.set(EIGHT + timedelta(hours=5, minutes=59))
@@ -299,7 +299,7 @@ async def _rung(world: World) -> list[WriteOrderReady]:
         (date(2026, 10, 25), "2026-10-25T00:30:00+00:00", "2026-10-26T01:30:00+00:00"),
     ],
 )
-async def test_d15_a_dispatch_time_in_the_clock_change_happens_once(
+async def test_d15_c45_a_dispatch_time_in_the_clock_change_happens_once(
     world: World, change: date, first: str, second: str
 ) -> None:
     begin = datetime.fromisoformat(first) - timedelta(hours=20)

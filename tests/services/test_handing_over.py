@@ -47,7 +47,7 @@ async def deliverer_of(world: World, folder: Path) -> AsyncIterator[tuple[Delive
             await pool.close()
 
 
-async def test_i20_what_was_accepted_is_in_the_journal_before_t3_and_sent_after_a_crash(
+async def test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_after_a_crash(
     world: World, tmp_path: Path
 ) -> None:
     (order,) = await world.queued()

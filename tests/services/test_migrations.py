@@ -42,7 +42,7 @@ async def test_a_database_without_schema_is_told_what_to_do(empty: Database) -> 
         await require_schema(empty)
 
 
-async def test_a_newer_schema_is_refused(empty: Database) -> None:
+async def test_c55_a_newer_schema_is_refused(empty: Database) -> None:
     await migrate(empty)
     async with empty.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

@@ -82,7 +82,7 @@ ROWS: list[tuple[str, type[Outcome], int | None, bool, int, bool]] = [
 @pytest.mark.parametrize(
     ("misbehaviour", "kind", "code", "trouble", "stored", "reused"), ROWS, ids=[r[0] for r in ROWS]
 )
-async def test_i4_i5_i14_every_row_of_the_fault_table(
+async def test_c32_c33_c35_c38_c39_c40_c41_c42_i4_i5_i14_every_way_a_server_answers(
     tmp_path: Path,
     misbehaviour: str,
     kind: type[Outcome],
@@ -147,7 +147,7 @@ async def test_c36_a_sender_refused_for_everybody_stops_failing_letters(tmp_path
         await send_again(oracle, pool)
 
 
-async def test_c32_while_the_relay_is_away_nobody_hammers_it(tmp_path: Path) -> None:
+async def test_i16_c32_while_the_relay_is_away_nobody_hammers_it(tmp_path: Path) -> None:
     async with conversation(tmp_path, always("421_banner"), pool={"first_pause": 60.0}) as (oracle, pool):
         found = [await pool.send(FROM, TO, MAIL, granted) for _ in range(5)]
         assert all(isinstance(one, Deferred) and one.relay_trouble for one in found)

@@ -87,7 +87,7 @@ def test_a_sender_refused_again_and_again_fails_no_more_letters() -> None:
     )
 
 
-def test_backoff_doubles_from_5_to_67_minutes() -> None:
+def test_i16_backoff_doubles_from_5_to_67_minutes() -> None:
     class Middle(Random):
         def uniform(self, a: float, b: float) -> float:
             return (a + b) / 2

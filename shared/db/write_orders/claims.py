@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,6 +32,8 @@ from shared.errors import InvalidInput
 _O, _A = write_orders.c, applications.c
 #: Claims without any outcome after which an order is taken for poison (I15).
 MOST_FRUITLESS_CLAIMS = 5
+#: From so many on it is claimed as the only one of its kind.
+SUSPECT = 2
 _TOKEN_BITS = 62
 
 
@@ -87,6 +89,7 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
         await follow_persons(connection, moved, who.now, "mailer")
         rows = await _candidates(connection, order_ids, who.now)
     verdicts = await _judge(connection, rows, jobs, who)
+    rows = await _one_suspect_only(connection, rows, verdicts, who.now)
     result = Claim()
     base = secrets.randbits(_TOKEN_BITS)
     by_verdict: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -99,6 +102,27 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
             await _end(connection, [row["id"] for row in group], verdict, reason, who.now)
             result.others[f"{verdict}: {reason}" if reason else verdict] = len(group)
     return result
+
+
+async def _one_suspect_only(
+    connection: AsyncConnection,
+    rows: list[Mapping[str, Any]],
+    verdicts: Mapping[int, tuple[str, str]],
+    now: datetime,
+) -> list[Mapping[str, Any]]:
+    """Of orders whose claims keep ending without an outcome one at a time, first in its batch (I15).
+
+    A letter that kills its mailer ends as poison; those that merely died with it are not to share its fate.
+    """
+    suspects = [row for row in rows if row["fruitless_claims"] >= SUSPECT and row["id"] not in verdicts]
+    if not suspects:
+        return rows
+    later = [row["id"] for row in suspects[1:]]
+    if later:
+        soon = {"ring_at": now + timedelta(seconds=1)}
+        await connection.execute(update(write_orders).where(_O.id.in_(later)).values(soon))
+    first = suspects[0]["id"]
+    return [suspects[0], *(row for row in rows if row["id"] != first and row["id"] not in later)]
 
 
 async def _locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[int, Mapping[str, Any]]:
