@@ -18,7 +18,8 @@ from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.holds import hold_in_force
 from shared.db.system_settings import load_system_settings
-from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_back, give_up, intend, renew
+from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_up
+from shared.db.write_orders.intents import Written, give_back, intend, renew
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.retry import retry_conflicts
@@ -31,6 +32,14 @@ class Holding:
     order: ClaimedOrder
     writing: Writing
     release: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """A letter whose body is on the wire: it asks for its T2."""
+
+    order: ClaimedOrder
+    written: Written
 
 
 @dataclass(slots=True)
@@ -65,7 +74,7 @@ class Deliverer:
         self.held: dict[int, int] = {}
         #: Orders whose T2 may or may not be committed; their dot was not written, so they are not unclear (I5).
         self._unanswered_intents: set[int] = set()
-        self.intents: GroupCommit[ClaimedOrder, bool] = GroupCommit(self._commit_intents, 0.003)
+        self.intents: GroupCommit[Handing, bool] = GroupCommit(self._commit_intents, 0.003)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.005)
 
@@ -78,7 +87,8 @@ class Deliverer:
                     return Claim(others={f"held: {held}": len(order_ids)}), None
                 settings = await load_system_settings(connection)
                 message_ids = self._letters.message_ids(settings)
-                who = Claimant(self._name, self._timing.lease, self._clock.now(), settings, message_ids)
+                now, relay = self._clock.now(), self._pool.address
+                who = Claimant(self._name, self._timing.lease, now, settings, message_ids, relay)
                 found = await claim(connection, order_ids, who)
                 if not found.orders:
                     return found, None
@@ -101,8 +111,9 @@ class Deliverer:
         mail: Mail | None = None
         try:
             mail = self._letters.write(order, holding.writing)
+            handing = Handing(order, Written(len(mail.content), sha256(mail.content).hexdigest()))
             outcome = await self._pool.send(
-                mail.envelope_from, mail.recipient, mail.content, lambda: self.intents.submit(order)
+                mail.envelope_from, mail.recipient, mail.content, lambda: self.intents.submit(handing)
             )
         except KontaktpflegeError as exc:
             outcome = Refused(str(exc), None)
@@ -199,25 +210,26 @@ class Deliverer:
             seconds = backoff_seconds(order.attempt_no if outcome.counts else 1, self._timing.backoff, self._random)
         return now + timedelta(seconds=seconds)
 
-    async def _commit_intents(self, orders: Sequence[ClaimedOrder]) -> list[bool]:
+    async def _commit_intents(self, handings: Sequence[Handing]) -> list[bool]:
         """T2 for whoever waits before the dot (I8, I9, I11, I20). Without a commit nobody may send."""
         if not self._journal.writable:
-            return [False] * len(orders)
-        held = {order.id: order.token for order in orders}
+            return [False] * len(handings)
+        held = {one.order.id: one.order.token for one in handings}
+        written = {one.order.id: one.written for one in handings}
 
         async def once() -> set[int]:
             async with self._database.begin() as connection:
-                return await intend(connection, held, self._timing.reply_lease, self._clock.now())
+                return await intend(connection, held, self._timing.reply_lease, self._clock.now(), written)
 
         try:
             granted = await retry_conflicts(once)
         except (Unavailable, Conflict) as exc:
-            self._log.warning("intent_failed", action="intent", orders=len(orders), reason=str(exc))
+            self._log.warning("intent_failed", action="intent", orders=len(handings), reason=str(exc))
             granted = set()
             self._unanswered_intents |= held.keys()
         if granted:
             self._high_water.token = held[max(granted)]
-        return [order.id in granted for order in orders]
+        return [one.order.id in granted for one in handings]
 
     async def _commit_settlements(self, settlements: Sequence[Settlement]) -> list[bool]:
         """T3. What was handed over is in the journal already: a lost database cannot make it unclear (I20)."""

@@ -58,6 +58,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "mark_rung",
         "ring_lost_again",
         "want_ringing",
+        "locked_jobs",
         "apply_effects",
         "name_blocks_of_person",
     }

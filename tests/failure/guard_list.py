@@ -14,6 +14,7 @@ class Guard:
 
 
 _CLAIMS, _OUTCOMES = "shared/db/write_orders/claims.py", "shared/db/write_orders/outcomes.py"
+_INTENTS = "shared/db/write_orders/intents.py"
 _UPKEEP, _TABLES = "shared/db/write_orders/upkeep.py", "shared/db/tables.py"
 _PUBLISHER, _POLICY = "shared/bus/rabbitmq_publisher.py", "services/mailer/outcome.py"
 _DELIVER, _MAILER, _SMTP = "services/mailer/deliver.py", "services/mailer/service.py", "services/mailer/smtp.py"
@@ -170,16 +171,16 @@ GUARDS = (
     _guard(
         "T2 asks whether the job is on",
         "I8",
-        _CLAIMS,
+        _INTENTS,
         ", unchanged),\n        reachable",
         ", job.id.is_(None) | True),\n        reachable",
         _CHANGES,
     ),
-    _guard("T2 compares the job's epoch", "I9", _CLAIMS, ", job.epoch == _O.claimed_epoch)", ")", _CHANGES),
+    _guard("T2 compares the job's epoch", "I9", _INTENTS, ", job.epoch == _O.claimed_epoch)", ")", _CHANGES),
     _guard(
         "T2 asks for opt-outs again",
         "I8",
-        _CLAIMS,
+        _INTENTS,
         '        or_(persons.c.opted_out_at.is_(None), _O.type != "contact_job"),\n',
         "",
         _CHANGES,
@@ -187,7 +188,7 @@ GUARDS = (
     _guard(
         "T2 compares the address",
         "I10",
-        _CLAIMS,
+        _INTENTS,
         "        _A.email == _O.email,\n",
         "",
         f"{_DELIVERY}::test_i10_an_address_changed_by_another_program_is_noticed_before_the_dot",
@@ -195,15 +196,15 @@ GUARDS = (
     _guard(
         "T2 compares the lease's token",
         "I11",
-        _CLAIMS,
-        "    mine = and_(_O.id.in_(list(held)), _O.lease_token.in_(list(held.values())))\n    await _locked_jobs",
-        "    mine = _O.id.in_(list(held))\n    await _locked_jobs",
+        _INTENTS,
+        "    mine = and_(_O.id.in_(list(held)), _O.lease_token.in_(list(held.values())))\n    await locked_jobs",
+        "    mine = _O.id.in_(list(held))\n    await locked_jobs",
         f"{_DELIVERY}::test_i11_without_a_valid_lease_nothing_is_handed_over",
     ),
     _guard(
         "T2 asks whether the lease still runs",
         "I11",
-        _CLAIMS,
+        _INTENTS,
         "        _O.lease_until > lease_clock(),\n        or_(",
         "        or_(",
         f"{_DELIVERY}::test_i11_without_a_valid_lease_nothing_is_handed_over",

@@ -22,7 +22,8 @@ from shared.db.column_types import lease_clock
 from shared.db.engine import Database
 from shared.db.order_commands import block, retry, settle, unblock
 from shared.db.tables import contact_entries, metadata, write_orders
-from shared.db.write_orders.claims import ClaimedOrder, give_back
+from shared.db.write_orders.claims import ClaimedOrder
+from shared.db.write_orders.intents import give_back
 from shared.errors import Refused
 from tests.services.state_moves import documented_moves, take_moves
 from tests.services.world import SETUP, World

@@ -57,6 +57,10 @@ async def test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_af
         assert writing is not None
         await sending.deliver(Holding(found.orders[0], writing, lambda: acked.append(order)))
         assert len(oracle.mails) == 1
+    # What a person needs when the mailer does not come back (D37).
+    told = await row(world.database, attempts, order_id=order)
+    assert told["relay"] == sending._pool.address and told["bytes"] == len(oracle.mails[0].content)
+    assert told["body_hash"] == oracle.ledger[0].sha256 and told["message_id"] == oracle.ledger[0].message_id
     # Acked before T3, its doorbell would be gone and nobody would look at the order before its lease ran out.
     assert acked == [] and await world.state(order) == "sending"
     journal.close()

@@ -17,7 +17,8 @@ from shared.db.engine import Database
 from shared.db.job_rows import load_job_row, schedule_of
 from shared.db.system_settings import ensure_instance_id, load_system_settings
 from shared.db.tables import applications, metadata, write_orders
-from shared.db.write_orders.claims import Claimant, claim, intend
+from shared.db.write_orders.claims import Claimant, claim
+from shared.db.write_orders.intents import intend
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import NotFound
 from shared.importing import import_applications, import_contacts

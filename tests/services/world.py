@@ -22,7 +22,8 @@ from shared.db.engine import Database
 from shared.db.jobs import set_job
 from shared.db.system_settings import ensure_instance_id, load_system_settings
 from shared.db.tables import applications, write_orders
-from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, intend
+from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim
+from shared.db.write_orders.intents import intend
 from shared.db.write_orders.outcomes import Settlement, settle
 from tests.services.import_files import Files, lines
 from tests.services.setup_files import apply

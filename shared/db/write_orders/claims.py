@@ -1,4 +1,4 @@
-"""T1, the claim with the last look (D33), and T2, the intent directly before the final dot (reliability, B.4)."""
+"""T1: a mailer claims what is queued, after the last look (D33; reliability, B.4)."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, lease_clock
@@ -26,7 +26,7 @@ from shared.db.tables import (
     write_orders,
 )
 from shared.db.write_orders.applications import follow_persons
-from shared.db.write_orders.states import SILENT, UNCLAIMED, record_orders
+from shared.db.write_orders.states import SILENT, record_orders
 from shared.errors import InvalidInput
 
 _O, _A = write_orders.c, applications.c
@@ -78,11 +78,13 @@ class Claimant:
     settings: SystemSettings
     #: Makes the Message-ID of an order that has none yet.
     message_id: Callable[[int], str]
+    #: The mail server that it sends over: evidence of an attempt that its mailer does not live to tell of (D37).
+    relay: str | None = None
 
 
 async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Claimant) -> Claim:
     """T1: queued -> sending/claimed for what is due and still right; the rest ends or goes back with its reason."""
-    jobs = await _locked_jobs(connection, _O.id.in_(order_ids))
+    jobs = await locked_jobs(connection, _O.id.in_(order_ids))
     rows = await _candidates(connection, order_ids, who.now)
     if moved := [row["application_id"] for row in rows if row["person_id"] != row["present_person_id"]]:
         # A merger that met the making of these orders did not see them (D24).
@@ -125,7 +127,8 @@ async def _one_suspect_only(
     return [suspects[0], *(row for row in rows if row["id"] != first and row["id"] not in later)]
 
 
-async def _locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[int, Mapping[str, Any]]:
+async def locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[int, Mapping[str, Any]]:
+    """The jobs of these orders, which stay as they are until the commit."""
     ids = select(_O.job_id).where(which, _O.job_id.is_not(None)).distinct()
     return {
         row["id"]: row for row in await share_jobs(connection, select(contact_jobs).where(contact_jobs.c.id.in_(ids)))
@@ -260,6 +263,7 @@ async def _take(
             "attempt_no": row["attempts"] + 1,
             "lease_token": base + row["id"],
             "mailer": who.mailer,
+            "relay": who.relay,
             "claimed_at": who.now,
         }
         for row in rows
@@ -325,66 +329,3 @@ async def give_up(connection: AsyncConnection, order_id: int, reason: str, now: 
     queued = select(_O.id).where(_O.id == order_id, _O.state == "queued").with_for_update()
     if (await connection.execute(queued)).first() is not None:
         await _end(connection, [order_id], "failed", reason, now)
-
-
-async def intend(
-    connection: AsyncConnection, held: Mapping[int, int], reply_lease_seconds: float, now: datetime
-) -> set[int]:
-    """T2 for a group of orders (id -> lease token): records "about to send"; returns those that may be sent (I8, I9).
-
-    The job row is locked FOR SHARE first: in READ COMMITTED a plain join would miss a switch-off that commits
-    between the statement's snapshot and its update.
-    """
-    mine = and_(_O.id.in_(list(held)), _O.lease_token.in_(list(held.values())))
-    await _locked_jobs(connection, mine)
-    job = contact_jobs.c
-    unchanged = exists().where(job.id == _O.job_id, job.status == "on", job.epoch == _O.claimed_epoch)
-    reachable = exists().where(
-        _A.id == _O.application_id,
-        _A.email == _O.email,
-        _A.usable_email.is_not(None),
-        _A.reduced_at.is_(None),
-        persons.c.id == _A.person_id,
-        or_(persons.c.opted_out_at.is_(None), _O.type != "contact_job"),
-    )
-    statement = update(write_orders).where(
-        mine,
-        _O.state == "sending",
-        _O.phase == "claimed",
-        _O.lease_until > lease_clock(),
-        or_(and_(_O.type != "contact_job", _O.claimed_epoch == 0), unchanged),
-        reachable,
-    )
-    values = {"phase": "handed_over", "handed_over_at": now, "lease_until": lease_clock(reply_lease_seconds)}
-    granted = set((await connection.execute(statement.values(values).returning(_O.id))).scalars())
-    if granted:
-        tokens = [held[order_id] for order_id in granted]
-        stamp = update(attempts).where(attempts.c.lease_token.in_(tokens)).values(handed_over_at=now)
-        await connection.execute(stamp)
-    return granted
-
-
-async def renew(connection: AsyncConnection, held: Mapping[int, int], lease_seconds: float) -> set[int]:
-    """Extends the leases of claimed orders; returns those still held."""
-    mine = and_(_O.id.in_(list(held)), _O.lease_token.in_(list(held.values())), _O.phase == "claimed")
-    statement = update(write_orders).where(mine, _O.lease_until > lease_clock())
-    result = await connection.execute(statement.values(lease_until=lease_clock(lease_seconds)).returning(_O.id))
-    return set(result.scalars())
-
-
-async def give_back(connection: AsyncConnection, held: Mapping[int, int], now: datetime, reason: str) -> int:
-    """sending/claimed -> queued, at once due again: T2 refused, or the mailer drains (I19). The look decides anew."""
-    mine = and_(
-        _O.id.in_(list(held)), _O.lease_token.in_(list(held.values())), _O.state == "sending", _O.phase == "claimed"
-    )
-    values = {
-        "state": "queued",
-        "not_before": now,
-        "ring_at": now,
-        "fruitless_claims": _O.fruitless_claims - 1,
-        **UNCLAIMED,
-    }
-    given = (await connection.execute(update(write_orders).where(mine).values(values))).rowcount
-    ended = update(attempts).where(attempts.c.lease_token.in_(list(held.values())), attempts.c.settled_at.is_(None))
-    await connection.execute(ended.values(outcome=f"given back: {reason}", settled_at=now))
-    return given
