@@ -28,7 +28,7 @@ SECONDS_PER_JOB = 3.0
 #: Rounds of all crash points in a full run, for each stack and each policy for unclear letters.
 ROUNDS = 5
 #: Enough work for one round: a dispatch each second.
-VISITED = Workload(jobs=100, each=6, minutes=1)
+VISITED = Workload(jobs=50, each=6, minutes=1)
 
 Step = Callable[[Path, Tell], Awaitable[Outcome]]
 
