@@ -61,6 +61,8 @@ class Verdict:
     unclear_arrived: int = 0
     unclear_not_taken: int = 0
     unclear_no_dot: int = 0
+    #: Failed because five mailers in a row died with it.
+    poison: int = 0
     false_sent: int = 0
     false_failed: int = 0
 
@@ -97,6 +99,7 @@ def judge(evidence: Evidence, expected: Mapping[str, bool]) -> Verdict:
         name = f"order {order['id']} ({order['state']}, {order['reason']})"
         _sending(order, tried, mails, taken, verdict, name)
         _attempts(order, tried, mails, found, name)
+        verdict.poison += is_poison(order, tried)
         if evidence.contacts[order["id"]] != (order["state"] == "sent"):
             found.append(f"D40: {name} has {evidence.contacts[order['id']]} contact entries")
     known = {attempt["message_id"] for tried in evidence.attempts.values() for attempt in tried}
@@ -192,8 +195,18 @@ def _attempts(
         expires = order["expires_at"]
         if attempt["handed_over_at"] and expires and attempt["handed_over_at"] >= expires:
             found.append(f"I14: {name} was handed over after its validity")
-    if order["state"] == "failed" and not any(one["reply_code"] and one["reply_code"] >= 500 for one in tried):
+    if order["state"] == "failed" and not is_poison(order, tried) and not any(map(_was_refused, tried)):
         found.append(f"I14: {name} failed without a refusal")
+
+
+def _was_refused(attempt: Mapping[str, Any]) -> bool:
+    return bool(attempt["reply_code"]) and attempt["reply_code"] >= 500
+
+
+def is_poison(order: Mapping[str, Any], tried: list[Mapping[str, Any]]) -> bool:
+    """Given up after five claims whose mailers died (I15): visible, never handed over in any of them."""
+    died = sum(one["outcome"] == "lease ran out" for one in tried)
+    return order["state"] == "failed" and str(order["reason"]).startswith("poison") and died >= 5
 
 
 def leaks(logs: Iterable[Path], canary: str) -> list[str]:
