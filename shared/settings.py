@@ -41,6 +41,9 @@ class Settings(BaseModel):
     kp_smtp_connections: int = Field(default=10, ge=1, le=200)
     kp_smtp_timeout_seconds: float = Field(default=60.0, gt=0)
     kp_smtp_final_timeout_seconds: float = Field(default=600.0, gt=0)
+    #: Letters a second that all mailers together may hand over, and to one recipient domain; None: no limit.
+    kp_relay_rate: float | None = Field(default=None, gt=0)
+    kp_domain_rate: float | None = Field(default=None, gt=0)
     kp_claim_batch: int = Field(default=200, ge=1, le=2000)
     kp_backoff_seconds: float = Field(default=300.0, gt=0)
     kp_ring_again_seconds: float = Field(default=120.0, gt=0)

@@ -17,12 +17,17 @@ from services.mailer.smtp import SmtpPool
 from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.holds import hold_in_force
+from shared.db.send_slots import take_relay_slots
 from shared.db.system_settings import load_system_settings
 from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_up
 from shared.db.write_orders.intents import Written, give_back, intend, renew
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
+from shared.lifecycle import pause
 from shared.retry import retry_conflicts
+
+#: Limits remembered before those that bind nobody any more are dropped.
+MOST_PACED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Holding:
     order: ClaimedOrder
     writing: Writing
     release: Callable[[], None]
+    #: Its slot under the relay's rate limit, if there is one.
+    send_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +51,14 @@ class Handing:
 
 @dataclass(slots=True)
 class Timing:
-    """Durations of the sending path, in seconds."""
+    """Durations of the sending path, in seconds, and its rates."""
 
     lease: float
     reply_lease: float
     backoff: float
+    #: Letters a second of all mailers, to the relay and to one recipient domain; None: no limit (I16).
+    relay_rate: float | None = None
+    domain_rate: float | None = None
 
 
 class Deliverer:
@@ -74,6 +84,8 @@ class Deliverer:
         self.held: dict[int, int] = {}
         #: Orders whose T2 may or may not be committed; their dot was not written, so they are not unclear (I5).
         self._unanswered_intents: set[int] = set()
+        #: When the next letter of a rate limit may go, by the limit.
+        self._paced: dict[str, datetime] = {}
         self.intents: GroupCommit[Handing, bool] = GroupCommit(self._commit_intents, 0.003)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.005)
@@ -88,7 +100,8 @@ class Deliverer:
                 settings = await load_system_settings(connection)
                 message_ids = self._letters.message_ids(settings)
                 now, relay = self._clock.now(), self._pool.address
-                who = Claimant(self._name, self._timing.lease, now, settings, message_ids, relay)
+                rate = self._timing.domain_rate
+                who = Claimant(self._name, self._timing.lease, now, settings, message_ids, relay, rate)
                 found = await claim(connection, order_ids, who)
                 if not found.orders:
                     return found, None
@@ -109,6 +122,7 @@ class Deliverer:
         """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit."""
         order = holding.order
         mail: Mail | None = None
+        await self._at_its_slot(holding)
         try:
             mail = self._letters.write(order, holding.writing)
             handing = Handing(order, Written(len(mail.content), sha256(mail.content).hexdigest()))
@@ -136,6 +150,41 @@ class Deliverer:
             await asyncio.wait([written])
         else:
             self._enqueue(settlement, holding)
+
+    async def take_slots(self, wanted: int, stop: asyncio.Event) -> tuple[datetime | None, int]:
+        """How many letters may be claimed now, and the slot of the first one; waits for one at least (I16)."""
+        rate = self._timing.relay_rate
+        if rate is None:
+            return None, wanted
+        while True:
+            now = self._clock.now()
+            async with self._database.begin() as connection:
+                first, taken = await take_relay_slots(connection, self._pool.address, rate, wanted, now)
+            if taken or stop.is_set():
+                return first, taken
+            await pause((first - now).total_seconds(), stop)
+
+    def slot(self, first: datetime | None, number: int) -> datetime | None:
+        """The slot of the `number`-th letter of those taken together."""
+        rate = self._timing.relay_rate
+        return first + timedelta(seconds=number / rate) if first is not None and rate is not None else None
+
+    async def _at_its_slot(self, holding: Holding) -> None:
+        if holding.send_at is not None and self._timing.relay_rate is not None:
+            await self._pace("relay", holding.send_at, self._timing.relay_rate)
+        if holding.order.send_at is not None and self._timing.domain_rate is not None:
+            domain = holding.order.email.rpartition("@")[2].lower()
+            await self._pace(f"domain {domain}", holding.order.send_at, self._timing.domain_rate)
+
+    async def _pace(self, scope: str, at: datetime, rate: float) -> None:
+        """Waits for the slot; slots that a stall has made late are not made up for all at once."""
+        now = self._clock.now()
+        at = max(at, now, self._paced.get(scope, now))
+        if len(self._paced) > MOST_PACED:
+            self._paced = {name: until for name, until in self._paced.items() if until > now}
+        self._paced[scope] = at + timedelta(seconds=1 / rate)
+        if (rest := (at - now).total_seconds()) > 0:
+            await asyncio.sleep(rest)
 
     async def finish(self, seconds: float) -> bool:
         """Waits until everything that was sent is recorded and settled; False if that takes longer."""

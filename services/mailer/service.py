@@ -4,9 +4,9 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from services.mailer.deliver import Deliverer, Holding, Timing
 from services.mailer.high_water import HighWater
@@ -25,6 +25,7 @@ from shared.lifecycle import every, pause
 from shared.retry import wait_until_available
 from shared.settings import Settings
 
+T = TypeVar("T")
 #: Seconds to wait for more doorbells before a batch is claimed.
 LINGER = 0.005
 #: Seconds between two notes of the last letter handed over.
@@ -42,7 +43,13 @@ async def run_mailer(
         settings.kp_state_dir, await wait_until_available(lambda: _instance(database), log, "database")
     )
     pool = _pool(settings, log)
-    timing = Timing(settings.kp_lease_seconds, settings.kp_reply_lease_seconds, settings.kp_backoff_seconds)
+    timing = Timing(
+        settings.kp_lease_seconds,
+        settings.kp_reply_lease_seconds,
+        settings.kp_backoff_seconds,
+        settings.kp_relay_rate,
+        settings.kp_domain_rate,
+    )
     deliverer = Deliverer(
         name, database, clock, pool, journal, Letters(settings.kp_mail_domain), timing, high_water, log
     )
@@ -114,16 +121,22 @@ async def _take_in(
         for delivery in deliveries:
             assert isinstance(delivery.message, WriteOrderReady)  # noqa: S101 - the route carries nothing else
             by_order.setdefault(delivery.message.order_id, []).append(delivery)
-        await deliverer.relay_ready(stop)
-        found = await _claimed(deliverer, list(by_order), stop, log)
-        if found is None:
-            return
-        mine = {order.id for order, _ in found}
-        for order_id, theirs in by_order.items():
-            if order_id not in mine:
-                acks.add(theirs)  # not ours to send: the row knows why
-        for order, writing in found:
-            await claimed.put(Holding(order, writing, partial(acks.add, by_order[order.id])))
+        waiting = list(by_order)
+        while waiting:
+            await deliverer.relay_ready(stop)
+            slots = await _waited_for(partial(deliverer.take_slots, len(waiting), stop), stop, log)
+            first, count = slots or (None, 0)
+            now, waiting = waiting[:count], waiting[count:]
+            found = await _claimed(deliverer, now, stop, log) if now else None
+            if found is None:
+                return
+            mine = {order.id for order, _ in found}
+            for order_id in now:
+                if order_id not in mine:
+                    acks.add(by_order[order_id])  # not ours to send: the row knows why
+            for number, (order, writing) in enumerate(found):
+                send_at = deliverer.slot(first, number)
+                await claimed.put(Holding(order, writing, partial(acks.add, by_order[order.id]), send_at))
 
 
 async def _claimed(
@@ -133,21 +146,30 @@ async def _claimed(
 
     A claim that breaks is tried order by order, so that the one at fault holds up nobody else (I15).
     """
+    try:
+        claimed = await _waited_for(lambda: deliverer.claim(ids), stop, log)
+    except Exception as exc:
+        if len(ids) == 1:
+            return await _given_up(deliverer, ids[0], exc, log)
+        log.warning("claim_broken", action="claim", orders=len(ids), reason=type(exc).__name__)
+        alone = [await _claimed(deliverer, [order_id], stop, log) for order_id in ids]
+        return [one for found_alone in alone for one in found_alone or []]
+    if claimed is None:
+        return None
+    found, writing = claimed
+    return [(order, writing) for order in found.orders] if writing else []
+
+
+async def _waited_for(step: Callable[[], Awaitable[T]], stop: asyncio.Event, log: Any) -> T | None:
+    """What `step` returns, once the database is there; None when the service is to end before."""
     wait = 0.2
     while not stop.is_set():
         try:
-            found, writing = await deliverer.claim(ids)
-            return [(order, writing) for order in found.orders] if writing else []
+            return await step()
         except (Unavailable, Conflict) as exc:
-            log.warning("claim_waits", action="claim", orders=len(ids), reason=str(exc))
+            log.warning("claim_waits", action="claim", reason=str(exc))
             await pause(wait, stop)
             wait = min(wait * 2, 10.0)
-        except Exception as exc:
-            if len(ids) == 1:
-                return await _given_up(deliverer, ids[0], exc, log)
-            log.warning("claim_broken", action="claim", orders=len(ids), reason=type(exc).__name__)
-            alone = [await _claimed(deliverer, [order_id], stop, log) for order_id in ids]
-            return [one for found_alone in alone for one in found_alone or []]
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the services keep about themselves: signs of life, daily chores, queue depths."""
+"""What the services keep about themselves: signs of life, daily chores, queue depths, rate limits."""
 
 from sqlalchemy import Column, Date, Integer, Table
 
@@ -30,4 +30,13 @@ queue_depths = Table(
     Column("messages", Integer, nullable=False),
     Column("consumers", Integer, nullable=False),
     Column("measured_at", Instant, nullable=False),
+)
+
+#: Rate limits: the next free slot of a relay or a recipient domain, and until when those who wait are spread (I16).
+send_slots = Table(
+    "send_slots",
+    metadata,
+    Column("scope", PlainText, primary_key=True),
+    Column("next_at", Instant, nullable=False),
+    Column("queue_end", Instant, nullable=False),
 )

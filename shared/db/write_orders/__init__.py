@@ -2,8 +2,8 @@
 
     planned --release--> queued --claim (T1)--> sending/claimed --T2--> sending/handed_over --T3--> ...
 
-`planning` makes, swaps, withdraws and releases; `claims` takes orders, `intents` records the intent, `outcomes` settles;
-`interventions` is what people do; `upkeep` repairs. See docs/write-order-states.md.
+`planning` makes, swaps, withdraws and releases; `claims` takes orders, `intents` records the intent, `outcomes`
+settles; `interventions` is what people do; `upkeep` repairs. See docs/write-order-states.md.
 """
 
 from shared.db.write_orders.interventions import (

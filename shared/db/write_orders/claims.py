@@ -2,12 +2,12 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, lease_clock
@@ -15,6 +15,7 @@ from shared.db.job_locks import share_jobs
 from shared.db.letter_data import APPLICATION_COLUMNS
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import JobRules, LookScope, recipients
+from shared.db.send_slots import take_domain_slots
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
     application_statuses,
@@ -58,6 +59,8 @@ class ClaimedOrder:
     expires_at: datetime | None
     message_id: str
     application: Mapping[str, Any]
+    #: Not before this instant, where a rate limit is set (I16).
+    send_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class Claimant:
     message_id: Callable[[int], str]
     #: The mail server that it sends over: evidence of an attempt that its mailer does not live to tell of (D37).
     relay: str | None = None
+    #: Letters a second to one recipient domain, over all mailers; None: no limit (I16).
+    domain_rate: float | None = None
 
 
 async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Claimant) -> Claim:
@@ -92,6 +97,7 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
         rows = await _candidates(connection, order_ids, who.now)
     verdicts = await _judge(connection, rows, jobs, who)
     rows = await _one_suspect_only(connection, rows, verdicts, who.now)
+    rows, slots = await _at_the_domains_pace(connection, rows, verdicts, who)
     result = Claim()
     base = secrets.randbits(_TOKEN_BITS)
     by_verdict: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -99,7 +105,8 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
         by_verdict.setdefault(verdicts.get(row["id"], ("claim", "")), []).append(row)
     for (verdict, reason), group in by_verdict.items():
         if verdict == "claim":
-            result.orders = await _take(connection, group, jobs, base, who)
+            taken = await _take(connection, group, jobs, base, who)
+            result.orders = [replace(order, send_at=slots.get(order.id)) for order in taken] if slots else taken
         else:
             await _end(connection, [row["id"] for row in group], verdict, reason, who.now)
             result.others[f"{verdict}: {reason}" if reason else verdict] = len(group)
@@ -125,6 +132,32 @@ async def _one_suspect_only(
         await connection.execute(update(write_orders).where(_O.id.in_(later)).values(soon))
     first = suspects[0]["id"]
     return [suspects[0], *(row for row in rows if row["id"] != first and row["id"] not in later)]
+
+
+async def _at_the_domains_pace(
+    connection: AsyncConnection,
+    rows: list[Mapping[str, Any]],
+    verdicts: Mapping[int, tuple[str, str]],
+    who: Claimant,
+) -> tuple[list[Mapping[str, Any]], dict[int, datetime]]:
+    """Who has a slot of its recipient's domain, and when it is; the others wait in the queue, untried (I16)."""
+    if who.domain_rate is None:
+        return rows, {}
+    going = [row for row in rows if row["id"] not in verdicts]
+    domains = [str(row["their_usable_email"]).rpartition("@")[2].lower() for row in going]
+    found = await take_domain_slots(connection, domains, who.domain_rate, who.now) if going else []
+    slots, later = {}, []
+    for row, domain, (at, free) in zip(going, domains, found, strict=True):
+        if free:
+            slots[row["id"]] = at
+        else:
+            later.append({"_id": row["id"], "_at": at, "_reason": f"waits: rate limit of {domain}"})
+    if later:
+        then = bindparam("_at", type_=_O.not_before.type)
+        waits = update(write_orders).where(_O.id == bindparam("_id"))
+        await connection.execute(waits.values(not_before=then, ring_at=then, reason=bindparam("_reason")), later)
+    put_off = {one["_id"] for one in later}
+    return [row for row in rows if row["id"] not in put_off], slots
 
 
 async def locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[int, Mapping[str, Any]]:

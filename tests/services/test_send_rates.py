@@ -1,0 +1,106 @@
+"""Never faster than allowed, to the relay and to one recipient domain, also after an outage (I16)."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.mailer.service import run_mailer
+from shared.bus.connect import open_bus
+from shared.bus.messages import WriteOrderReady
+from shared.clock import ShiftedClock
+from shared.db.send_slots import AHEAD, take_domain_slots, take_relay_slots
+from shared.db.service_tables import send_slots
+from shared.settings import Settings
+from tests.services.running import running, settings_for, until
+from tests.services.world import MORNING, World
+from tests.smtp_oracle import SmtpOracle
+
+
+def people(count: int, domain: str = "x.example") -> list[str]:
+    return [f"{domain}{number},,Nr{number},a{number}@{domain},Neu," for number in range(count)]
+
+
+async def relay_slots(world: World, wanted: int, after: float = 0.0) -> tuple[float, int]:
+    now = MORNING + timedelta(seconds=after)
+    async with world.database.begin() as connection:
+        first, taken = await take_relay_slots(connection, "r:25", 10.0, wanted, now)
+    return (first - MORNING).total_seconds(), taken
+
+
+async def test_i16_slots_of_the_relay_are_handed_out_once_and_two_seconds_ahead(world: World) -> None:
+    assert await relay_slots(world, 5) == (0.0, 5)
+    assert await relay_slots(world, 200) == (0.5, 15)
+    assert await relay_slots(world, 200) == (2.0, 0)
+    assert await relay_slots(world, 200, after=1.0) == (2.0, 10)
+    # What nobody took is gone: after an outage nothing is made up for at once.
+    assert await relay_slots(world, 200, after=3600.0) == (3600.0, 20)
+
+
+async def test_i16_a_slow_rate_gives_one_slot_at_a_time(world: World) -> None:
+    async def take(after: float) -> tuple[Any, int]:
+        now = MORNING + timedelta(seconds=after)
+        async with world.database.begin() as connection:
+            first, taken = await take_relay_slots(connection, "r:25", 0.1, 9, now)
+        return (first - MORNING).total_seconds(), taken
+
+    assert [await take(after) for after in (0, 5, 10)] == [(0, 1), (10, 0), (10, 1)]
+
+
+async def test_i16_one_domain_does_not_hold_up_another(world: World) -> None:
+    domains = ["slow.example"] * 8 + ["other.example"]
+    async with world.database.begin() as connection:
+        found = await take_domain_slots(connection, domains, 2.0, MORNING)
+        again = await take_domain_slots(connection, ["slow.example"], 2.0, MORNING)
+    free = [(at - MORNING).total_seconds() for at, now in found if now]
+    assert free == [0.0, 0.5, 1.0, 1.5, 0.0]
+    later = [(at - MORNING).total_seconds() for at, now in [*found, *again] if not now]
+    # Those who must ask again come one after another, not all at once.
+    assert later == sorted(set(later)) and len(later) == 5 and later[0] >= AHEAD.total_seconds()
+
+
+async def test_i16_without_limits_nothing_is_counted(world: World) -> None:
+    (order,) = await world.queued()
+    assert len((await world.claim(order)).orders) == 1
+    assert await world.count(send_slots) == 0
+
+
+@pytest.mark.parametrize("limit", ["KP_RELAY_RATE", "KP_DOMAIN_RATE"])
+async def test_i16_two_mailers_together_keep_the_rate_after_an_outage(world: World, tmp_path: Path, limit: str) -> None:
+    orders = await world.queued(*people(40))  # all due at the same moment
+    async with SmtpOracle(tmp_path / "ledger") as oracle:
+        settings = settings_for(tmp_path, oracle.url, **{limit: 10})
+        async with running(world, settings), one_more_mailer(world, settings, orders):
+            await until(world, lambda found: set(found.values()) == {"sent"})
+        times = sorted(mail.at for mail in oracle.mails)
+    assert len(times) == 40
+    # Four seconds' worth; two of them may have been taken ahead by a mailer that then was slow.
+    assert times[-1] - times[0] > 1.9
+    assert max(sum(at <= one < at + 1.0 for one in times) for at in times) <= 2 * 10 + 2
+
+
+class one_more_mailer:
+    """A second mailer with a queue of its own, rung for every order too."""
+
+    def __init__(self, world: World, settings: Settings, orders: list[int]) -> None:
+        self._world, self._settings, self._orders = world, settings, orders
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        world, clock = self._world, ShiftedClock(self._world.clock.now())
+        bus = open_bus("memory://", world.log)
+        await bus.open()
+        await bus.publish([WriteOrderReady(order) for order in self._orders])
+        try:
+            await run_mailer(world.database, bus, clock, self._settings, world.log, self._stop)
+        finally:
+            await bus.close()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await self._task
