@@ -122,18 +122,22 @@ class Deliverer:
         """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit."""
         order = holding.order
         mail: Mail | None = None
+        granted = False
+
+        async def intend_it(handing: Handing) -> bool:
+            nonlocal granted
+            granted = await self.intents.submit(handing)
+            return granted
+
         await self._at_its_slot(holding)
         try:
             mail = self._letters.write(order, holding.writing)
             handing = Handing(order, Written(len(mail.content), sha256(mail.content).hexdigest()))
             outcome = await self._pool.send(
-                mail.envelope_from, mail.recipient, mail.content, lambda: self.intents.submit(handing)
+                mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(handing)
             )
-        except KontaktpflegeError as exc:
-            outcome = Refused(str(exc), None)
         except Exception as exc:
-            self._log.exception("letter_broken", action="deliver", order=order.id)
-            outcome = Refused(f"internal error: {type(exc).__name__}", None)
+            outcome = self._broken(order, exc, after_intent=granted)
         if order.id in self._unanswered_intents:
             self._unanswered_intents.discard(order.id)
             outcome = Deferred("the database did not answer before the final dot", not_before_seconds=1.0, counts=False)
@@ -150,6 +154,19 @@ class Deliverer:
             await asyncio.wait([written])
         else:
             self._enqueue(settlement, holding)
+
+    def _broken(self, order: ClaimedOrder, exc: Exception, *, after_intent: bool) -> Outcome:
+        """What an exception means for a letter: it is to blame only for what it says itself (I4, I14)."""
+        if isinstance(exc, KontaktpflegeError):
+            return Refused(str(exc), None)
+        self._log.exception("letter_broken", action="deliver", order=order.id)
+        what = f"internal error: {type(exc).__name__}"
+        if after_intent:
+            return Unclear(f"handed over to the mail server, answer unknown: {what}")
+        if isinstance(exc, OSError | MemoryError):
+            # No file descriptor, no memory: the machine's trouble, which the next letter would meet too.
+            return Deferred(f"this machine: {exc}", counts=False, not_before_seconds=self._timing.backoff)
+        return Refused(what, None)
 
     async def take_slots(self, wanted: int, stop: asyncio.Event) -> tuple[datetime | None, int]:
         """How many letters may be claimed now, and the slot of the first one; waits for one at least (I16)."""

@@ -146,7 +146,8 @@ def _sending(
             found.append(f"I3: {name} arrived {len(taken)} times, {unclear} of its attempts were unclear")
         else:
             verdict.resent += len(taken) - 1
-    if taken and state not in ("sent", "unclear"):
+    # After an unclear attempt the next one's refusal says nothing about it, and the attempts show both (D37).
+    if taken and state not in ("sent", "unclear") and not unclear:
         verdict.false_failed += 1
         found.append(f"I4: {name} arrived {len(taken)} times")
     if state == "unclear":

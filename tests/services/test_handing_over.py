@@ -18,6 +18,7 @@ from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal
 from services.mailer.letters import Letters
 from services.mailer.service import replay
+from services.mailer.smtp import SmtpPool
 from shared.bus.interface import Delivery
 from shared.bus.messages import JobDue
 from shared.db.engine import Database
@@ -125,6 +126,35 @@ async def test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over(
         await sending.deliver(Holding(found.orders[0], writing, lambda: None))
         assert oracle.mails == []
     assert await world.state(order) == "queued"
+
+
+@pytest.mark.parametrize(
+    ("breaks", "error", "state"),
+    [
+        (Letters, OSError(24, "Too many open files"), "queued"),
+        (Letters, ZeroDivisionError(), "failed"),
+        (SmtpPool, OSError(24, "Too many open files"), "unclear"),
+    ],
+)
+async def test_i4_i14_c58_what_breaks_in_this_machine_is_no_refusal(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: type, error: Exception, state: str
+) -> None:
+    (order,) = await world.queued()
+    put_back = "write" if breaks is Letters else "_put_back"
+
+    def broken(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(breaks, put_back, broken)
+    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
+        found, writing = await sending.claim([order])
+        assert writing is not None
+        settling = asyncio.create_task(sending.settlements.run())
+        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+        await sending.settlements.idle()
+        settling.cancel()
+    ended = await row(world.database, write_orders, id=order)
+    assert ended["state"] == state and ended["reason"]
 
 
 async def test_i13_a_run_is_not_acked_before_it_is_committed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
