@@ -3,13 +3,27 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.mail_server import MailServer
 from tests.servers.fresh import fresh_database, fresh_vhost
 from tests.stacks import Stack
+
+
+class Scheduling(LoadScopeScheduling):
+    """Every test by itself to whichever worker is free; what breaks things on purpose one after another, to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "failure" if nodeid.startswith("tests/failure/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Not `--dist loadgroup`: its groups get lost under pytest 9.2."""
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
