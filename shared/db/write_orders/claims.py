@@ -33,8 +33,8 @@ from shared.errors import InvalidInput
 _O, _A = write_orders.c, applications.c
 #: Claims without any outcome after which an order is taken for poison (I15).
 MOST_FRUITLESS_CLAIMS = 5
-#: From so many on it is claimed as the only one of its kind.
-SUSPECT = 2
+#: How many orders with so many fruitless claims a batch takes at most; with more of them one, with fewer any number.
+SUSPECTS_TOGETHER = {2: 20, 3: 5, 4: 1}
 _TOKEN_BITS = 62
 
 
@@ -96,7 +96,7 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
         await follow_persons(connection, moved, who.now, "mailer")
         rows = await _candidates(connection, order_ids, who.now)
     verdicts = await _judge(connection, rows, jobs, who)
-    rows = await _one_suspect_only(connection, rows, verdicts, who.now)
+    rows = await _few_suspects(connection, rows, verdicts, who.now)
     rows, slots = await _at_the_domains_pace(connection, rows, verdicts, who)
     result = Claim()
     base = secrets.randbits(_TOKEN_BITS)
@@ -113,25 +113,28 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
     return result
 
 
-async def _one_suspect_only(
+async def _few_suspects(
     connection: AsyncConnection,
     rows: list[Mapping[str, Any]],
     verdicts: Mapping[int, tuple[str, str]],
     now: datetime,
 ) -> list[Mapping[str, Any]]:
-    """Of orders whose claims keep ending without an outcome one at a time, first in its batch (I15).
+    """Of orders whose claims keep ending without an outcome only a few at a time, first in their batch (I15).
 
-    A letter that kills its mailer ends as poison; those that merely died with it are not to share its fate.
+    A letter that kills its mailer ends as poison; those that merely died with it are not to share its fate. The more
+    claims were in vain, the fewer go together: the last claim before the end is everybody's own.
     """
-    suspects = [row for row in rows if row["fruitless_claims"] >= SUSPECT and row["id"] not in verdicts]
+    suspects = [row for row in rows if row["fruitless_claims"] in SUSPECTS_TOGETHER and row["id"] not in verdicts]
     if not suspects:
         return rows
-    later = [row["id"] for row in suspects[1:]]
+    suspects.sort(key=lambda row: row["fruitless_claims"], reverse=True)
+    together = SUSPECTS_TOGETHER[suspects[0]["fruitless_claims"]]
+    later = {row["id"] for row in suspects[together:]}
     if later:
         soon = {"ring_at": now + timedelta(seconds=1)}
         await connection.execute(update(write_orders).where(_O.id.in_(later)).values(soon))
-    first = suspects[0]["id"]
-    return [suspects[0], *(row for row in rows if row["id"] != first and row["id"] not in later)]
+    known = {row["id"] for row in suspects}
+    return [*suspects[:together], *(row for row in rows if row["id"] not in known)]
 
 
 async def _at_the_domains_pace(
