@@ -59,7 +59,7 @@ def kill_in_mid_run(stack: Stack, smtp: MailServer, victim: str) -> None:
         stack.wait_for(lambda share=share: len(smtp.accepted) > share * ORDERS, 60, f"{share:.0%} of the letters")
         stack.kill(victim)
         stack.start(victim)
-    stack.wait_for(lambda: _ended(stack), 90, "the end of all letters")
+    stack.wait_for(lambda: _ended(stack), 60, "the end of all letters")
     found = stack.answer("order", "list", "--on", "2026-11-23")
     accepted = smtp.orders()
     assert max(accepted.values()) == 1
