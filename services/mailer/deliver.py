@@ -82,7 +82,7 @@ class Deliverer:
         self._random = Random()  # noqa: S311 - jitter
         #: Orders held before T2, by id, with their tokens: what is renewed, and given back when draining.
         self.held: dict[int, int] = {}
-        #: Orders whose T2 may or may not be committed; their dot was not written, so they are not unclear (I5).
+        #: Tokens of claims whose T2 may or may not be committed; their dot was not written: they are not unclear (I5).
         self._unanswered_intents: set[int] = set()
         #: When the next letter of a rate limit may go, by the limit.
         self._paced: dict[str, datetime] = {}
@@ -138,14 +138,14 @@ class Deliverer:
             )
         except Exception as exc:
             outcome = self._broken(order, exc, after_intent=granted)
-        if order.id in self._unanswered_intents:
-            self._unanswered_intents.discard(order.id)
+        if order.token in self._unanswered_intents:
+            self._unanswered_intents.discard(order.token)
             outcome = Deferred("the database did not answer before the final dot", not_before_seconds=1.0, counts=False)
         if isinstance(outcome, NotHandedOver):
             await self._give_back({order.id: order.token}, outcome.reason)
             holding.release()
             return
-        self.held.pop(order.id, None)
+        self._let_go(order.id, order.token)
         settlement = self._settlement(order, mail, outcome)
         if settlement.state == "sent":
             # The sender's next letter waits for the disk: a kill makes at most one letter per connection unclear.
@@ -280,8 +280,10 @@ class Deliverer:
         """T2 for whoever waits before the dot (I8, I9, I11, I20). Without a commit nobody may send."""
         if not self._journal.writable:
             return [False] * len(handings)
-        held = {one.order.id: one.order.token for one in handings}
-        written = {one.order.id: one.written for one in handings}
+        # A mailer that was stopped may hold an order under an old claim and under a new one: only the new one counts.
+        newest = [one for one in handings if self.held.get(one.order.id) == one.order.token]
+        held = {one.order.id: one.order.token for one in (*handings, *newest)}
+        written = {one.order.id: one.written for one in handings if held[one.order.id] == one.order.token}
 
         async def once() -> set[int]:
             async with self._database.begin() as connection:
@@ -292,10 +294,10 @@ class Deliverer:
         except (Unavailable, Conflict) as exc:
             self._log.warning("intent_failed", action="intent", orders=len(handings), reason=str(exc))
             granted = set()
-            self._unanswered_intents |= held.keys()
+            self._unanswered_intents |= {one.order.token for one in handings}
         if granted:
             self._high_water.token = held[max(granted)]
-        return [one.order.id in granted for one in handings]
+        return [one.order.id in granted and one.order.token == held[one.order.id] for one in handings]
 
     async def _commit_settlements(self, settlements: Sequence[Settlement]) -> list[bool]:
         """T3. What was handed over is in the journal already: a lost database cannot make it unclear (I20)."""
@@ -333,8 +335,13 @@ class Deliverer:
         except (Unavailable, Conflict) as exc:
             # The lease runs out by itself and the sweep returns the order.
             self._log.warning("give_back_failed", action="give_back", orders=len(held), reason=str(exc))
-        for order_id in held:
-            self.held.pop(order_id, None)
+        for order_id, token in held.items():
+            self._let_go(order_id, token)
+
+    def _let_go(self, order_id: int, token: int) -> None:
+        """This claim is dealt with; a newer one of the same order stays held."""
+        if self.held.get(order_id) == token:
+            del self.held[order_id]
 
     def _report(self, settlements: Sequence[Settlement], kept: set[int]) -> None:
         for one in settlements:

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
@@ -21,6 +22,7 @@ from services.mailer.service import replay
 from services.mailer.smtp import SmtpPool
 from shared.bus.interface import Delivery
 from shared.bus.messages import JobDue
+from shared.db.column_types import lease_clock
 from shared.db.engine import Database
 from shared.db.tables import attempts, contact_entries, dispatch_runs, write_orders
 from shared.errors import Unavailable
@@ -69,6 +71,36 @@ async def test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_af
     found_again = await row(world.database, write_orders, id=order)
     assert (found_again["state"], found_again["subject"]) == ("sent", "Guten Tag")
     assert (await row(world.database, attempts, order_id=order))["outcome"] == "sent"
+
+
+async def test_i3_i11_c6_of_two_claims_on_one_order_in_one_group_only_the_living_one_is_granted(
+    world: World, tmp_path: Path
+) -> None:
+    (order,) = await world.queued()
+    async with deliverer_of(world, tmp_path) as (sending, _, oracle):
+        # A mailer stopped for longer than its lease goes on with both: what it held, and what it was given again.
+        old, writing = await sending.claim([order])
+        assert writing is not None
+        await expire(world, order)
+        await world.sweep()
+        new, _ = await sending.claim([order])
+        released: list[str] = []
+        await asyncio.gather(
+            *(
+                sending.deliver(Holding(found.orders[0], writing, partial(released.append, name)))
+                for name, found in (("old", old), ("new", new))
+            )
+        )
+        assert len(oracle.mails) == 1
+        assert released == ["old"]  # the other one waits for T3
+    assert (await row(world.database, write_orders, id=order))["phase"] == "handed_over"
+
+
+async def expire(world: World, order: int) -> None:
+    """The lease of a claim runs out."""
+    async with world.database.begin() as connection:
+        mine = update(write_orders).where(write_orders.c.id == order)
+        await connection.execute(mine.values(lease_until=lease_clock(-1)))
 
 
 class Forgetful:
