@@ -367,9 +367,17 @@ GUARDS = (
         "a T2 without an answer leaves no letter unclear",
         "I5",
         _DELIVER,
-        "            self._unanswered_intents |= held.keys()\n",
+        "            self._unanswered_intents |= {one.order.token for one in handings}\n",
         "            pass\n",
         f"{_OVER}::test_i5_c25_a_lost_answer_to_t2_makes_no_letter_unclear",
+    ),
+    _guard(
+        "the intent is granted to a claim, not to an order",
+        "I3",
+        _DELIVER,
+        " and one.order.token == held[one.order.id] for one",
+        " for one",
+        f"{_OVER}::test_i3_i11_c6_of_two_claims_on_one_order_in_one_group_only_the_living_one_is_granted",
     ),
     _guard(
         "letters wait for their slot",
