@@ -19,14 +19,14 @@ from tests.services.world import World
 DEADLINE = 12.0
 
 
-async def run_all(world: World, settings: Settings, stop: asyncio.Event) -> None:
-    """Scheduler, evaluator and mailer on the embedded queue, as in `run all`."""
+async def run_all(world: World, settings: Settings, stop: asyncio.Event, mailers: int = 1) -> None:
+    """Scheduler, evaluator and mailer on the embedded queue, as in `run all`, with more mailers if asked for."""
     clock, bus = ShiftedClock(world.clock.now()), open_bus("memory://", world.log)
     await bus.open()
     parts = [
         lambda ended: run_scheduler(world.database, bus, clock, settings, world.log, ended),
         lambda ended: run_evaluator(world.database, bus, clock, world.log, ended),
-        lambda ended: run_mailer(world.database, bus, clock, settings, world.log, ended),
+        *[lambda ended: run_mailer(world.database, bus, clock, settings, world.log, ended)] * mailers,
     ]
     try:
         await run_together(parts, stop)
@@ -42,10 +42,10 @@ def settings_for(folder: Path, smtp_url: str, **given: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running(world: World, settings: Settings) -> AsyncIterator[None]:
+async def running(world: World, settings: Settings, mailers: int = 1) -> AsyncIterator[None]:
     """Services run while it is entered; they must not end by themselves."""
     stop = asyncio.Event()
-    services = asyncio.create_task(run_all(world, settings, stop))
+    services = asyncio.create_task(run_all(world, settings, stop, mailers))
     try:
         yield
         assert not services.done(), "the services ended"
