@@ -13,7 +13,7 @@ from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.job_rows import schedule_of
 from shared.db.runs import NewRun, record_run, ring_failed, runs_to_ring, wake_runs_with_leftovers
-from shared.db.tables import contact_jobs
+from shared.db.tables import contact_jobs, lineages
 
 #: A synchronisation that nobody answered is rung for again after this.
 UNANSWERED = timedelta(seconds=30)
@@ -47,7 +47,12 @@ async def _record_runs(connection: AsyncConnection, now: datetime) -> None:
     statement = select(contact_jobs).where(
         j.status == "on", or_(j.next_occasion_day.is_(None), j.next_occasion_day <= horizon)
     )
-    jobs = (await connection.execute(statement.with_for_update(skip_locked=True))).mappings().all()
+    # With their lineages, as everyone who records runs, and never waiting: the job of a plan under way has time until
+    # the next tick.
+    locked = statement.join(lineages, lineages.c.id == j.lineage_id).with_for_update(
+        key_share=True, skip_locked=True, of=[contact_jobs, lineages]
+    )
+    jobs = (await connection.execute(locked)).mappings().all()
     for job in jobs:
         await _record_runs_of(connection, job, now)
 

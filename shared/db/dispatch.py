@@ -16,7 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.job_rows import load_job_row, schedule_of
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import PlanScope, recipients
-from shared.db.runs import NewRun, earlier_due_run, largest_of_last_dispatches, load_run, record_run, update_run
+from shared.db.runs import (
+    NewRun,
+    earlier_due_run,
+    largest_of_last_dispatches,
+    load_run,
+    lock_lineage,
+    record_run,
+    update_run,
+)
 from shared.db.system_settings import SystemSettings, load_system_settings
 from shared.db.tables import contact_jobs, dispatch_runs
 from shared.db.write_orders.claims import rules_of
@@ -113,6 +121,9 @@ async def _bound_question(connection: AsyncConnection, job_name: str, on: date |
 
 
 async def _joined_run(connection: AsyncConnection, job_name: str, on: date | None, now: datetime) -> tuple[int, date]:
+    job = await load_job_row(connection, job_name)
+    await lock_lineage(connection, job["lineage_id"])
+    # Again: a change of the job may have been waited for.
     job = await load_job_row(connection, job_name)
     if job["status"] == "off":
         raise Refused(f"job {job['name']!r} is Aus; set status=An first, nothing was sent")

@@ -24,8 +24,19 @@ class NewRun:
     send_at: datetime
 
 
+async def lock_lineage(connection: AsyncConnection, lineage_id: int) -> None:
+    """The first lock of who plans or records runs: they do so one after another for a lineage."""
+    # Not FOR UPDATE: whoever inserts a row that refers to the lineage would wait for the plan.
+    statement = select(lineages.c.id).where(lineages.c.id == lineage_id)
+    await connection.execute(statement.with_for_update(key_share=True))
+
+
 async def record_run(connection: AsyncConnection, new: NewRun, now: datetime) -> bool:
-    """Records a run, wanting its first synchronisation at once; False if the job has one of that day already."""
+    """Records a run, wanting its first synchronisation at once; False if the job has one of that day already.
+
+    The caller has the lineage's lock: two who record the same run would wait for each other's insert, each with a lock
+    that the other wants next.
+    """
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {
         "job_id": new.job["id"],
@@ -107,9 +118,7 @@ async def load_run(connection: AsyncConnection, run_id: int, lock: bool = False)
     seen = (await connection.execute(select(_R.lineage_id, _R.job_id).where(_R.id == run_id))).first()
     if seen is None:
         return None
-    # Not FOR UPDATE: the tick, which has the jobs' rows, would wait here for the plan when it records a run.
-    lineage = select(lineages.c.id).where(lineages.c.id == seen.lineage_id)
-    await connection.execute(lineage.with_for_update(key_share=True))
+    await lock_lineage(connection, seen.lineage_id)
     locked = select(dispatch_runs).where(_R.id == run_id).with_for_update()
     return _plain((await connection.execute(locked)).mappings().first())
 
