@@ -39,9 +39,9 @@ format: $(STAMP) ## Format the code
 bench: ## Not yet: the benchmark comes with its issue
 	@echo "make bench: not yet"; exit 1
 
-# KILLS=1000 ORDERS=50000 SEED=7 make chaos; FULL=1: every crash point and server fault, five times over.
-chaos: $(STAMP) ## Kill services, broker and database while letters go out, and count the letters (KILLS, ORDERS, SEED, FULL=1)
-	$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
+# KILLS=1000 ORDERS=50000 SEED=7 OUT=FILE make chaos; FULL=1: every crash point and server fault, five times over.
+chaos: $(STAMP) ## Kill services, broker and database while letters go out, and count the letters (KILLS, ORDERS, SEED, FULL=1, OUT=FILE)
+	$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full) $(if $(OUT),--out $(OUT))
 
 guards: $(STAMP) ## Take out one guard at a time: the test aimed at it must turn red
 	$(BIN)/python -m tests.failure.guards

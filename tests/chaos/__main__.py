@@ -50,8 +50,8 @@ def main() -> int:
             print(f"plan, logs, ledger and database: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-        if arguments.report:
-            arguments.report.write_text(as_json(outcomes), encoding="utf-8")
+        if arguments.out:
+            arguments.out.write_text(as_json(outcomes), encoding="utf-8")
     return int(any(outcome.verdict.violations for outcome in outcomes))
 
 
@@ -109,7 +109,7 @@ def _arguments() -> argparse.Namespace:
         help="every crash point 5 times over; broker killed 10 times, restarted 5, wiped 2",
     )
     parser.add_argument("--unclear", choices=("both", "ask", "resend"), default="both", help="the jobs' on_unclear")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--keep", action="store_true", help="keep the run's folder")
     return parser.parse_args()
 

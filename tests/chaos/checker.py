@@ -61,6 +61,8 @@ class Verdict:
     unclear_arrived: int = 0
     unclear_not_taken: int = 0
     unclear_no_dot: int = 0
+    #: Unclear orders that say why.
+    unclear_explained: int = 0
     #: Failed because five mailers in a row died with it.
     poison: int = 0
     false_sent: int = 0
@@ -157,7 +159,9 @@ def _sending(
             verdict.unclear_not_taken += 1
         else:
             verdict.unclear_no_dot += 1
-        if not order["reason"]:
+        if order["reason"]:
+            verdict.unclear_explained += 1
+        else:
             found.append(f"I4: {name} does not say why it is unclear")
     if state in ("no_address", "blocked", "withdrawn") and mails and not order["handed_over_at"]:
         found.append(f"I8: {name} was handed over all the same")

@@ -4,7 +4,8 @@ import json
 import platform
 import sqlite3
 import subprocess
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -97,14 +98,45 @@ def show(outcome: Outcome) -> None:
         console.print(f"VIOLATION {violation}", style="bold red", markup=False)
 
 
-def as_json(outcomes: Iterable[Outcome]) -> str:
-    """The same for programs."""
-    found = [
-        {
-            **{line.name: line.value for line in lines(outcome)},
-            "crash points": dict(outcome.crash_points),
-            "violations": outcome.verdict.violations,
-        }
-        for outcome in outcomes
-    ]
+def as_json(outcomes: Sequence[Outcome]) -> str:
+    """The same for programs: the figures of all runs together, and of each."""
+    found = {
+        "seed": outcomes[-1].seed,
+        "versions": versions(),
+        **_figures(outcomes),
+        "runs": [{"title": one.title, "stack": one.stack, "seed": one.seed, **_figures([one])} for one in outcomes],
+    }
     return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    verdicts = [one.verdict for one in outcomes]
+
+    def together(name: str) -> int:
+        return sum(getattr(verdict, name) for verdict in verdicts)
+
+    states = sum((verdict.states for verdict in verdicts), Counter[str]())
+    return {
+        "kills": sum(one.kills for one in outcomes),
+        "faults": dict(sum((one.faults for one in outcomes), Counter[str]())),
+        "crash_points": dict(sum((one.crash_points for one in outcomes), Counter[str]())),
+        "orders": states.total(),
+        **{state: states[state] for state in ("sent", "no_address", "failed", "unclear")},
+        **{name: together(name) for name in ("lost", "duplicated", "resent", "false_sent", "false_failed", "poison")},
+        "unclear_explained": together("unclear_explained"),
+        "recovery_seconds": {
+            "after_kill": _spread([seconds for one in outcomes for seconds in one.after_kill]),
+            "after_return": _spread([seconds for one in outcomes for seconds in one.after_return]),
+        },
+        "bound": 3 / states.total() if states.total() else None,
+        "seconds": round(sum(one.seconds for one in outcomes), 1),
+        "violations": [said for verdict in verdicts for said in verdict.violations],
+    }
+
+
+def _spread(seconds: Sequence[float]) -> dict[str, float | int | None]:
+    return {
+        "median": median(seconds) if seconds else None,
+        "longest": max(seconds, default=None),
+        "count": len(seconds),
+    }

@@ -1,11 +1,12 @@
 """A short chaos run on each stack; the long ones are `make chaos`."""
 
 import asyncio
+import json
 import os
 from pathlib import Path
 
 from tests.chaos.plan import make_plan
-from tests.chaos.report import show
+from tests.chaos.report import as_json, show
 from tests.chaos.run import Outcome, run_chaos
 from tests.chaos.workload import Workload
 
@@ -27,10 +28,19 @@ async def both(folder: Path) -> list[Outcome]:
 
 
 def test_i1_i2_i3_i4_i6_i7_i12_i17_i18_i20_i22_c5_nothing_lost_nothing_twice(tmp_path: Path) -> None:
-    for found in asyncio.run(both(tmp_path)):
+    outcomes = asyncio.run(both(tmp_path))
+    for found in outcomes:
         show(found)
         assert found.verdict.violations == [], found.stack
         assert found.verdict.lost == found.verdict.duplicated == 0
         assert found.verdict.false_sent == found.verdict.false_failed == 0
         assert found.kills >= 8 and found.crash_points
         assert max(found.after_kill) < 30 and max(found.after_return, default=0) < 60
+    figures = json.loads(as_json(outcomes))
+    assert figures["seed"] == SEED
+    assert figures["kills"] == sum(found.kills for found in outcomes) == sum(run["kills"] for run in figures["runs"])
+    assert figures["orders"] == 250 + 900 and figures["orders"] >= figures["sent"] > 0
+    assert figures["lost"] == figures["duplicated"] == figures["false_sent"] == figures["false_failed"] == 0
+    assert figures["unclear_explained"] == figures["unclear"]
+    assert figures["faults"] and figures["bound"] == 3 / figures["orders"]
+    assert 0 <= figures["recovery_seconds"]["after_kill"]["median"] < 30
