@@ -22,10 +22,13 @@ class HighWater:
         if self.token is None or self.token == self._written:
             return
         beside = self._path.with_suffix(f".{os.getpid()}.new")
-        with suppress(OSError):
+        try:
             beside.write_text(json.dumps({"token": self.token}), encoding="utf-8")
             beside.replace(self._path)
             self._written = self.token
+        except OSError:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
 
     def _read(self) -> int | None:
         with suppress(OSError, ValueError, KeyError, TypeError):

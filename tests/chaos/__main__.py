@@ -47,7 +47,7 @@ def main() -> int:
         outcomes.append(outcome)
         show(outcome)
         if outcome.verdict.violations or arguments.keep:
-            print(f"plan, logs, ledger and database: {folder}")
+            print(f"plan, logs, ledger and evidence: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
         if arguments.out:

@@ -209,8 +209,9 @@ def _was_refused(attempt: Mapping[str, Any]) -> bool:
 
 
 def is_poison(order: Mapping[str, Any], tried: list[Mapping[str, Any]]) -> bool:
-    """Given up after five claims whose mailers died (I15): visible, never handed over in any of them."""
-    died = sum(one["outcome"] == "lease ran out" for one in tried)
+    """Given up after five claims whose mailers died or slept (I15): visible, never handed over in any of them."""
+    # A mailer that slept beyond its lease tells what came of it afterwards: late, in the place of "lease ran out".
+    died = sum(str(one["outcome"]).startswith(("lease ran out", "late: ")) for one in tried)
     return order["state"] == "failed" and str(order["reason"]).startswith("poison") and died >= 5
 
 

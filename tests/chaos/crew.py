@@ -46,6 +46,11 @@ class Slot:
     #: The process was told to end.
     told: bool = False
 
+    @property
+    def lived(self) -> float:
+        """Seconds since the last start."""
+        return time.monotonic() - self.started_at
+
 
 class Crew:
     """All slots. `next_crash(role)` says at which point the next process of a role is to die, if at any."""

@@ -1,6 +1,7 @@
 """The end of a run: no more faults, everything comes to rest, the judge looks."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ from tests.smtp_ledger import read_ledger
 
 #: Seconds without a fault after which everything must have come to rest.
 QUIESCENCE = 120.0
+#: Seconds after which a started process certainly listens to SIGTERM.
+START_SECONDS = 3.0
 
 Progress = Callable[[int, int], None]
 
@@ -26,6 +29,7 @@ async def conclude(scene: Scene, progress: Progress = lambda *_: None) -> Verdic
     scene.crew.disarm()
     await switch_on_again(scene)
     await _come_to_rest(scene, progress)
+    await _all_at_work(scene)
     unclear = await _count(scene.database, write_orders.c.state == "unclear")
     codes = await asyncio.to_thread(scene.crew.end)
     verdict = await _judge(scene)
@@ -49,6 +53,16 @@ async def _come_to_rest(scene: Scene, progress: Progress) -> None:
         except (Unavailable, Conflict):
             pass
         await asyncio.sleep(0.3)
+
+
+async def _all_at_work(scene: Scene) -> None:
+    """Waits until nobody has just been started: SIGTERM ends a process that cannot listen to it yet at once."""
+    deadline = time.monotonic() + QUIESCENCE
+    while time.monotonic() < deadline:
+        scene.crew.look_after()
+        if all(slot.process is not None and slot.lived > START_SECONDS for slot in scene.crew.slots):
+            return
+        await asyncio.sleep(0.2)
 
 
 async def _is_at_rest(scene: Scene) -> bool:
@@ -76,6 +90,10 @@ async def _count(database: Database, where: Any) -> int:
 async def _judge(scene: Scene) -> Verdict:
     evidence = await gather(scene.database, read_ledger(scene.folder / "ledger.jsonl"))
     verdict = judge(evidence, scene.workload.expected())
+    if verdict.violations:
+        # The database goes with the run's own servers: what a violation names is to be looked at afterwards.
+        rows = {"orders": evidence.orders, "attempts": evidence.attempts, "runs": evidence.runs}
+        (scene.folder / "evidence.json").write_text(json.dumps(rows, default=str), encoding="utf-8")
     verdict.violations += leaks(scene.folder.glob("*.log"), "kanarienvogel")
     if scene.embedded:
         async with scene.database.read() as connection:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, case, exists, or_, select, update
+from sqlalchemy import and_, case, exists, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import lease_clock
+from shared.db.column_types import Instant, lease_clock
 from shared.db.tables import applications, attempts, contact_jobs, write_orders
 from shared.db.write_orders.states import SILENT, STOPPABLE, UNCLAIMED, record_orders, stop_resends
 
@@ -18,7 +18,11 @@ _JOB_IS_OFF = exists().where(contact_jobs.c.id == _O.job_id, contact_jobs.c.stat
 
 async def return_expired_claims(connection: AsyncConnection, now: datetime) -> dict[str, int]:
     """Claims whose lease ran out: before T2 back to queued, after it to unclear (I4, I5)."""
-    ran_out = and_(_O.state == "sending", _O.lease_until < lease_clock())
+    # One moment for all statements, and the rows locked first: a lease that ran out between two of them would give back
+    # an order whose attempt stays without an outcome, or make one unclear without an event.
+    moment = literal((await connection.execute(select(lease_clock()))).scalar_one(), Instant())
+    ran_out = and_(_O.state == "sending", _O.lease_until < moment)
+    await connection.execute(select(_O.id).where(ran_out).order_by(_O.id).with_for_update())
     before = and_(ran_out, _O.phase == "claimed")
     tokens = select(_O.lease_token).where(before)
     open_attempts = update(attempts).where(attempts.c.lease_token.in_(tokens), attempts.c.settled_at.is_(None))
