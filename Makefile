@@ -36,8 +36,8 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: ## Not yet: the benchmark comes with its issue
-	@echo "make bench: not yet"; exit 1
+bench: $(STAMP) ## Measure beside smtp-source, hand-written SQL, raw pika, Celery and django-post-office (QUICK=1, FULL=1, OUT=FILE)
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(OUT),--out $(OUT))
 
 # KILLS=1000 ORDERS=50000 SEED=7 OUT=FILE make chaos; FULL=1: every crash point and server fault, five times over.
 chaos: $(STAMP) ## Kill services, broker and database while letters go out, and count the letters (KILLS, ORDERS, SEED, FULL=1, OUT=FILE)

@@ -20,7 +20,9 @@ def function_lengths(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-@pytest.mark.parametrize("path", [*modules(), *modules("tests")], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*modules(), *modules("tests"), *modules("bench")], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_no_module_is_longer_than_400_lines_and_no_function_than_60(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
     assert all(length <= 60 for length, _ in function_lengths(path)), max(function_lengths(path))

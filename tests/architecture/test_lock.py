@@ -6,7 +6,7 @@ import tomllib
 
 from tests.architecture import ROOT
 
-FOLDERS = ("services", "shared", "tests", "docs", "deploy")
+FOLDERS = ("services", "shared", "tests", "bench", "docs", "deploy")
 HOSTS = {"pypi.org", "files.pythonhosted.org"}
 
 

@@ -1,0 +1,1 @@
+"""What else people use, each run in an environment of its own; nothing of the product is imported here."""

@@ -1,0 +1,94 @@
+"""One mailer process from queue to `sent`, beside the limit and what else people use."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+
+from bench.figures import Results
+from bench.mail_sinks import smtp_sink, smtp_source
+from bench.orders import queue_orders
+from bench.peer_runs import celery_worker, install, post_office
+from bench.site import Site
+
+#: SMTP sessions, the same for everybody who lets himself be told.
+SESSIONS = 50
+_PATIENCE_SECONDS = 600
+
+Tell = Callable[[str], None]
+
+
+def measure_sending(results: Results, site: Site, letters: int, rounds: int, tell: Tell) -> None:
+    """Rounds of smtp-source, our mailer and the peers, one after the other, so that noise meets all of them."""
+    install()
+    fewer = max(500, letters // 5)
+    with smtp_sink() as port, celery_worker() as celery, post_office() as office:
+        size = 4096
+        for number in range(1, rounds + 1):
+            tell(f"sending, round {number} of {rounds}")
+            results.add("smtp-source", letters / smtp_source(port, letters, SESSIONS, size))
+            results.add("mailer", mailer_rate(results, site, letters, port))
+            size = letter_size(site)
+            results.add("celery, usual", celery.send(fewer // 2, port, best=False))
+            results.add("celery, best", celery.send(fewer, port, best=True))
+            results.add("django-post-office, usual", office.send(fewer, port, best=False))
+            results.add("django-post-office, best", office.send(fewer, port, best=True))
+    results.notes.append(f"sending: {letters} letters of {size} bytes, {SESSIONS} SMTP sessions; peers {fewer} letters")
+
+
+def mailer_rate(
+    results: Results, site: Site, letters: int, port: int, mailers: int = 1, sessions: int = SESSIONS
+) -> float:
+    """Letters a second of `mailers` processes, from the first claim to the last settlement."""
+    ids = queue_orders(site, letters)
+    site.ring(ids)
+    settings = {"SMTP_URL": f"smtp://127.0.0.1:{port}", "KP_SMTP_CONNECTIONS": str(sessions)}
+    if mailers == 1:
+        with site.service("mailer", **settings) as process:
+            _wait_until_sent(site, letters)
+            _note_cost(results, process, letters)
+    else:
+        with site.services("mailer", mailers, **settings):
+            _wait_until_sent(site, letters)
+    with site.connect() as connection:
+        row = connection.execute(
+            "SELECT extract(epoch FROM max(settled_at) - min(claimed_at)) FROM attempts"
+        ).fetchone()
+    assert row is not None
+    return letters / float(row[0])
+
+
+def letter_size(site: Site) -> int:
+    """Bytes of the letters that were sent, on average."""
+    with site.connect() as connection:
+        row = connection.execute("SELECT avg(bytes)::int FROM attempts").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _note_cost(results: Results, process: "subprocess.Popen[bytes]", letters: int) -> None:
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    results.add("mailer, microseconds of CPU a letter", ticks / os.sysconf("SC_CLK_TCK") / letters * 1e6)
+    results.memory_mb["mailer, sending"] = high_water_mb(process.pid)
+
+
+def high_water_mb(pid: int) -> float:
+    """The most memory that a process has had so far."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        line = next(line for line in file if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def _wait_until_sent(site: Site, letters: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    with site.connect() as connection:
+        while time.monotonic() < deadline:
+            ended = connection.execute("SELECT count(*) FROM write_orders WHERE state NOT IN ('queued', 'sending')")
+            if (row := ended.fetchone()) and row[0] == letters:
+                break
+            time.sleep(0.25)
+        states = dict(connection.execute("SELECT state, count(*) FROM write_orders GROUP BY state").fetchall())
+    if states != {"sent": letters}:
+        raise RuntimeError(f"{letters} letters were to be sent: {states}")
