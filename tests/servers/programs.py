@@ -17,7 +17,15 @@ _FOLDERS = (
     "/usr/local/opt/*/sbin",
     "/usr/local/opt/postgresql*/bin",
 )
-_PACKAGES = {"postgres": "postgresql", "smtp-sink": "postfix", "smtp-source": "postfix"}
+#: Programs whose package has another name. The name service comes with RabbitMQ's Erlang.
+_PACKAGES = {
+    "epmd": "rabbitmq-server",
+    "initdb": "postgresql",
+    "postgres": "postgresql",
+    "rabbitmqctl": "rabbitmq-server",
+    "smtp-sink": "postfix",
+    "smtp-source": "postfix",
+}
 _HOW = """\
 Real servers are needed and none can be had here. Do one of these:
   - set TEST_AMQP_URL and TEST_DATABASE_URL to servers for tests (databases and vhosts are made there);
