@@ -83,10 +83,12 @@ class Site:
     def service(self, role: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A service that has said that it started; it is told to end afterwards."""
         log = self.folder / f"{role}-{time.monotonic_ns()}.log"
+        # A state of its own: orders that the round before has sent are forgotten, and a mailer that remembered them
+        # would hold the database for an older copy (C56).
+        state = tempfile.mkdtemp(prefix="state-", dir=self.folder)
+        given = self._environment({"KP_STATE_DIR": state, **settings})
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                _program(("run", role)), env=self._environment(settings), stdout=output, stderr=subprocess.STDOUT
-            )
+            process = subprocess.Popen(_program(("run", role)), env=given, stdout=output, stderr=subprocess.STDOUT)
         try:
             yield process
         finally:
