@@ -1,12 +1,27 @@
 """Column types that mean the same on PostgreSQL and SQLite, and the database's own clock for leases."""
 
+import json
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ColumnElement, DateTime, Dialect, Integer, Text, TypeDecorator
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Integer,
+    Text,
+    TypeDecorator,
+    literal,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import InternalTraversal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -40,11 +55,52 @@ Identifier = BigInteger().with_variant(Integer, "sqlite")
 Json = JSON().with_variant(JSONB, "postgresql")
 
 
+class IdList(TypeDecorator[Collection[int]]):
+    """Ids as one parameter: an array on PostgreSQL, JSON text on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(ARRAY(BigInteger) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Collection[int] | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return list(value) if dialect.name == "postgresql" else json.dumps(list(value))
+
+
+class _AnyOf(FunctionElement[bool]):
+    type = Boolean()
+    inherit_cache = True
+
+
+def any_of(column: ColumnElement[int], ids: Collection[int] | ColumnElement[Any]) -> ColumnElement[bool]:
+    """`column IN ids` whose text does not change with the number of ids: statements stay prepared and compiled.
+
+    `ids`: given now, or a bindparam of type IdList.
+    """
+    return _AnyOf(column, ids if isinstance(ids, ColumnElement) else literal(ids, IdList()))
+
+
+@compiles(_AnyOf, "postgresql")
+def _any_on_postgresql(element: _AnyOf, compiler: SQLCompiler, **options: Any) -> str:
+    column, ids = element.clauses
+    return f"{compiler.process(column, **options)} = ANY ({compiler.process(ids, **options)})"
+
+
+@compiles(_AnyOf, "sqlite")
+def _any_on_sqlite(element: _AnyOf, compiler: SQLCompiler, **options: Any) -> str:
+    column, ids = element.clauses
+    return f"{compiler.process(column, **options)} IN (SELECT value FROM json_each({compiler.process(ids, **options)}))"
+
+
 class lease_clock(ColumnElement[datetime]):
     """The database's own clock plus `seconds`: leases must not depend on a mailer's clock (I21)."""
 
     type = Instant()
-    inherit_cache = False
+    inherit_cache = True
+    _traverse_internals = [("seconds", InternalTraversal.dp_plain_obj)]  # noqa: RUF012 - SQLAlchemy wants a list
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = float(seconds)

@@ -8,11 +8,13 @@ Rows are locked FOR NO KEY UPDATE (`key_share`): their ids never change, and FOR
 that has inserted a row which refers to them, such as the run that `job run` has just recorded.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, cast, func, literal, select
+from sqlalchemy import ColumnElement, Integer, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.column_types import IdList, any_of
 from shared.db.tables import contact_jobs, lineages
 
 _J = contact_jobs.c
@@ -20,11 +22,15 @@ _J = contact_jobs.c
 _NAMESPACE = 0x6B70
 
 
-async def share_jobs(connection: AsyncConnection, statement: Select[Any]) -> list[dict[str, Any]]:
-    """The rows of a statement on contact_jobs, which stay as they are until the transaction ends."""
-    await _queue(connection, statement, func.pg_advisory_xact_lock_shared)
-    rows = await connection.execute(statement.order_by(_J.id).with_for_update(read=True))
-    return [{str(key): value for key, value in row.items()} for row in rows.mappings()]
+async def share_jobs(
+    connection: AsyncConnection, columns: Sequence[ColumnElement[Any]], ids: Collection[int]
+) -> list[dict[str, Any]]:
+    """These columns of these jobs, which stay as they are until the transaction ends."""
+    if not ids:
+        return []
+    await _queue(connection, ids, func.pg_advisory_xact_lock_shared)
+    statement = select(*columns).where(any_of(_J.id, ids)).order_by(_J.id).with_for_update(read=True)
+    return [{str(key): value for key, value in row.items()} for row in (await connection.execute(statement)).mappings()]
 
 
 async def lock_jobs(connection: AsyncConnection, which: ColumnElement[bool], *, with_lineage: bool = True) -> None:
@@ -33,12 +39,12 @@ async def lock_jobs(connection: AsyncConnection, which: ColumnElement[bool], *, 
         theirs = select(lineages.c.id).where(lineages.c.id.in_(select(_J.lineage_id).where(which)))
         await connection.execute(theirs.order_by(lineages.c.id).with_for_update(key_share=True))
     statement = select(_J.id).where(which)
-    await _queue(connection, statement, func.pg_advisory_xact_lock)
+    await _queue(connection, (await connection.execute(statement)).scalars().all(), func.pg_advisory_xact_lock)
     await connection.execute(statement.order_by(_J.id).with_for_update(key_share=True))
 
 
-async def _queue(connection: AsyncConnection, statement: Select[Any], lock: Any) -> None:
+async def _queue(connection: AsyncConnection, ids: Collection[int], lock: Any) -> None:
     if connection.dialect.name == "postgresql":
-        # LIMIT keeps the order: the locks are taken while the rows come.
-        ids = statement.with_only_columns(_J.id).order_by(_J.id).limit(1_000_000).subquery()
-        await connection.execute(select(lock(literal(_NAMESPACE, Integer), cast(ids.c.id, Integer))))
+        # The locks are taken in the order of the ids.
+        one = func.unnest(literal(sorted(ids), IdList())).column_valued("one")
+        await connection.execute(select(lock(literal(_NAMESPACE, Integer), cast(one, Integer))))

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.column_types import any_of
 from shared.db.tables import (
     application_statuses,
     applications,
@@ -92,7 +93,7 @@ async def load_custom_fields(
     field = custom_fields.c
     statement = select(field.application_id, field.name, field.value)
     if application_ids is not None:
-        statement = statement.where(field.application_id.in_(application_ids))
+        statement = statement.where(any_of(field.application_id, application_ids))
     found: dict[int, dict[str, str]] = {}
     for row in await connection.execute(statement):
         found.setdefault(row.application_id, {})[row.name] = row.value

@@ -1,7 +1,7 @@
 """A stored query as SQL conditions: every filter of D21 with its exact meaning on a day (interfaces, section 4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from difflib import get_close_matches
 from typing import Any
@@ -38,8 +38,8 @@ class StoredQuery:
     name: str
     version: int
     filters: tuple[Filter, ...]
-    status_ids: Mapping[str, int]
-    meta_ids: Mapping[str, Sequence[int]]
+    status_ids: Mapping[str, int] = field(hash=False)
+    meta_ids: Mapping[str, Sequence[int]] = field(hash=False)
 
 
 async def load_query(connection: AsyncConnection, name: str) -> StoredQuery:
@@ -169,10 +169,10 @@ def _received(one: Filter, _: QueryDay) -> ColumnElement[bool]:
 
 
 def _custom(one: Filter) -> ColumnElement[bool]:
-    field, value = custom_fields.c, fold(one.arguments[0])
-    test = field.value_folded == value if one.operator == "equals" else contains_text(field.value_folded, value) > 0
+    own, value = custom_fields.c, fold(one.arguments[0])
+    test = own.value_folded == value if one.operator == "equals" else contains_text(own.value_folded, value) > 0
     name = fold(one.field.removeprefix("custom."))
-    return exists().where(field.application_id == _A.id, field.name_folded == name, test)
+    return exists().where(own.application_id == _A.id, own.name_folded == name, test)
 
 
 _BY_FIELD = {

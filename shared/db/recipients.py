@@ -1,12 +1,13 @@
 """Who gets a letter: one statement, whose scope says for whom it is asked (list, plan, last look)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, not_, or_, select
 
+from shared.db.column_types import IdList, any_of
 from shared.db.queries import QueryDay, StoredQuery, conditions, last_contact_at
 from shared.db.tables import applications, blocks, contact_jobs, persons, write_orders
 
@@ -46,13 +47,23 @@ class PlanScope:
 
 @dataclass(frozen=True, slots=True)
 class LookScope:
-    """The last look on orders (D33): which of them still match; duplicates are not chosen anew."""
+    """The last look on orders (D33): which of them still match; duplicates are not chosen anew.
+
+    The orders are given when the statement is executed, as ORDER_IDS.
+    """
 
     rules: JobRules
-    order_ids: Sequence[int]
 
 
 Scope = ListScope | PlanScope | LookScope
+#: The parameter of a last look.
+ORDER_IDS = "order_ids"
+
+
+@lru_cache(maxsize=64)
+def last_look(query: StoredQuery, on: QueryDay, rules: JobRules) -> Select[Any]:
+    """The statement of a last look, made once for a job and day: building it costs more than asking it."""
+    return recipients(query, on, LookScope(rules))
 
 
 def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
@@ -64,7 +75,7 @@ def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
         own = write_orders.c
         base = select(own.id.label("order_id"), _A.id.label("application_id"), _A.person_id)
         source = write_orders.join(applications, _A.id == own.application_id).join(persons, _P.id == _A.person_id)
-        held = [own.id.in_(scope.order_ids), *_rules(scope.rules, on, own.id)]
+        held = [any_of(own.id, bindparam(ORDER_IDS, type_=IdList())), *_rules(scope.rules, on, own.id)]
         return base.select_from(source).where(*held, *_matching(query, on))
     statement = select(
         _A.id.label("application_id"), _A.person_id, _rank().label("rank"), last_contact_at().label("last_contact_at")

@@ -14,7 +14,7 @@ from shared.db.jobs import rehearse_job
 from shared.db.order_commands import block
 from shared.db.queries import QueryDay, load_query
 from shared.db.query_answers import answer_query
-from shared.db.recipients import LookScope, recipients
+from shared.db.recipients import ORDER_IDS, last_look
 from shared.db.system_settings import ensure_instance_id, load_system_settings, save_system_settings
 from shared.db.tables import applications, blocks, persons
 from shared.db.why import explain
@@ -88,9 +88,9 @@ async def held_by_the_last_look(world: World, day: date) -> set[str]:
     async with world.database.read() as connection:
         job = {str(key): value for key, value in (await load_job_row(connection, "J")).items()}
         rules = rules_of(job, await load_system_settings(connection))
-        look = LookScope(rules, [row["id"] for row in rows])
-        statement = recipients(await load_query(connection, "Q"), QueryDay(day, BERLIN), look)
-        hold = {row.order_id for row in await connection.execute(statement)}
+        statement = last_look(await load_query(connection, "Q"), QueryDay(day, BERLIN), rules)
+        found = await connection.execute(statement, {ORDER_IDS: [row["id"] for row in rows]})
+        hold = {row.order_id for row in found}
     return {row["external_id"] for row in rows if row["id"] in hold}
 
 

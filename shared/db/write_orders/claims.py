@@ -1,20 +1,20 @@
 """T1: a mailer claims what is queued, after the last look (D33; reliability, B.4)."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, select, update
+from sqlalchemy import and_, bindparam, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Identifier, Instant, lease_clock
+from shared.db.column_types import Identifier, Instant, any_of, lease_clock
 from shared.db.job_locks import share_jobs
 from shared.db.letter_data import APPLICATION_COLUMNS
 from shared.db.queries import QueryDay, load_query_by_id
-from shared.db.recipients import JobRules, LookScope, recipients
+from shared.db.recipients import ORDER_IDS, JobRules, last_look
 from shared.db.send_slots import take_domain_slots
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
@@ -89,7 +89,7 @@ class Claimant:
 
 async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Claimant) -> Claim:
     """T1: queued -> sending/claimed for what is due and still right; the rest ends or goes back with its reason."""
-    jobs = await locked_jobs(connection, _O.id.in_(order_ids))
+    jobs = await locked_jobs(connection, order_ids)
     rows = await _candidates(connection, order_ids, who.now)
     if moved := [row["application_id"] for row in rows if row["person_id"] != row["present_person_id"]]:
         # A merger that met the making of these orders did not see them (D24).
@@ -163,12 +163,11 @@ async def _at_the_domains_pace(
     return [row for row in rows if row["id"] not in put_off], slots
 
 
-async def locked_jobs(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[int, Mapping[str, Any]]:
+async def locked_jobs(connection: AsyncConnection, order_ids: Collection[int]) -> dict[int, Mapping[str, Any]]:
     """The jobs of these orders, which stay as they are until the commit."""
-    ids = select(_O.job_id).where(which, _O.job_id.is_not(None)).distinct()
-    return {
-        row["id"]: row for row in await share_jobs(connection, select(contact_jobs).where(contact_jobs.c.id.in_(ids)))
-    }
+    ids = select(_O.job_id).where(any_of(_O.id, order_ids), _O.job_id.is_not(None)).distinct()
+    found = (await connection.execute(ids)).scalars().all()
+    return {row["id"]: row for row in await share_jobs(connection, list(contact_jobs.c), found)}
 
 
 async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:
@@ -186,7 +185,7 @@ async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now
         .join(form_letters, form_letters.c.id == _O.letter_id)
         .outerjoin(application_statuses, application_statuses.c.id == _A.status_id)
     )
-    due = and_(_O.id.in_(order_ids), _O.state == "queued", _O.not_before <= now)
+    due = and_(any_of(_O.id, order_ids), _O.state == "queued", _O.not_before <= now)
     statement = select(*columns).select_from(source).where(due).order_by(_O.id).with_for_update(of=write_orders)
     return [dict(row) for row in (await connection.execute(statement)).mappings()]
 
@@ -251,7 +250,7 @@ async def _look(
         query = await load_query_by_id(connection, job["query_id"])
     except InvalidInput as exc:
         return dict.fromkeys(ids, ("planned", f"query is invalid: {exc}"))
-    rows = await connection.execute(recipients(query, on, LookScope(rules, ids)))
+    rows = await connection.execute(last_look(query, on, rules), {ORDER_IDS: ids})
     hold = {row.order_id for row in rows}
     return {order_id: ("withdrawn", "no longer matches at the last look") for order_id in ids if order_id not in hold}
 
@@ -290,7 +289,7 @@ async def _take(
         **SILENT,
     }
     ids = [row["id"] for row in rows]
-    await connection.execute(update(write_orders).where(_O.id.in_(ids)).values(values))
+    await connection.execute(update(write_orders).where(any_of(_O.id, ids)).values(values))
     message_ids = await _message_ids(connection, rows, who)
     started = [
         {

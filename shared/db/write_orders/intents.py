@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import and_, bindparam, exists, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import lease_clock
+from shared.db.column_types import any_of, lease_clock
 from shared.db.tables import applications, attempts, contact_jobs, persons, write_orders
 from shared.db.write_orders.claims import locked_jobs
 from shared.db.write_orders.states import UNCLAIMED
@@ -35,8 +35,8 @@ async def intend(
     The job row is locked FOR SHARE first: in READ COMMITTED a plain join would miss a switch-off that commits
     between the statement's snapshot and its update.
     """
-    mine = and_(_O.id.in_(list(held)), _O.lease_token.in_(list(held.values())))
-    await locked_jobs(connection, mine)
+    await locked_jobs(connection, held)
+    mine = and_(any_of(_O.id, held), any_of(_O.lease_token, held.values()))
     job = contact_jobs.c
     unchanged = exists().where(job.id == _O.job_id, job.status == "on", job.epoch == _O.claimed_epoch)
     reachable = exists().where(
@@ -80,7 +80,7 @@ async def _note_intents(connection: AsyncConnection, intents: Mapping[int, Writt
 
 async def renew(connection: AsyncConnection, held: Mapping[int, int], lease_seconds: float) -> set[int]:
     """Extends the leases of claimed orders; returns those still held."""
-    mine = and_(_O.id.in_(list(held)), _O.lease_token.in_(list(held.values())), _O.phase == "claimed")
+    mine = and_(any_of(_O.id, held), any_of(_O.lease_token, held.values()), _O.phase == "claimed")
     statement = update(write_orders).where(mine, _O.lease_until > lease_clock())
     result = await connection.execute(statement.values(lease_until=lease_clock(lease_seconds)).returning(_O.id))
     return set(result.scalars())
@@ -89,7 +89,7 @@ async def renew(connection: AsyncConnection, held: Mapping[int, int], lease_seco
 async def give_back(connection: AsyncConnection, held: Mapping[int, int], now: datetime, reason: str) -> int:
     """sending/claimed -> queued, at once due again: T2 refused, or the mailer drains (I19). The look decides anew."""
     mine = and_(
-        _O.id.in_(list(held)), _O.lease_token.in_(list(held.values())), _O.state == "sending", _O.phase == "claimed"
+        any_of(_O.id, held), any_of(_O.lease_token, held.values()), _O.state == "sending", _O.phase == "claimed"
     )
     values = {
         "state": "queued",
@@ -99,6 +99,6 @@ async def give_back(connection: AsyncConnection, held: Mapping[int, int], now: d
         **UNCLAIMED,
     }
     given = (await connection.execute(update(write_orders).where(mine).values(values))).rowcount
-    ended = update(attempts).where(attempts.c.lease_token.in_(list(held.values())), attempts.c.settled_at.is_(None))
+    ended = update(attempts).where(any_of(attempts.c.lease_token, held.values()), attempts.c.settled_at.is_(None))
     await connection.execute(ended.values(outcome=f"given back: {reason}", settled_at=now))
     return given

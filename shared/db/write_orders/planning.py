@@ -97,8 +97,7 @@ async def synchronise_plan(
 
 async def _lock_job_if_on(connection: AsyncConnection, job_id: int) -> bool:
     """Holds the job's row until the commit, so that no switch can come between plan and release (D4)."""
-    j = contact_jobs.c
-    found = await share_jobs(connection, select(j.status).where(j.id == job_id))
+    found = await share_jobs(connection, (contact_jobs.c.status,), [job_id])
     return any(job["status"] == "on" for job in found)
 
 
