@@ -5,12 +5,16 @@ import logging
 import queue
 import sys
 import threading
+import time
+from contextlib import suppress
 from typing import IO, Any
 
 import structlog
 
 #: Lines that wait for a reader or a disk at most; what comes beyond is dropped and counted.
 MOST_WAITING = 10_000
+#: Pieces written at once, and the seconds in which they gather.
+MOST_TOGETHER, GATHERING_SECONDS = 1000, 0.02
 #: Seconds that a process which ends waits for its last lines to be taken.
 LAST_WORDS_SECONDS = 1.0
 
@@ -42,13 +46,19 @@ class PatientStream:
         while True:
             if self._waiting.empty():
                 self._idle.set()
-            text, told = self._waiting.get(), self._dropped
+            pieces, told = [self._waiting.get()], self._dropped
+            # What came together is written together: a thread that wakes for each line holds up those that send.
+            with suppress(queue.Empty):
+                while len(pieces) < MOST_TOGETHER:
+                    pieces.append(self._waiting.get_nowait())
+            text = "".join(pieces)
             try:
                 self._target.write(f"\n{told} pieces of the log were dropped\n{text}" if told else text)
                 self._target.flush()
                 self._dropped -= told
             except (OSError, ValueError):
-                self._dropped += 1
+                self._dropped += len(pieces)
+            time.sleep(GATHERING_SECONDS)
 
 
 def configure_logging(level: str = "info", as_json: bool = False, *, patient: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Consuming one queue, with explicit acks that never outlive their channel."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from pika import BasicProperties
@@ -16,6 +17,9 @@ from shared.bus.rabbitmq_queues import declare
 from shared.bus.topology import Route
 from shared.errors import Unavailable
 
+#: A subscription with room for so many unacked messages may hold some acks back.
+MANY = 100
+
 
 class RabbitSubscription:
     """See Subscription. Each connection is a generation: tags count from 1 again on every channel."""
@@ -28,6 +32,9 @@ class RabbitSubscription:
         self._generation = 0
         #: Tags of this generation that the broker waits for, oldest first; the values have no meaning.
         self._unacked: dict[int, None] = {}
+        #: Those of them that are dealt with: acked as soon as one frame can ack many.
+        self._answered: set[int] = set()
+        self._held_back = prefetch // 4 if prefetch >= MANY else 0
         self._inbox = Inbox()
 
     async def batch(self, limit: int, linger: float) -> list[Delivery]:
@@ -36,17 +43,18 @@ class RabbitSubscription:
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """See Subscription.ack."""
-        tags = self._known(deliveries)
-        if not tags or self._channel is None:
+        self._answered.update(self._known(deliveries))
+        if self._channel is None or not self._answered:
             return
-        for tag in tags:
-            del self._unacked[tag]
-        oldest_open = next(iter(self._unacked), tags[-1] + 1)
-        together = [tag for tag in tags if tag < oldest_open]
+        together = list(takewhile(self._answered.__contains__, self._unacked))
         if together:
-            self._channel.pika.basic_ack(together[-1], multiple=len(together) > 1)
-        for tag in tags[len(together) :]:
-            self._channel.pika.basic_ack(tag)
+            self._channel.pika.basic_ack(together[-1], multiple=True)
+            self._forget(together)
+        # One that takes long holds up the acks behind it, but never the messages that they make room for.
+        if len(self._answered) > self._held_back or self._inbox.closed:
+            for tag in sorted(self._answered):
+                self._channel.pika.basic_ack(tag)
+            self._forget(list(self._answered))
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """See Subscription.dead_letter."""
@@ -74,7 +82,12 @@ class RabbitSubscription:
         if self._channel is None or not self._channel.is_open:
             return []
         tags = {delivery.tag for delivery in deliveries if delivery.generation == self._generation}
-        return sorted(tag for tag in tags if tag in self._unacked)
+        return sorted(tag for tag in tags if tag in self._unacked and tag not in self._answered)
+
+    def _forget(self, tags: Sequence[int]) -> None:
+        for tag in tags:
+            del self._unacked[tag]
+        self._answered.difference_update(tags)
 
     async def _prepare(self, connection: BrokerConnection) -> None:
         if self._inbox.closed:
@@ -98,6 +111,7 @@ class RabbitSubscription:
     def _lost(self) -> None:
         self._channel = None
         self._unacked.clear()
+        self._answered.clear()
         self._inbox.clear()
 
     def _on_message(self, _: Channel, method: Basic.Deliver, __: BasicProperties, body: bytes) -> None:

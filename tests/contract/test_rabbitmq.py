@@ -34,6 +34,20 @@ async def test_rabbitmq_redelivers_what_was_taken_and_not_acked(amqp_url: str) -
     assert all(delivery.redelivered for delivery in again)
 
 
+async def test_rabbitmq_acks_many_at_once_and_is_not_held_up_by_one(amqp_url: str) -> None:
+    async with opened(amqp_url) as bus:
+        await bus.publish(orders(300))
+        subscription = await bus.subscribe(WriteOrderReady, prefetch=100)
+        first, *others = await receive(subscription, 100, acking=False)
+        # While the first one takes its time the others are acked in the end, and make room.
+        for delivery in others:
+            await subscription.ack([delivery])
+        assert len(await receive(subscription, 70, acking=False)) == 70
+        await subscription.ack([first])
+    depth = {depth.queue: depth.messages for depth in await look(amqp_url)}[ORDERS]
+    assert 200 <= depth <= 230
+
+
 async def test_rabbitmq_keeps_messages_when_every_client_is_gone(amqp_url: str) -> None:
     async with opened(amqp_url) as first:
         await first.publish(orders(3))
