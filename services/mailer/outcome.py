@@ -94,10 +94,11 @@ class Reply:
 
 def judge_reply(stage: Stage, reply: Reply) -> Outcome | None:
     """What a reply at a stage means; None: go on."""
-    positive = range(200, 300) if stage is not Stage.DATA else range(354, 355)
-    said = one_line(f"{stage}: {reply.code} {reply.text}")
-    if reply.code in positive:
+    if stage is Stage.DATA and reply.code == 354:
+        return None
+    if stage is not Stage.DATA and 200 <= reply.code < 300:
         return Sent(reply.code, one_line(reply.text)) if stage is Stage.DOT else None
+    said = one_line(f"{stage}: {reply.code} {reply.text}")
     if reply.code == 421:  # the server closes: its own trouble, and an explicit no
         return Deferred(said, 421, relay_trouble=True)
     if 400 <= reply.code < 500:
@@ -136,4 +137,6 @@ def one_line(text: str) -> str:
     """A server's words as one short line of printable characters."""
     # A hostile server may send much; what is cut here could not be shown anyway.
     start = text[: 4 * _LONGEST_REASON]
+    if start.isprintable():
+        return " ".join(start.split())[:_LONGEST_REASON]
     return " ".join("".join(char if char.isprintable() else " " for char in start).split())[:_LONGEST_REASON]
