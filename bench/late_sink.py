@@ -15,9 +15,9 @@ class Conversation(asyncio.Protocol):
         self._in_body = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(b"220 sink\r\n")
+        # Not an isinstance check: uvloop's transports are none of asyncio's classes.
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._transport.write(b"220 sink\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
