@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Dialect,
+    Double,
     Integer,
     Text,
     TypeDecorator,
@@ -21,7 +22,6 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.sql.visitors import InternalTraversal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -95,23 +95,22 @@ def _any_on_sqlite(element: _AnyOf, compiler: SQLCompiler, **options: Any) -> st
     return f"{compiler.process(column, **options)} IN (SELECT value FROM json_each({compiler.process(ids, **options)}))"
 
 
-class lease_clock(ColumnElement[datetime]):
+class lease_clock(FunctionElement[datetime]):
     """The database's own clock plus `seconds`: leases must not depend on a mailer's clock (I21)."""
 
     type = Instant()
     inherit_cache = True
-    _traverse_internals = [("seconds", InternalTraversal.dp_plain_obj)]  # noqa: RUF012 - SQLAlchemy wants a list
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = float(seconds)
+        super().__init__(literal(float(seconds), Double))
 
 
 @compiles(lease_clock, "postgresql")
-def _on_postgresql(element: lease_clock, compiler: SQLCompiler, **_: Any) -> str:
-    return f"(clock_timestamp() + interval '{element.seconds} seconds')"
+def _on_postgresql(element: lease_clock, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
 
 
 @compiles(lease_clock, "sqlite")
-def _on_sqlite(element: lease_clock, compiler: SQLCompiler, **_: Any) -> str:
-    micros = f"CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + {int(element.seconds * 1_000_000)}"
-    return f"({micros})"
+def _on_sqlite(element: lease_clock, compiler: SQLCompiler, **options: Any) -> str:
+    seconds = f"CAST({compiler.process(element.clauses, **options)} * 1000000.0 AS INTEGER)"
+    return f"(CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + {seconds})"

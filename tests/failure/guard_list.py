@@ -335,8 +335,8 @@ GUARDS = (
         "the letter's version is that of the first claim",
         "I12",
         _CLAIMS,
-        '"letter_version": func.coalesce(_O.letter_version, version)',
-        '"letter_version": version',
+        'func.coalesce(_O.letter_version, form_letters.c.version).label("letter_version")',
+        'form_letters.c.version.label("letter_version")',
         f"{_DELIVERY}::test_i12_a_letter_claimed_once_keeps_its_version_date_and_message_id",
     ),
     _guard(

@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import and_, bindparam, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Identifier, Instant, any_of, lease_clock
+from shared.db.column_types import Identifier, Instant, PlainText, any_of, lease_clock
 from shared.db.job_locks import share_jobs
 from shared.db.letter_data import APPLICATION_COLUMNS
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import ORDER_IDS, JobRules, last_look
+from shared.db.row_sets import RowSet
 from shared.db.send_slots import take_domain_slots
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
@@ -30,7 +31,7 @@ from shared.db.write_orders.applications import follow_persons
 from shared.db.write_orders.states import SILENT, record_orders
 from shared.errors import InvalidInput
 
-_O, _A = write_orders.c, applications.c
+_O, _A, _J = write_orders.c, applications.c, contact_jobs.c
 #: Claims without any outcome after which an order is taken for poison (I15).
 MOST_FRUITLESS_CLAIMS = 5
 #: How many orders with so many fruitless claims a batch takes at most; with more of them one, with fewer any number.
@@ -175,7 +176,7 @@ async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now
         *[_O[name].label(name) for name in _ORDER_COLUMNS],
         *[_A[name].label(f"their_{name}") for name in APPLICATION_COLUMNS],
         *(_O.person_id, _A.person_id.label("present_person_id"), persons.c.opted_out_at),
-        form_letters.c.version.label("current_version"),
+        func.coalesce(_O.letter_version, form_letters.c.version).label("letter_version"),
         application_statuses.c.name.label("application_status"),
         application_statuses.c.meta.label("application_meta"),
     ]
@@ -192,7 +193,7 @@ async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now
 
 _ORDER_COLUMNS = (
     *("id", "type", "run_id", "job_id", "job_name", "lineage_id", "application_id", "letter_id", "occasion_day"),
-    *("time_zone", "expires_at", "attempts", "fruitless_claims", "letter_version", "mail_date", "handed_over_at"),
+    *("time_zone", "expires_at", "attempts", "fruitless_claims", "mail_date", "handed_over_at"),
 )
 
 
@@ -269,41 +270,55 @@ async def _take(
     base: int,
     who: Claimant,
 ) -> list[ClaimedOrder]:
-    token = literal(base, Identifier) + _O.id
-    version = select(form_letters.c.version).where(form_letters.c.id == _O.letter_id).scalar_subquery()
-    epoch = select(contact_jobs.c.epoch).where(contact_jobs.c.id == _O.job_id).scalar_subquery()
-    theirs = applications.c.id == _O.application_id
+    # What the letter is written from, as it was read: T2 and T3 compare it with what stands there then, so whatever
+    # changed between the reading and this statement is noticed (I10, C52).
+    seen = RowSet(
+        connection, id=_O.id, status_id=_A.status_id, email=_A.email, epoch=_J.epoch, version=_O.letter_version
+    )
     values = {
         "state": "sending",
         "phase": "claimed",
         "attempts": _O.attempts + 1,
         "fruitless_claims": _O.fruitless_claims + 1,
-        "lease_token": token,
+        "lease_token": literal(base, Identifier) + _O.id,
         "lease_until": lease_clock(who.lease_seconds),
-        "claimed_epoch": func.coalesce(epoch, 0),
-        "claimed_status_id": select(_A.status_id).where(theirs).scalar_subquery(),
-        "email": select(_A.email).where(theirs).scalar_subquery(),
-        "letter_version": func.coalesce(_O.letter_version, version),
+        "claimed_epoch": seen["epoch"],
+        "claimed_status_id": seen["status_id"],
+        "email": seen["email"],
+        "letter_version": seen["version"],
         "mail_date": func.coalesce(_O.mail_date, literal(who.now, Instant())),
         "reason": None,
         **SILENT,
     }
-    ids = [row["id"] for row in rows]
-    await connection.execute(update(write_orders).where(any_of(_O.id, ids)).values(values))
-    message_ids = await _message_ids(connection, rows, who)
-    started = [
+    read = [
         {
-            "order_id": row["id"],
-            "message_id": message_ids[row["id"]],
-            "attempt_no": row["attempts"] + 1,
-            "lease_token": base + row["id"],
-            "mailer": who.mailer,
-            "relay": who.relay,
-            "claimed_at": who.now,
+            "id": row["id"],
+            "status_id": row["their_status_id"],
+            "email": row["their_email"],
+            "epoch": jobs[row["job_id"]]["epoch"] if row["job_id"] in jobs else 0,
+            "version": row["letter_version"],
         }
         for row in rows
     ]
-    await connection.execute(insert(attempts), started)
+    await seen.execute(update(write_orders).where(_O.id == seen["id"]).values(values), read)
+    message_ids = await _message_ids(connection, rows, who)
+    a = attempts.c
+    made = RowSet(connection, order=a.order_id, no=a.attempt_no, token=a.lease_token, message_id=a.message_id)
+    started = select(
+        *(made["order"], made["no"], made["token"], made["message_id"]),
+        *(literal(who.mailer), literal(who.relay, PlainText), literal(who.now, Instant())),
+    )
+    names = ("order_id", "attempt_no", "lease_token", "message_id", "mailer", "relay", "claimed_at")
+    tries = [
+        {
+            "order": row["id"],
+            "no": row["attempts"] + 1,
+            "token": base + row["id"],
+            "message_id": message_ids[row["id"]],
+        }
+        for row in rows
+    ]
+    await made.execute(insert(attempts).from_select(names, started), tries)
     return [_claimed(row, jobs.get(row["job_id"] or 0), base, who.now, message_ids[row["id"]]) for row in rows]
 
 
@@ -333,7 +348,7 @@ def _claimed(
         sender=job["sender"] if job else "recruiter",
         sender_fallback=job["sender_fallback"] if job else None,
         letter_id=row["letter_id"],
-        letter_version=row["letter_version"] or row["current_version"],
+        letter_version=row["letter_version"],
         time_zone=row["time_zone"],
         mail_date=row["mail_date"] or now,
         email=row["their_usable_email"],
