@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from shared.db.system_settings import load_system_settings
 from shared.db.write_orders.claims import ClaimedOrder
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
-from shared.lifecycle import every, pause
+from shared.lifecycle import every, pause, unless_stopped
 from shared.retry import wait_until_available
 from shared.settings import Settings
 
@@ -81,8 +82,10 @@ def _pool(settings: Settings, log: Any) -> SmtpPool:
 async def _work(
     deliverer: Deliverer, subscription: Subscription, settings: Settings, log: Any, stop: asyncio.Event
 ) -> None:
-    # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile.
-    claimed: asyncio.Queue[Holding | None] = asyncio.Queue(maxsize=settings.kp_claim_batch)
+    # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile. Empty, it has room for one word to
+    # each sender.
+    room = max(settings.kp_claim_batch, settings.kp_smtp_connections)
+    claimed: asyncio.Queue[Holding | None] = asyncio.Queue(maxsize=room)
     done = asyncio.Event()
     collected = (deliverer.intents, deliverer.records, deliverer.settlements)
     groups = [asyncio.create_task(group.run()) for group in collected]
@@ -93,9 +96,9 @@ async def _work(
     acks = Acks(subscription)
     acking = asyncio.create_task(acks.run())
     try:
-        await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
+        left = await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
         over_at = asyncio.get_running_loop().time() + settings.kp_grace_seconds
-        await _drain(deliverer, claimed, senders, settings.kp_grace_seconds, log)
+        await _drain(deliverer, claimed, left, senders, over_at, log)
         # At least a moment for what the last senders left.
         if not await deliverer.finish(max(1.0, over_at - asyncio.get_running_loop().time())):
             log.warning("settlements_left", action="draining", hint="the journal holds what was sent")
@@ -115,7 +118,8 @@ async def _take_in(
     limit: int,
     stop: asyncio.Event,
     log: Any,
-) -> None:
+) -> Sequence[Holding]:
+    """Claims what doorbells name until `stop`; returns what it holds then and no sender can have."""
     while deliveries := await subscription.batch(limit=limit, linger=LINGER):
         by_order: dict[int, list[Delivery]] = {}
         for delivery in deliveries:
@@ -129,14 +133,25 @@ async def _take_in(
             now, waiting = waiting[:count], waiting[count:]
             found = await _claimed(deliverer, now, stop, log) if now else None
             if found is None:
-                return
+                return []
             mine = {order.id for order, _ in found}
             for order_id in now:
-                if order_id not in mine:
+                if order_id not in mine and not stop.is_set():
                     acks.add(by_order[order_id])  # not ours to send: the row knows why
-            for number, (order, writing) in enumerate(found):
-                send_at = deliverer.slot(first, number)
-                await claimed.put(Holding(order, writing, partial(acks.add, by_order[order.id]), send_at))
+            held = deque(
+                Holding(order, writing, partial(acks.add, by_order[order.id]), deliverer.slot(first, number))
+                for number, (order, writing) in enumerate(found)
+            )
+            if not await unless_stopped(_put_all(claimed, held), stop):
+                return held
+    return []
+
+
+async def _put_all(claimed: "asyncio.Queue[Holding | None]", held: deque[Holding]) -> None:
+    """Hands over one after another as senders make room; cancelled, it leaves in `held` what was not handed over."""
+    while held:
+        await claimed.put(held[0])
+        held.popleft()
 
 
 async def _claimed(
@@ -195,11 +210,13 @@ async def _send(deliverer: Deliverer, claimed: "asyncio.Queue[Holding | None]") 
 async def _drain(
     deliverer: Deliverer,
     claimed: "asyncio.Queue[Holding | None]",
+    left: Sequence[Holding],
     senders: Sequence["asyncio.Task[None]"],
-    grace_seconds: float,
+    over_at: float,
     log: Any,
 ) -> None:
-    waiting: list[Holding] = []
+    """Gives back what is not begun; senders have until `over_at`, by the loop's clock, for what they have begun."""
+    waiting = list(left)
     while not claimed.empty():
         if (holding := claimed.get_nowait()) is not None:
             waiting.append(holding)
@@ -208,8 +225,8 @@ async def _drain(
     for holding in waiting:
         holding.release()
     for _ in senders:
-        await claimed.put(None)
-    _, late = await asyncio.wait(senders, timeout=grace_seconds)
+        claimed.put_nowait(None)
+    _, late = await asyncio.wait(senders, timeout=max(0.0, over_at - asyncio.get_running_loop().time()))
     if late:
         log.warning("grace_over", action="draining", senders=len(late))
         for task in late:
