@@ -136,6 +136,12 @@ class Deliverer:
             outcome = await self._pool.send(
                 mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(handing)
             )
+        except asyncio.CancelledError:
+            # No dot is written, or there were an outcome. T2 may be committed all the same: T3 answers it either way.
+            self._let_go(order.id, order.token)
+            ended = Deferred("the mailer ends", counts=False, not_before_seconds=0.0)
+            self._enqueue(self._settlement(order, mail, ended), holding)
+            raise
         except Exception as exc:
             outcome = self._broken(order, exc, after_intent=granted)
         if order.token in self._unanswered_intents:

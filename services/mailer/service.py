@@ -232,6 +232,8 @@ async def _drain(
         for task in late:
             task.cancel()
         await asyncio.wait(late)
+    # Whatever else is held, by letters that waited for their slot or by claims that were cut short.
+    await deliverer.give_back_held(list(deliverer.held), "the mailer ends")
 
 
 async def _close_on(stop: asyncio.Event, subscription: Subscription) -> None:

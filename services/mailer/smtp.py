@@ -23,7 +23,7 @@ from services.mailer.outcome import (
 )
 from services.mailer.relay_pause import FIRST_PAUSE, RelayPause
 from services.mailer.smtp_conversation import ConnectionTrouble, SmtpConversation
-from services.mailer.smtp_transaction import BeforeDot, Envelope, Transaction, envelope
+from services.mailer.smtp_transaction import BeforeDot, Envelope, Transaction, cancel_again, envelope
 from shared.errors import InvalidSettings, Unavailable
 from shared.settings import is_loopback
 
@@ -136,8 +136,8 @@ class SmtpPool:
     ) -> Outcome | NotHandedOver:
         """One mail to one recipient. `before_dot` commits the intent (T2); without its yes no dot is written.
 
-        Cancelled after the dot it returns `Unclear`, and the cancellation follows at the caller's next await: record
-        the outcome before awaiting anything, and do not put a timeout around this call.
+        Cancelled after the dot it returns `Unclear`, or the answer if there is one, and the cancellation follows at the
+        caller's next await: record the outcome before awaiting anything, and do not put a timeout around this call.
         """
         async with self._permits:
             if (rest := self._pause.rest) > 0:
@@ -182,9 +182,17 @@ class SmtpPool:
         )
         try:
             outcome = await transaction.run(commands, mail, before_dot)
-            await self._put_back(connection, outcome)
         except BaseException:
             # Cancelled, or T2 broke: the server must not go on waiting for a dot.
+            conversation.abort()
+            raise
+        try:
+            await self._put_back(connection, outcome)
+        except asyncio.CancelledError:
+            # The connection is given up, the outcome stands.
+            conversation.abort()
+            cancel_again()
+        except BaseException:
             conversation.abort()
             raise
         return outcome

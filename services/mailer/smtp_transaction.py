@@ -132,12 +132,15 @@ class Transaction:
             async with asyncio.timeout(self._final_timeout):
                 reply = await self._conversation.reply()
         except asyncio.CancelledError:
-            _cancel_again()
-            return judge_trouble(Stage.DOT, "cancelled while waiting")
+            cancel_again()
+            answer = self._conversation.spoken_reply()
+            if answer is None:
+                return judge_trouble(Stage.DOT, "cancelled while waiting")
+            reply = answer
         return judge_reply(Stage.DOT, reply) or judge_trouble(Stage.DOT, f"unusable reply {reply.code}")
 
 
-def _cancel_again() -> None:
+def cancel_again() -> None:
     """Puts a cancellation off to the next await of the running task."""
     task = asyncio.current_task()
     if task is not None:

@@ -234,6 +234,33 @@ async def test_i4_cancelled_after_the_dot_the_outcome_is_still_told(tmp_path: Pa
         assert [type(one) for one in recorded] == [Unclear]
 
 
+@pytest.mark.parametrize("answers", ["reject_dot_554", "refuse_rcpt_550"])
+async def test_i4_i19_cancelled_after_a_definite_refusal_the_refusal_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: str
+) -> None:
+    recorded: list[object] = []
+    resetting = asyncio.Event()
+
+    async def silent(*_: object) -> bool:
+        resetting.set()
+        await asyncio.Event().wait()
+        return False
+
+    async def send_and_record(pool: SmtpPool) -> None:
+        recorded.append(await pool.send(FROM, TO, MAIL, granted))
+        await asyncio.Event().wait()  # here the cancellation arrives
+
+    monkeypatch.setattr(SmtpPool, "_reset", silent)
+    async with conversation(tmp_path, always(answers)) as (oracle, pool):
+        sending = asyncio.create_task(send_and_record(pool))
+        await asyncio.wait_for(resetting.wait(), DEADLINE)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(sending, DEADLINE)
+        assert [type(one) for one in recorded] == [Refused]
+        await asyncio.wait_for(oracle.closed.wait(), DEADLINE)
+
+
 async def test_one_connection_serves_one_sender_and_is_replaced_in_time(tmp_path: Path) -> None:
     async with conversation(tmp_path, pool={"max_mails": 10}) as (oracle, pool):
         for number in range(25):

@@ -1,12 +1,33 @@
 """How a mailer ends: at once, with nothing lost and nothing held (I19, C8), and not before its time (I18)."""
 
+import asyncio
 import time
 from pathlib import Path
 
+import pytest
+from structlog import get_logger
+
+from services.mailer import deliver, service
+from services.mailer.deliver import Deliverer, Holding
+from shared.db.tables import attempts, write_orders
 from tests.services.running import running, settings_for, until
+from tests.services.setup_files import row
+from tests.services.test_handing_over import deliverer_of
 from tests.services.world import World
 from tests.smtp_oracle import SmtpOracle
-from tests.smtp_scripts import always
+from tests.smtp_scripts import Script, always, well_behaved
+
+
+async def drained_before_it_is_done(sending: Deliverer, holding: Holding, begun: asyncio.Event) -> None:
+    """A sender begins a letter and is cancelled at once: the grace period is over."""
+    claimed: asyncio.Queue[Holding | None] = asyncio.Queue()
+    sender = asyncio.create_task(service._send(sending, claimed))
+    settling = asyncio.create_task(sending.settlements.run())
+    await claimed.put(holding)
+    await asyncio.wait_for(begun.wait(), 10)
+    await service._drain(sending, claimed, [], [sender], 0.0, get_logger())
+    assert await sending.finish(5)
+    settling.cancel()
 
 
 async def test_i19_c8_a_mailer_before_a_slow_relay_gives_back_at_once_what_it_has_not_begun(
@@ -23,3 +44,44 @@ async def test_i19_c8_a_mailer_before_a_slow_relay_gives_back_at_once_what_it_ha
         assert len(oracle.mails) - sent <= 2  # one for each connection
         states = list((await world.orders()).values())
         assert sorted(set(states)) == ["queued", "sent"] and states.count("sent") == len(oracle.mails)
+
+
+@pytest.mark.parametrize("at", ["its slot", "the envelope", "T2"])
+async def test_i19_what_is_cut_short_before_the_dot_is_given_back(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    (order,) = await world.queued()
+    begun = asyncio.Event()
+    real = deliver.intend
+    script: Script = always("slow:5") if at == "the envelope" else well_behaved
+
+    async def waits(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def asks(*arguments: object) -> object:
+        found = await real(*arguments)  # type: ignore[arg-type]
+        begun.set()
+        await asyncio.sleep(0.2)  # committed when its sender is gone
+        return found
+
+    if at == "its slot":
+        monkeypatch.setattr(Deliverer, "_at_its_slot", waits)
+    elif at == "T2":
+        monkeypatch.setattr(deliver, "intend", asks)
+    async with deliverer_of(world, tmp_path) as (sending, _, oracle):
+        oracle.script = script
+        found, writing = await sending.claim([order])
+        assert writing is not None
+        if at == "the envelope":
+            asyncio.get_running_loop().call_later(0.3, begun.set)
+        await drained_before_it_is_done(sending, Holding(found.orders[0], writing, lambda: None), begun)
+        assert oracle.mails == [] and sending.held == {}
+    ended = await row(world.database, write_orders, id=order)
+    assert (ended["state"], ended["phase"], ended["lease_token"], ended["fruitless_claims"]) == (
+        "queued",
+        None,
+        None,
+        0,
+    )
+    assert ended["handed_over_at"] is None and (await row(world.database, attempts))["settled_at"] is not None
