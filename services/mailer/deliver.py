@@ -138,7 +138,7 @@ class Deliverer:
             )
         except asyncio.CancelledError:
             # No dot is written, or there were an outcome. T2 may be committed all the same: T3 answers it either way.
-            self._let_go(order.id, order.token)
+            self.let_go(order.id, order.token)
             ended = Deferred("the mailer ends", counts=False, not_before_seconds=0.0)
             self._enqueue(self._settlement(order, mail, ended), holding)
             raise
@@ -151,7 +151,7 @@ class Deliverer:
             await self._give_back({order.id: order.token}, outcome.reason)
             holding.release()
             return
-        self._let_go(order.id, order.token)
+        self.let_go(order.id, order.token)
         settlement = self._settlement(order, mail, outcome)
         if settlement.state == "sent":
             # The sender's next letter waits for the disk: a kill makes at most one letter per connection unclear.
@@ -342,10 +342,10 @@ class Deliverer:
             # The lease runs out by itself and the sweep returns the order.
             self._log.warning("give_back_failed", action="give_back", orders=len(held), reason=str(exc))
         for order_id, token in held.items():
-            self._let_go(order_id, token)
+            self.let_go(order_id, token)
 
-    def _let_go(self, order_id: int, token: int) -> None:
-        """This claim is dealt with; a newer one of the same order stays held."""
+    def let_go(self, order_id: int, token: int) -> None:
+        """This claim is dealt with, or out of these hands; a newer one of the same order stays held."""
         if self.held.get(order_id) == token:
             del self.held[order_id]
 

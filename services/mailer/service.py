@@ -91,10 +91,13 @@ async def _work(
     groups = [asyncio.create_task(group.run()) for group in collected]
     renewing = asyncio.create_task(every(settings.kp_lease_seconds / 3, deliverer.renew_leases, done, log))
     remembering = asyncio.create_task(every(REMEMBER_SECONDS, deliverer.remember, done, log))
-    senders = [asyncio.create_task(_send(deliverer, claimed)) for _ in range(settings.kp_smtp_connections)]
+    senders = [asyncio.create_task(_send(deliverer, claimed, log)) for _ in range(settings.kp_smtp_connections)]
     closing = asyncio.create_task(_close_on(stop, subscription))
     acks = Acks(subscription)
     acking = asyncio.create_task(acks.run())
+    parts = (*groups, *senders, closing, acking)
+    for part in parts:
+        _end_with(part, stop, log)
     try:
         left = await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
         over_at = asyncio.get_running_loop().time() + settings.kp_grace_seconds
@@ -105,9 +108,12 @@ async def _work(
         await acks.flush()
     finally:
         done.set()
-        for task in (*groups, *senders, closing, acking):
-            task.cancel()
-        await asyncio.gather(renewing, remembering, *groups, *senders, closing, acking, return_exceptions=True)
+        for part in parts:
+            part.cancel()
+        await asyncio.gather(renewing, remembering, *parts, return_exceptions=True)
+    for part in parts:
+        if not part.cancelled():
+            part.result()  # raises what it broke with: a supervisor is to start the mailer again
 
 
 async def _take_in(
@@ -202,9 +208,25 @@ async def _given_up(
     return []
 
 
-async def _send(deliverer: Deliverer, claimed: "asyncio.Queue[Holding | None]") -> None:
+async def _send(deliverer: Deliverer, claimed: "asyncio.Queue[Holding | None]", log: Any) -> None:
     while (holding := await claimed.get()) is not None:
-        await deliverer.deliver(holding)
+        try:
+            await deliverer.deliver(holding)
+        except Exception:
+            # Neither acked nor renewed: the lease runs out and the sweep decides from the row.
+            log.exception("delivery_broken", action="deliver", order=holding.order.id)
+            deliverer.let_go(holding.order.id, holding.order.token)
+
+
+def _end_with(task: "asyncio.Task[None]", stop: asyncio.Event, log: Any) -> None:
+    """A part of the mailer that breaks ends the mailer: it would go on in silence and send nothing (I18)."""
+
+    def ended(_: object) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("mailer_broken", action="mailer_broken", exc_info=exc)
+            stop.set()
+
+    task.add_done_callback(ended)
 
 
 async def _drain(

@@ -10,7 +10,7 @@ from structlog import get_logger
 from services.mailer import deliver, service
 from services.mailer.deliver import Deliverer, Holding
 from shared.db.tables import attempts, write_orders
-from tests.services.running import running, settings_for, until
+from tests.services.running import run_all, running, settings_for, until
 from tests.services.setup_files import row
 from tests.services.test_handing_over import deliverer_of
 from tests.services.world import World
@@ -21,7 +21,7 @@ from tests.smtp_scripts import Script, always, well_behaved
 async def drained_before_it_is_done(sending: Deliverer, holding: Holding, begun: asyncio.Event) -> None:
     """A sender begins a letter and is cancelled at once: the grace period is over."""
     claimed: asyncio.Queue[Holding | None] = asyncio.Queue()
-    sender = asyncio.create_task(service._send(sending, claimed))
+    sender = asyncio.create_task(service._send(sending, claimed, get_logger()))
     settling = asyncio.create_task(sending.settlements.run())
     await claimed.put(holding)
     await asyncio.wait_for(begun.wait(), 10)
@@ -85,3 +85,49 @@ async def test_i19_what_is_cut_short_before_the_dot_is_given_back(
         0,
     )
     assert ended["handed_over_at"] is None and (await row(world.database, attempts))["settled_at"] is not None
+
+
+async def test_i18_what_breaks_at_one_letter_costs_no_sender_and_lets_the_claim_run_out(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = await world.queued("A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+
+    async def refused(*_: object) -> set[int]:
+        return set()
+
+    async def breaks(*_: object) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(deliver, "intend", refused)
+    monkeypatch.setattr(deliver, "give_back", breaks)
+    released: list[int] = []
+    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
+        found, writing = await sending.claim(orders)
+        assert writing is not None
+        claimed: asyncio.Queue[Holding | None] = asyncio.Queue()
+        for order in found.orders:
+            await claimed.put(Holding(order, writing, lambda: released.append(1)))
+        await claimed.put(None)
+        await asyncio.wait_for(service._send(sending, claimed, get_logger()), 10)
+        assert sending.held == {} and released == []
+
+
+@pytest.mark.parametrize("part", ["acks", "a group's commits"])
+async def test_i18_a_mailer_that_has_lost_a_part_of_itself_ends_so_that_it_is_started_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    await world.queued()
+
+    async def breaks(*_: object) -> list[bool]:
+        if part == "acks":
+            raise ArithmeticError
+        return []  # fewer answers than there were questions
+
+    place = (service.Acks, "run") if part == "acks" else (Deliverer, "_commit_intents")
+    monkeypatch.setattr(*place, breaks)
+    async with SmtpOracle(tmp_path / "ledger") as oracle:
+        settings = settings_for(tmp_path, oracle.url, KP_GRACE_SECONDS=1, KP_RING_AGAIN_SECONDS=0.1)
+        with pytest.raises(ExceptionGroup):
+            await asyncio.wait_for(run_all(world, settings, asyncio.Event()), 20)
+        assert part == "acks" or oracle.mails == []
+    assert set((await world.orders()).values()) <= {"queued", "sent"}
