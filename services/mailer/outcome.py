@@ -120,11 +120,15 @@ def judge_connect(failure: ConnectFailure, what: str) -> Deferred:
     return Deferred(one_line(f"{failure}: {what}"), relay_trouble=True, counts=failure is ConnectFailure.AWAY)
 
 
-def judge_sender_refused(refused: Refused, times_in_a_row: int) -> Outcome:
-    """A server that refuses the sender of letter after letter is set up wrongly: the letters wait for an operator."""
+def judge_sender_refused(refused: Refused, of_this_sender: int, of_any_sender: int) -> Outcome:
+    """Refused so often in a row, it is the setup that is wrong: the letters wait for an operator.
+
+    Those of this sender only, unless nothing of another one was accepted in between: then the relay is in trouble.
+    """
+    times_in_a_row = max(of_this_sender, of_any_sender)
     if times_in_a_row < SENDER_REFUSALS:
         return refused
-    return Deferred(refused.reason, refused.code, relay_trouble=True, counts=False)
+    return Deferred(refused.reason, refused.code, relay_trouble=of_any_sender >= SENDER_REFUSALS, counts=False)
 
 
 def backoff_seconds(attempt: int, base: float, random: Random) -> float:

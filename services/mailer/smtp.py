@@ -21,7 +21,7 @@ from services.mailer.outcome import (
     judge_sender_refused,
     one_line,
 )
-from services.mailer.relay_pause import FIRST_PAUSE, RelayPause
+from services.mailer.relay_pause import FIRST_PAUSE, RelayPause, SenderRefusals
 from services.mailer.smtp_conversation import ConnectionTrouble, SmtpConversation
 from services.mailer.smtp_transaction import BeforeDot, Envelope, Transaction, cancel_again, envelope
 from shared.errors import InvalidSettings, Unavailable
@@ -119,7 +119,7 @@ class SmtpPool:
         self._permits = asyncio.Semaphore(size)
         self._idle: list[_Connection] = []
         self._pause = RelayPause(first_pause)
-        self._sender_refusals = 0
+        self._refusals = SenderRefusals(first_pause)
         self._closing = False
 
     @property
@@ -142,11 +142,13 @@ class SmtpPool:
         async with self._permits:
             if (rest := self._pause.rest) > 0:
                 return Deferred("connect: the relay is away", None, True, counts=False, not_before_seconds=rest + 1)
+            if (rest := self._refusals.rest(envelope_from)) > 0:
+                return Deferred("the mail server refuses this sender", counts=False, not_before_seconds=rest + 1)
             try:
                 outcome = await self._try(envelope_from, recipient, mail, before_dot)
             except ConnectFailed as exc:
                 outcome = judge_connect(exc.failure, str(exc))
-            return self._weighed(outcome)
+            return self._weighed(envelope_from, outcome)
 
     async def close(self) -> None:
         """Says QUIT on idle connections; one that is sending is closed when its mail is done."""
@@ -197,13 +199,18 @@ class SmtpPool:
             raise
         return outcome
 
-    def _weighed(self, outcome: Outcome | NotHandedOver) -> Outcome | NotHandedOver:
-        """What one outcome says about the relay, and the relay about the outcome (C36)."""
+    def _weighed(self, sender: str, outcome: Outcome | NotHandedOver) -> Outcome | NotHandedOver:
+        """What one outcome says about the relay and the sender, and they about the outcome (C36)."""
         if isinstance(outcome, Refused) and outcome.of_sender:
-            self._sender_refusals += 1
-            outcome = judge_sender_refused(outcome, self._sender_refusals)
-        elif isinstance(outcome, Sent | Refused):
-            self._sender_refusals = 0
+            outcome = judge_sender_refused(outcome, *self._refusals.count(sender))
+            if isinstance(outcome, Deferred) and not outcome.relay_trouble:
+                if self._refusals.begin_pause(sender):
+                    self._log.error(
+                        "sender_refused", action="sender_refused", relay=self.address, reason=outcome.reason
+                    )
+                return replace(outcome, not_before_seconds=self._refusals.rest(sender) + 1)
+        elif isinstance(outcome, Sent) or (isinstance(outcome, Refused) and outcome.code is not None):
+            self._refusals.accepted(sender)
         if isinstance(outcome, Deferred) and outcome.relay_trouble:
             if self._pause.begin():
                 say = self._log.warning if outcome.counts else self._log.error

@@ -81,10 +81,12 @@ def test_no_connection_is_the_relays_trouble_and_setup_does_not_count(failure: C
 
 def test_a_sender_refused_again_and_again_fails_no_more_letters() -> None:
     refused = Refused("MAIL FROM: 553 no", 553, of_sender=True)
-    assert judge_sender_refused(refused, SENDER_REFUSALS - 1) == refused
-    assert judge_sender_refused(refused, SENDER_REFUSALS) == Deferred(
-        refused.reason, 553, relay_trouble=True, counts=False
-    )
+    assert judge_sender_refused(refused, SENDER_REFUSALS - 1, SENDER_REFUSALS - 1) == refused
+    waits = Deferred(refused.reason, 553, relay_trouble=True, counts=False)
+    assert judge_sender_refused(refused, SENDER_REFUSALS, SENDER_REFUSALS) == waits
+    assert judge_sender_refused(refused, 1, SENDER_REFUSALS) == waits
+    # Others were accepted in between: only this sender is in trouble.
+    assert judge_sender_refused(refused, SENDER_REFUSALS, 1) == Deferred(refused.reason, 553, counts=False)
 
 
 def test_i16_backoff_doubles_from_5_to_67_minutes() -> None:
