@@ -8,14 +8,16 @@ from typing import Any
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from shared.errors import Conflict, InvalidSettings, Unavailable
 from shared.settings import without_password
 
-#: PostgreSQL: serialization failure, deadlock, lock timeout, statement cancelled by a restart of the transaction.
-_CONFLICT_STATES = {"40001", "40P01", "55P03"}
+#: PostgreSQL: serialization failure, deadlock, lock timeout; statement cancelled (statement_timeout, an operator): the
+#: server is there and has rolled back, nothing of the transaction can be committed.
+_CONFLICT_STATES = {"40001", "40P01", "55P03", "57014"}
 #: PostgreSQL: shutting down, crashed, starting up; read-only (a standby, or switched so by an operator).
 _AWAY_STATES = {"57P01", "57P02", "57P03", "25006"}
 #: PostgreSQL: its disk is full, its memory used up, too many connections.
@@ -24,6 +26,8 @@ _OUT_OF_RESOURCES = "53"
 _NOTICE_LOSS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 #: SQLite's words for a file that cannot be read or written just now.
 _AWAY_WORDS = ("unable to open", "disk I/O", "disk is full", "readonly database")
+#: Seconds to wait for a free connection. SQLite has one that writes: a long import is to be waited for, not reported.
+_POOL_TIMEOUT, _WRITER_TIMEOUT = 30.0, 300.0
 
 
 class Database:
@@ -38,13 +42,14 @@ class Database:
         self.address = without_password(url)
         self.dialect = self.url.get_backend_name()
         if self.dialect == "sqlite":
-            self._writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE", pool_size=1)
-            self._reader = _sqlite_engine(self.url, "BEGIN", pool_size=4)
+            self._writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE", pool_size=1, pool_timeout=_WRITER_TIMEOUT)
+            self._reader = _sqlite_engine(self.url, "BEGIN", pool_size=4, pool_timeout=_POOL_TIMEOUT)
         else:
             self._writer = self._reader = create_async_engine(
                 self.url,
                 pool_size=pool_size,
                 max_overflow=0,
+                pool_timeout=_POOL_TIMEOUT,
                 pool_pre_ping=True,
                 connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS},
             )
@@ -86,6 +91,8 @@ class Database:
             yield
         except (OperationalError, InterfaceError, DBAPIError) as exc:
             raise self._ours(exc) from exc
+        except NoConnectionFree as exc:
+            raise Unavailable("database", self.address, "every connection is in use") from exc
         except (ConnectionError, TimeoutError, OSError) as exc:
             raise Unavailable("database", self.address, exc) from exc
 
@@ -119,9 +126,14 @@ def _driver_url(url: str) -> URL:
     )
 
 
-def _sqlite_engine(url: URL, begin: str, pool_size: int) -> AsyncEngine:
+def _sqlite_engine(url: URL, begin: str, pool_size: int, pool_timeout: float) -> AsyncEngine:
     engine = create_async_engine(
-        url, poolclass=AsyncAdaptedQueuePool, pool_size=pool_size, max_overflow=0, connect_args={"timeout": 30}
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout,
+        connect_args={"timeout": 30},
     )
 
     @event.listens_for(engine.sync_engine, "connect")
