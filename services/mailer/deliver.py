@@ -26,6 +26,8 @@ from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import pause
 from shared.retry import retry_conflicts
 
+#: Seconds between two tries of a settlement that breaks, doubling from the first to the longest.
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 #: Limits remembered before those that bind nobody any more are dropped.
 MOST_PACED = 1000
 
@@ -84,6 +86,8 @@ class Deliverer:
         self.held: dict[int, int] = {}
         #: Tokens of claims whose T2 may or may not be committed; their dot was not written: they are not unclear (I5).
         self._unanswered_intents: set[int] = set()
+        #: Seconds until the next try of settlements that break, by token.
+        self._broken_settlements: dict[int, float] = {}
         #: When the next letter of a rate limit may go, by the limit.
         self._paced: dict[str, datetime] = {}
         self.intents: GroupCommit[Handing, bool] = GroupCommit(self._commit_intents, 0.003)
@@ -163,14 +167,14 @@ class Deliverer:
 
     def _broken(self, order: ClaimedOrder, exc: Exception, *, after_intent: bool) -> Outcome:
         """What an exception means for a letter: it is to blame only for what it says itself (I4, I14)."""
-        if isinstance(exc, KontaktpflegeError):
+        if isinstance(exc, KontaktpflegeError) and not after_intent:
             return Refused(str(exc), None)
         self._log.exception("letter_broken", action="deliver", order=order.id)
         what = f"internal error: {type(exc).__name__}"
         if after_intent:
             return Unclear(f"handed over to the mail server, answer unknown: {what}")
-        if isinstance(exc, OSError | MemoryError):
-            # No file descriptor, no memory: the machine's trouble, which the next letter would meet too.
+        if isinstance(exc, OSError | MemoryError) or "new thread" in str(exc):
+            # No file descriptor, no memory, no thread: the machine's trouble, which the next letter would meet too.
             return Deferred(f"this machine: {exc}", counts=False, not_before_seconds=self._timing.backoff)
         return Refused(what, None)
 
@@ -217,18 +221,25 @@ class Deliverer:
                 await self.settlements.idle()
         except TimeoutError:
             return False
-        return True
+        return not self._broken_settlements
 
     def _enqueue(self, settlement: Settlement, holding: Holding) -> None:
         settled = self.settlements.enqueue(settlement)
-        settled.add_done_callback(lambda done: self._settled(done, holding))
+        settled.add_done_callback(lambda done: self._settled(done, settlement, holding))
 
-    def _settled(self, done: "asyncio.Future[bool]", holding: Holding) -> None:
-        if not done.cancelled() and done.exception() is None:
+    def _settled(self, done: "asyncio.Future[bool]", settlement: Settlement, holding: Holding) -> None:
+        if done.cancelled():
+            return
+        if (broken := done.exception()) is None:
+            self._broken_settlements.pop(settlement.token, None)
             holding.release()
-        elif not done.cancelled():
-            # Not acked: the lease runs out and the sweep decides from the row.
-            self._log.error("settlement_broken", action="settle", order=holding.order.id, reason=str(done.exception()))
+            return
+        # Given up it would become unclear, though its outcome is known here; only the next mailer reads the journal.
+        again = self._broken_settlements.get(settlement.token, FIRST_RETRY)
+        self._broken_settlements[settlement.token] = min(2 * again, LONGEST_RETRY)
+        fields = {"order": settlement.order_id, "state": settlement.state, "reason": type(broken).__name__}
+        self._log.error("settlement_broken", action="settle", **fields, again_in_seconds=again, exc_info=broken)
+        asyncio.get_running_loop().call_later(again, self._enqueue, settlement, holding)
 
     async def give_back_held(self, order_ids: Sequence[int], reason: str) -> None:
         """Puts claimed orders back (draining)."""
@@ -297,8 +308,9 @@ class Deliverer:
 
         try:
             granted = await retry_conflicts(once)
-        except (Unavailable, Conflict) as exc:
-            self._log.warning("intent_failed", action="intent", orders=len(handings), reason=str(exc))
+        except Exception as exc:
+            # Whatever it is, no letter is to blame, and whether T2 was committed is not known.
+            self._log.warning("intent_failed", action="intent", orders=len(handings), **_told(exc))
             granted = set()
             self._unanswered_intents |= {one.order.token for one in handings}
         if granted:
@@ -323,9 +335,9 @@ class Deliverer:
     async def _write_down(self, entries: Sequence[JournalEntry]) -> list[None]:
         try:
             await self._journal.append(entries)
-        except KontaktpflegeError as exc:
+        except Exception as exc:
             # The journal says itself that it is not writable any more, and T2 sends nothing without it.
-            self._log.error("journal_failed", action="journal", reason=str(exc))
+            self._log.error("journal_failed", action="journal", **_told(exc))
         return [None] * len(entries)
 
     async def _settle(self, settlements: Sequence[Settlement]) -> set[int]:
@@ -338,9 +350,9 @@ class Deliverer:
         try:
             async with self._database.begin() as connection:
                 await give_back(connection, held, self._clock.now(), reason)
-        except (Unavailable, Conflict) as exc:
+        except Exception as exc:
             # The lease runs out by itself and the sweep returns the order.
-            self._log.warning("give_back_failed", action="give_back", orders=len(held), reason=str(exc))
+            self._log.warning("give_back_failed", action="give_back", orders=len(held), **_told(exc))
         for order_id, token in held.items():
             self.let_go(order_id, token)
 
@@ -357,6 +369,13 @@ class Deliverer:
                 self._log.info("settled", action="settled", **fields)
             else:
                 self._log.warning("settled", action="settled", reason=one.reason, **fields)
+
+
+def _told(exc: Exception) -> dict[str, Any]:
+    """How the log tells of it: what an operator can act on in one line, a bug with its traceback."""
+    if isinstance(exc, KontaktpflegeError):
+        return {"reason": str(exc)}
+    return {"reason": type(exc).__name__, "exc_info": exc}
 
 
 def _entry(one: Settlement) -> JournalEntry:

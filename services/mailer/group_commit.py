@@ -11,7 +11,8 @@ Answer = TypeVar("Answer")
 class GroupCommit(Generic[Item, Answer]):
     """Collects items for a few milliseconds and hands them to `commit` in one list.
 
-    `commit` answers in the same order. When it raises, everyone of the group gets the exception.
+    `commit` answers in the same order. When it raises, each of the group is committed alone, so that who is at fault
+    takes nobody along (I15); who is alone gets the exception.
     """
 
     def __init__(
@@ -57,16 +58,23 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _commit_group(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
-            answers = await self._commit([item for item, _ in group])
+            answers = await self._answers([item for item, _ in group])
         except asyncio.CancelledError:
             for _, future in group:
                 future.cancel()
             raise
-        except Exception as exc:
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(exc)
-            return
         for (_, future), answer in zip(group, answers, strict=True):
-            if not future.done():
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
                 future.set_result(answer)
+
+    async def _answers(self, items: Sequence[Item]) -> list[Answer | Exception]:
+        try:
+            return list(await self._commit(items))
+        except Exception as exc:
+            if len(items) == 1:
+                return [exc]
+            return [answer for item in items for answer in await self._answers([item])]

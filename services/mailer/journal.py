@@ -75,13 +75,18 @@ class Journal:
         return self._failed_at is None
 
     async def append(self, entries: Sequence[JournalEntry]) -> None:
-        """Writes and syncs; raises JournalFailed, and says so in `writable`."""
+        """Writes and syncs; raises JournalFailed; whatever it raises, `writable` says so."""
         if not entries:
             return
         lines = {entry.token: _line(entry) for entry in entries}
         self._open |= lines
         async with self._turn:
-            await asyncio.to_thread(self._write, b"".join(lines.values()))
+            try:
+                await asyncio.to_thread(self._write, b"".join(lines.values()))
+            except Exception:
+                # Without a thread or memory it is not on the disk either.
+                self._failed_at = time.monotonic()
+                raise
 
     async def settle(self, tokens: Collection[int]) -> None:
         """These letters are in the database; what is settled leaves the file when none is open, or it grows large."""

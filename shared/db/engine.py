@@ -18,10 +18,11 @@ from shared.settings import without_password
 #: PostgreSQL: serialization failure, deadlock, lock timeout; statement cancelled (statement_timeout, an operator): the
 #: server is there and has rolled back, nothing of the transaction can be committed.
 _CONFLICT_STATES = {"40001", "40P01", "55P03", "57014"}
-#: PostgreSQL: shutting down, crashed, starting up; read-only (a standby, or switched so by an operator).
-_AWAY_STATES = {"57P01", "57P02", "57P03", "25006"}
-#: PostgreSQL: its disk is full, its memory used up, too many connections.
-_OUT_OF_RESOURCES = "53"
+#: PostgreSQL: connection lost, its resources used up (disk, memory, connections), an operator's doing (shutting down,
+#: crashed, starting up), an error of its system (I/O).
+_AWAY_CLASSES = ("08", "53", "57", "58")
+#: PostgreSQL: read-only (a standby, or switched so by an operator).
+_READ_ONLY = "25006"
 #: A host that vanishes without a word is noticed within half a minute (libpq; seconds, but the last in milliseconds).
 _NOTICE_LOSS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 #: SQLite's words for a file that cannot be read or written just now.
@@ -34,7 +35,8 @@ class Database:
     """One database, with a write side and a read side.
 
     PostgreSQL: one pool, READ COMMITTED with explicit locks. SQLite: one writing connection (BEGIN IMMEDIATE,
-    synchronous=FULL) and several reading ones; fit for up to 100,000 applications.
+    synchronous=FULL) and several reading ones; fit for up to 100,000 applications. Errors do not
+    tell a statement's parameters: they end in logs (I22).
     """
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
@@ -51,6 +53,7 @@ class Database:
                 max_overflow=0,
                 pool_timeout=_POOL_TIMEOUT,
                 pool_pre_ping=True,
+                hide_parameters=True,
                 connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS},
             )
 
@@ -101,8 +104,7 @@ class Database:
         message = str(exc.orig).strip().splitlines()[0] if str(exc.orig).strip() else type(exc.orig).__name__
         if state in _CONFLICT_STATES or "database is locked" in message:
             return Conflict(message)
-        lacking = state is not None and state.startswith(_OUT_OF_RESOURCES)
-        away = state in _AWAY_STATES or lacking or exc.connection_invalidated
+        away = exc.connection_invalidated or (state or "").startswith((*_AWAY_CLASSES, _READ_ONLY))
         if away or (state is None and isinstance(exc, OperationalError | InterfaceError) and self._is_away(message)):
             return Unavailable("database", self.address, message)
         return exc
@@ -133,6 +135,7 @@ def _sqlite_engine(url: URL, begin: str, pool_size: int, pool_timeout: float) ->
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout,
+        hide_parameters=True,
         connect_args={"timeout": 30},
     )
 
