@@ -6,7 +6,8 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from tests.smtp_oracle import SmtpOracle, TakenMail
+from tests.smtp_ledger import TakenMail
+from tests.smtp_oracle import SmtpOracle
 
 _ORDER = re.compile(rb"^x-kontaktpflege-order:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
 

@@ -20,6 +20,17 @@ class LedgerEntry:
     replied: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TakenMail:
+    """One accepted mail, as a mailbox would hold it."""
+
+    sender: str
+    recipient: str
+    content: bytes
+    #: time.monotonic() when it was accepted.
+    at: float
+
+
 class Ledger:
     """Append-only JSON lines; what arrives while one sync is under way shares the next, and is answered after it."""
 

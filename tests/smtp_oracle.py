@@ -10,31 +10,31 @@ import asyncio
 import base64
 import hashlib
 import re
+import socket
 import ssl
+import struct
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.smtp_ledger import Ledger, LedgerEntry, read_ledger
-from tests.smtp_scripts import FORMS, REPLIES, Script, in_form, script_named, well_behaved
+from tests.smtp_ledger import Ledger, LedgerEntry, TakenMail, read_ledger
+from tests.smtp_scripts import (
+    FORMS,
+    NONSENSE,
+    REPLIES,
+    STORED,
+    Script,
+    broken_at,
+    in_form,
+    script_named,
+    well_behaved,
+)
 
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)
 _PATH = re.compile(rb"<([^>]*)>")
-
-
-@dataclass(frozen=True, slots=True)
-class TakenMail:
-    """One accepted mail, as a mailbox would hold it."""
-
-    sender: str
-    recipient: str
-    content: bytes
-    #: time.monotonic() when it was accepted.
-    at: float
 
 
 class SmtpOracle:
@@ -136,15 +136,14 @@ class Session(asyncio.Protocol):
         self._manner: str | None = None
         self._answers: list[bytes] = []
         self._pieces: deque[tuple[float, bytes]] = deque()
-        self._piecemeal = False
+        self._piecemeal = self._silent = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self._oracle.open.add(self)
         self._oracle.connections += 1
         self._manner = self._oracle.ask("")
-        if self._manner != "hang_at_banner":
-            self._say("BANNER", "220 oracle")
+        self._say("BANNER", "220 oracle")
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -153,7 +152,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while self._buffer and not self._upgrading and not self.transport.is_closing():
+        while self._buffer and not (self._upgrading or self._silent or self.transport.is_closing()):
             if self._in_body:
                 if not self._take_body():
                     break
@@ -204,8 +203,7 @@ class Session(asyncio.Protocol):
             lines += ["STARTTLS"] if self._oracle.starttls is not None else []
             lines += ["AUTH PLAIN"] if self._oracle.credentials is not None else []
         *others, last = lines
-        self._answers += [f"250-{text}\r\n".encode() for text in others]
-        self._answers.append(f"250 {last}\r\n".encode())
+        self._say("EHLO", "".join(f"250-{text}\r\n" for text in others) + f"250 {last}")
 
     def _start_tls(self, context: ssl.SSLContext) -> None:
         self._answers.append(b"220 go ahead\r\n")
@@ -251,9 +249,7 @@ class Session(asyncio.Protocol):
             self._recipient = recipient
 
     def _data(self) -> None:
-        if self._manner == "close_before_354":
-            self._close()
-        elif not self._recipient:
+        if not self._recipient:
             self._answers.append(b"503 no recipient\r\n")
         elif self._say("DATA", "354 go on"):
             self._in_body = True
@@ -261,14 +257,12 @@ class Session(asyncio.Protocol):
             self._buffer = b"\r\n" + self._buffer
 
     def _take_body(self) -> bool:
-        begun = len(self._buffer) > 2
-        if begun and self._manner == "close_mid_body":
-            self.transport.abort()
-            return False
-        if begun and self._manner == "early_250_in_body":
-            self._manner = None
-            self._speak(b"250 too early\r\n")
+        if len(self._buffer) > 2 and not self._say("BODY", ""):
+            self._flush()
             self._oracle.spoken_early.set()
+            if self._silent or self.transport.is_closing():
+                return False
+            self._manner = None
         body, found, rest = self._buffer.partition(b"\r\n.\r\n")
         if not found:
             return False
@@ -277,24 +271,32 @@ class Session(asyncio.Protocol):
         return True
 
     def _end_of_data(self, content: bytes) -> None:
-        match self._manner:
-            case "drop_after_dot":
-                self._judge(content, None, self._close, replied=False)
-            case "hang_after_dot":
-                self._judge(content, None, lambda: None, replied=False)
-            case "accept_then_drop":
-                self._judge(content, 250, self.transport.abort, replied=False)
-            case "garbage_after_dot":
-                self._judge(content, 250, lambda: self._speak(b"what was that?\r\n"), replied=False)
-            case "two_codes_after_dot":
-                self._judge(content, 250, lambda: self._speak(b"550-no\r\n250 yes\r\n"), replied=False)
-            case "long_line":
-                self._judge(content, 250, lambda: self._speak(b"250 " + b"x" * 2**20 + b"\r\n"), replied=False)
-            case "close_after_250":
-                self._judge(content, 250, self._accept_and_close)
-            case manner:
-                stage, text = REPLIES.get(manner or "", ("", ""))
-                self._judge(content, int(text[:3]) if stage == "DOT" else 250, self._usual_end)
+        manner = self._manner or ""
+        kept = manner.removeprefix("stored_then_") if manner in STORED else ""
+        if how := kept or broken_at("dot", manner):
+            self._judge(content, 250 if kept or how in NONSENSE else None, lambda: self._break(how), replied=False)
+        elif manner == "two_codes_after_dot":
+            self._judge(content, 250, lambda: self._speak(b"550-no\r\n250 yes\r\n"), replied=False)
+        elif manner == "close_after_250":
+            self._judge(content, 250, self._accept_and_close)
+        else:
+            stage, text = REPLIES.get(manner, ("", ""))
+            self._judge(content, int(text[:3]) if stage == "DOT" else 250, self._usual_end)
+
+    def _break(self, how: str) -> None:
+        """What the script has instead of a reply; nothing is said or heard on this connection any more."""
+        self._silent = True
+        if how == "close":
+            self._close()
+        elif how == "reset":
+            self._flush()
+            linger = struct.pack("ii", 1, 0)  # closing sends RST
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
+        elif how == "hang":
+            self.transport.pause_reading()
+        else:
+            self._speak(NONSENSE[how])
 
     def _accept_and_close(self) -> None:
         self._speak(b"250 queued\r\n")
@@ -322,6 +324,9 @@ class Session(asyncio.Protocol):
 
     def _say(self, stage: str, usual: str) -> bool:
         """Answers in the manner of the moment; whether the answer was the usual one."""
+        if how := broken_at(stage.lower(), self._manner):
+            self._break(how)
+            return False
         misplaced, text = REPLIES.get(self._manner or "", ("", ""))
         if misplaced == stage:
             self._answers.append(f"{text}\r\n".encode())
@@ -330,7 +335,9 @@ class Session(asyncio.Protocol):
             return False
         form, _, seconds = (self._manner or "").partition(":")
         reply = f"{usual}\r\n".encode()
-        if stage in ("RCPT", "DATA", "DOT") and (form in FORMS or form == "slow"):
+        if not usual:
+            return True
+        if form in FORMS or form == "slow":
             self._flush()
             self._pieces.extend(in_form(form, reply, float(seconds or 0)))
             self._next_piece()

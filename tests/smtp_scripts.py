@@ -10,7 +10,11 @@ Script = Callable[[str, int], str | None]
 #: Misbehaviours that are just another reply at a command; after 421 and after such a banner the connection is closed.
 REPLIES = {
     "421_banner": ("BANNER", "421 too busy"),
+    "450_banner": ("BANNER", "450 not now"),
     "554_banner": ("BANNER", "554 no service here"),
+    "421_at_ehlo": ("EHLO", "421 going down"),
+    "defer_ehlo_451": ("EHLO", "451 try again"),
+    "refuse_ehlo_554": ("EHLO", "554 not to you"),
     "421_after_mail": ("MAIL", "421 going down"),
     "defer_mail_451": ("MAIL", "451 try again"),
     "reject_mail_from_5xx": ("MAIL", "553 sender not allowed"),
@@ -18,29 +22,31 @@ REPLIES = {
     "defer_rcpt_450": ("RCPT", "450 4.2.0 greylisted"),
     "refuse_rcpt_550": ("RCPT", "550 5.1.1 no such user"),
     "refuse_rcpt_550_but_354": ("RCPT", "550 5.1.1 no such user"),
+    "421_at_data": ("DATA", "421 going down"),
     "defer_data_451": ("DATA", "451 try again"),
     "refuse_data_554": ("DATA", "554 no"),
+    # Said when some of the body has arrived.
+    "early_250_in_body": ("BODY", "250 too early"),
+    "421_in_body": ("BODY", "421 going down"),
+    "refuse_in_body_554": ("BODY", "554 enough of that"),
     "defer_dot_451": ("DOT", "451 4.3.0 try again"),
     "defer_dot_452": ("DOT", "452 4.3.1 no space"),
     "421_at_dot": ("DOT", "421 going down"),
     "reject_dot_554": ("DOT", "554 5.7.1 content rejected"),
     "ok_252": ("DOT", "252 accepted, cannot verify"),
 }
-#: Misbehaviours that cut the connection, stay silent or talk nonsense.
-CUTS = (
-    "hang_at_banner",
-    "close_before_354",
-    "close_mid_body",
-    "early_250_in_body",
-    "accept_then_drop",
-    "drop_after_dot",
-    "hang_after_dot",
-    "garbage_after_dot",
-    "two_codes_after_dot",
-    "long_line",
-    "close_after_250",
-)
-#: Good replies in an unusual form, from RCPT on; besides, `slow:SECONDS` waits before each.
+#: The stages of a conversation, in their order; the body's is reached when some of it has arrived.
+STAGES = ("banner", "ehlo", "mail", "rcpt", "data", "body", "dot")
+#: What a server can do at each of them instead of answering: close in order, reset the connection (RST), be silent for
+#: ever, say what is no reply, or a reply of a megabyte. At the dot, nonsense is said about a letter that is stored.
+BREAKS = ("close", "reset", "hang", "garbage", "long")
+BROKEN = tuple(f"{how}_at_{stage}" for stage in STAGES for how in BREAKS)
+#: The same at the dot, of a letter that was stored.
+STORED = ("stored_then_close", "stored_then_reset", "stored_then_hang")
+NONSENSE = {"garbage": b"what was that?\r\n", "long": b"250 " + b"x" * 2**20 + b"\r\n"}
+#: At the dot too.
+CONFUSED = ("two_codes_after_dot", "close_after_250")
+#: Good replies in an unusual form, at every stage; besides, `slow:SECONDS` waits before each.
 FORMS = ("split_reply", "multi_line_reply", "drip")
 
 
@@ -58,10 +64,34 @@ def first(times: int, misbehaviour: str) -> Script:
     return lambda _address, attempt: misbehaviour if attempt <= times else None
 
 
+def broken_at(stage: str, misbehaviour: str | None) -> str | None:
+    """How the conversation breaks at a stage (lower case), if it does."""
+    how, _, where = (misbehaviour or "").partition("_at_")
+    return how if where == stage and how in BREAKS else None
+
+
+def _showing_at(*stages: str) -> list[str]:
+    replies = [name for name, (stage, _) in REPLIES.items() if stage.lower() in stages]
+    return replies + [name for name in BROKEN if name.rpartition("_at_")[2] in stages]
+
+
+_AT_CONNECTION, _AT_MAIL = _showing_at("banner", "ehlo"), _showing_at("mail")
+#: A small letter whose body nobody reads is handed over for its sender and never arrives: an unclear one too many (G6).
+_OF_LETTERS = [name for name in _showing_at("rcpt", "data", "body", "dot") if name != "hang_at_body"]
+#: One connection in so many, and one MAIL of a sender, meets a misbehaviour of these.
+_RARE = 50
+
+
 def mixed(address: str, attempt: int) -> str | None:
-    """One recipient in ten meets one of the misbehaviours, chosen by the address alone; from the third try on none."""
+    """One recipient in ten meets one of the misbehaviours, chosen by the address alone; from the third try on none.
+
+    So does one connection in fifty, and one MAIL of a sender, chosen by their number.
+    """
+    if attempt % _RARE == 0:
+        names = _AT_MAIL if "@" in address else _AT_CONNECTION
+        return names[attempt // _RARE % len(names)]
     number = int.from_bytes(hashlib.sha256(address.encode()).digest()[:4], "big")
-    names = [*REPLIES, *CUTS, *FORMS]
+    names = [*_OF_LETTERS, *STORED, *CONFUSED, *FORMS]
     return names[number // 10 % len(names)] if "@" in address and number % 10 == 0 and attempt < 3 else None
 
 
@@ -76,9 +106,10 @@ def script_named(name: str) -> Script:
     named: dict[str, Script] = {"plain": well_behaved, "greylist": first(2, "defer_rcpt_450"), "mixed": mixed}
     if name in named:
         return named[name]
-    if name in (*REPLIES, *CUTS, *FORMS) or name.startswith("slow:"):
+    misbehaviours = [*REPLIES, *BROKEN, *STORED, *CONFUSED, *FORMS]
+    if name in misbehaviours or name.startswith("slow:"):
         return always(name)
-    raise SystemExit(f"no script {name!r}; there are {', '.join([*named, *REPLIES, *CUTS, *FORMS])}, slow:SECONDS")
+    raise SystemExit(f"no script {name!r}; there are {', '.join([*named, *misbehaviours])}, slow:SECONDS")
 
 
 def in_form(form: str, reply: bytes, seconds: float) -> list[tuple[float, bytes]]:

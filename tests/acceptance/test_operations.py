@@ -93,7 +93,7 @@ def test_i19_c8_sigterm_in_mid_run_leaves_nothing_in_doubt(stack: Stack, smtp: M
 
 def test_d37_an_unclear_order_is_settled_by_a_person(stack: Stack, smtp: MailServer) -> None:
     smtp.oracle.script = lambda recipient, attempt: (
-        "accept_then_drop" if recipient in ("t1@firma.example", "t2@firma.example") else ""
+        "stored_then_close" if recipient in ("t1@firma.example", "t2@firma.example") else ""
     )
     stack.load_many(ORDERS)
     stack.start()

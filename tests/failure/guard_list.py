@@ -313,7 +313,7 @@ GUARDS = (
         _POLICY,
         "    if stage is Stage.DOT:\n",
         "    if False:\n",
-        f"{_FAULTS}::test_c32_c33_c35_c38_c39_c40_c41_c42_i4_i5_i14_every_way_a_server_answers",
+        f"{_FAULTS}::test_c32_c33_c35_c40_c41_c42_i4_i5_i14_every_way_a_server_answers",
     ),
     _guard(
         "nobody hammers a relay that is away",

@@ -5,7 +5,6 @@ The sender's belief must agree with the server's synced ledger.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -29,17 +28,6 @@ async def send_again(oracle: SmtpOracle, pool: SmtpPool) -> None:
     assert isinstance(await pool.send(FROM, TO, MAIL, granted), Sent)
 
 
-def cut_seen(oracle: SmtpOracle) -> Callable[[], Awaitable[bool]]:
-    """An intent that takes until the server's cut has arrived: a dot written earlier could only be unclear."""
-
-    async def granted_later() -> bool:
-        await asyncio.wait_for(oracle.closed.wait(), DEADLINE)
-        await passes_of_the_loop()
-        return True
-
-    return granted_later
-
-
 async def passes_of_the_loop() -> None:
     """What another socket of this loop has sent arrives meanwhile."""
     for _ in range(20):
@@ -49,26 +37,25 @@ async def passes_of_the_loop() -> None:
 #: misbehaviour, outcome, its code, relay in trouble, mails stored, connection used again
 ROWS: list[tuple[str, type[Outcome], int | None, bool, int, bool]] = [
     ("421_banner", Deferred, None, True, 0, False),
+    ("450_banner", Deferred, None, True, 0, False),
     ("554_banner", Deferred, None, True, 0, False),
+    ("421_at_ehlo", Deferred, None, True, 0, False),
+    ("defer_ehlo_451", Deferred, None, True, 0, False),
+    ("refuse_ehlo_554", Deferred, None, True, 0, False),
     ("421_after_mail", Deferred, 421, True, 0, False),
     ("421_after_rcpt", Deferred, 421, True, 0, False),
     ("defer_mail_451", Deferred, 451, False, 0, True),
     ("reject_mail_from_5xx", Refused, 553, False, 0, True),
     ("defer_rcpt_450", Deferred, 450, False, 0, True),
     ("refuse_rcpt_550", Refused, 550, False, 0, True),
+    ("421_at_data", Deferred, 421, True, 0, False),
     ("defer_data_451", Deferred, 451, False, 0, True),
     ("refuse_data_554", Refused, 554, False, 0, True),
     ("defer_dot_451", Deferred, 451, False, 0, True),
     ("defer_dot_452", Deferred, 452, False, 0, True),
     ("421_at_dot", Deferred, 421, True, 0, False),
     ("reject_dot_554", Refused, 554, False, 0, True),
-    ("close_before_354", Deferred, None, False, 0, False),
-    ("close_mid_body", Deferred, None, False, 0, False),
-    ("accept_then_drop", Unclear, None, False, 1, False),
-    ("drop_after_dot", Unclear, None, False, 0, False),
-    ("garbage_after_dot", Unclear, None, False, 1, False),
     ("two_codes_after_dot", Unclear, None, False, 1, False),
-    ("long_line", Unclear, None, False, 1, False),
     ("ok_252", Sent, 252, False, 1, True),
     ("split_reply", Sent, 250, False, 1, True),
     ("multi_line_reply", Sent, 250, False, 1, True),
@@ -82,7 +69,7 @@ ROWS: list[tuple[str, type[Outcome], int | None, bool, int, bool]] = [
 @pytest.mark.parametrize(
     ("misbehaviour", "kind", "code", "trouble", "stored", "reused"), ROWS, ids=[r[0] for r in ROWS]
 )
-async def test_c32_c33_c35_c38_c39_c40_c41_c42_i4_i5_i14_every_way_a_server_answers(
+async def test_c32_c33_c35_c40_c41_c42_i4_i5_i14_every_way_a_server_answers(
     tmp_path: Path,
     misbehaviour: str,
     kind: type[Outcome],
@@ -94,7 +81,7 @@ async def test_c32_c33_c35_c38_c39_c40_c41_c42_i4_i5_i14_every_way_a_server_answ
 ) -> None:
     extensions = ("PIPELINING",) if pipelining else ()
     async with conversation(tmp_path, always(misbehaviour), extensions=extensions) as (oracle, pool):
-        found = await pool.send(FROM, TO, MAIL, cut_seen(oracle) if misbehaviour == "close_mid_body" else granted)
+        found = await pool.send(FROM, TO, MAIL, granted)
         assert isinstance(found, kind), found
         assert getattr(found, "code", None) == code
         assert getattr(found, "relay_trouble", False) is trouble
@@ -117,15 +104,6 @@ async def test_c35_a_body_asked_for_without_recipient_is_never_ended(tmp_path: P
         assert oracle.ledger == []
         await send_again(oracle, pool)
         assert (oracle.connections == 1) is not pipelining
-
-
-@pytest.mark.parametrize(("misbehaviour", "kind"), [("hang_at_banner", Deferred), ("hang_after_dot", Unclear)])
-async def test_c39_silence_ends_in_a_timeout(tmp_path: Path, misbehaviour: str, kind: type[Outcome]) -> None:
-    limits = {"final_timeout": 0.2} | ({"timeout": 0.2} if misbehaviour == "hang_at_banner" else {})
-    async with conversation(tmp_path, always(misbehaviour), pool=limits) as (oracle, pool):
-        found = await pool.send(FROM, TO, MAIL, granted)
-        assert isinstance(found, kind), found
-        assert oracle.mails == []
 
 
 async def test_c34_greylisted_twice_then_accepted_once(tmp_path: Path) -> None:
@@ -171,7 +149,7 @@ async def test_i5_without_a_yes_no_dot_is_written(tmp_path: Path) -> None:
 
 
 async def test_c38_a_cut_within_a_large_body_is_tried_later(tmp_path: Path) -> None:
-    async with conversation(tmp_path, always("close_mid_body")) as (oracle, pool):
+    async with conversation(tmp_path, always("close_at_body")) as (oracle, pool):
         found = await pool.send(FROM, TO, MAIL + b"0123456789" * 2_000_000, granted)
         assert isinstance(found, Deferred), found
         assert oracle.ledger == []
@@ -225,7 +203,7 @@ async def test_i4_cancelled_after_the_dot_the_outcome_is_still_told(tmp_path: Pa
         recorded.append(await pool.send(FROM, TO, MAIL, granted))
         await asyncio.Event().wait()  # here the cancellation arrives
 
-    async with conversation(tmp_path, always("hang_after_dot")) as (oracle, pool):
+    async with conversation(tmp_path, always("hang_at_dot")) as (oracle, pool):
         sending = asyncio.create_task(send_and_record(pool))
         await asyncio.wait_for(oracle.dot_arrived.wait(), DEADLINE)
         sending.cancel()
