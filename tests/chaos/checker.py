@@ -3,48 +3,19 @@
 It reads the database and what the mail server wrote down, and believes neither services nor logs.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
-from shared.db.engine import Database
-from shared.db.tables import applications, attempts, contact_entries, dispatch_runs, write_orders
+from tests.chaos.acts import SKEW, Kind, too_late
+from tests.chaos.evidence import Evidence
 from tests.smtp_ledger import LedgerEntry
 
 #: Where an order may be once nothing moves any more (I1).
 ENDS = frozenset({"sent", "no_address", "failed", "unclear", "blocked", "withdrawn"})
-
-
-@dataclass
-class Evidence:
-    """What is looked at: the rows, and the ledger by Message-ID."""
-
-    orders: list[Mapping[str, Any]]
-    attempts: dict[int, list[Mapping[str, Any]]]
-    runs: list[Mapping[str, Any]]
-    contacts: Counter[int]
-    ledger: dict[str, list[LedgerEntry]]
-
-    def of(self, order: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The attempts of an order, first to last."""
-        return self.attempts.get(order["id"], [])
-
-    def about(self, orders: list[Mapping[str, Any]]) -> "Evidence":
-        """The same, of these orders only."""
-        tried = {order["id"]: self.attempts.get(order["id"], []) for order in orders}
-        ids = {attempt["message_id"] for attempts_of in tried.values() for attempt in attempts_of}
-        ledger = {one: self.ledger[one] for one in ids & self.ledger.keys()}
-        runs = [run for run in self.runs if run["id"] in {order["run_id"] for order in orders}]
-        return Evidence(orders, tried, runs, self.contacts, ledger)
-
-    def mails(self, order: Mapping[str, Any]) -> list[LedgerEntry]:
-        """What arrived of an order."""
-        ids = {attempt["message_id"] for attempt in self.of(order)}
-        return [entry for one in ids for entry in self.ledger.get(one, [])]
+#: Ends that an event tells of, always.
+_TOLD = ("no_address", "blocked", "withdrawn")
 
 
 @dataclass
@@ -69,27 +40,6 @@ class Verdict:
     false_failed: int = 0
 
 
-async def gather(database: Database, ledger: Iterable[LedgerEntry]) -> Evidence:
-    """Reads everything."""
-    a = attempts.c
-    async with database.read() as connection:
-        columns = [*write_orders.c, applications.c.external_id]
-        source = write_orders.join(applications, applications.c.id == write_orders.c.application_id)
-        rows = await connection.execute(select(*columns).select_from(source).order_by(write_orders.c.id))
-        orders = [dict(row) for row in rows.mappings()]
-        tried: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-        for row in (await connection.execute(select(attempts).order_by(a.order_id, a.attempt_no))).mappings():
-            tried[row["order_id"]].append(dict(row))
-        runs = [dict(row) for row in (await connection.execute(select(dispatch_runs))).mappings()]
-        c = contact_entries.c
-        noted = await connection.execute(select(c.identity).where(c.identity.like("order:%")))
-        contacts = Counter(int(identity.removeprefix("order:")) for identity in noted.scalars())
-    by_id: dict[str, list[LedgerEntry]] = defaultdict(list)
-    for entry in ledger:
-        by_id[entry.message_id].append(entry)
-    return Evidence(orders, dict(tried), runs, contacts, dict(by_id))
-
-
 def judge(evidence: Evidence, expected: Mapping[str, bool]) -> Verdict:
     """The verdict. `expected`: whom a letter is due, by external id, and whether there is an address to send it to."""
     verdict = Verdict(states=Counter(order["state"] for order in evidence.orders))
@@ -100,32 +50,43 @@ def judge(evidence: Evidence, expected: Mapping[str, bool]) -> Verdict:
         taken = [mail for mail in mails if mail.stored]
         name = f"order {order['id']} ({order['state']}, {order['reason']})"
         _sending(order, tried, mails, taken, verdict, name)
+        _twice(order, evidence, taken, verdict, name)
         _attempts(order, tried, mails, found, name)
+        _same_letter(order, tried, mails, _moved(evidence, order), found, name)
+        _history(order, tried, evidence.told(order), found, name)
         verdict.poison += is_poison(order, tried)
         if evidence.contacts[order["id"]] != (order["state"] == "sent"):
             found.append(f"D40: {name} has {evidence.contacts[order['id']]} contact entries")
     known = {attempt["message_id"] for tried in evidence.attempts.values() for attempt in tried}
     found += [f"I20: a mail without a claim arrived: {one}" for one in evidence.ledger.keys() - known]
+    found += _against_people(evidence)
     days = Counter((run["job_id"], run["occasion_day"]) for run in evidence.runs)
     found += [f"I7: {count} runs of job and day {key}" for key, count in days.items() if count > 1]
     return verdict
 
 
 def _complete(evidence: Evidence, expected: Mapping[str, bool], verdict: Verdict) -> None:
-    """I1 and I6: every recipient has one order, and it has ended."""
+    """I1 and I6: every recipient has one order, and it has ended, as what people did allows."""
     per_person = Counter(order["external_id"] for order in evidence.orders)
-    verdict.lost = len(expected.keys() - per_person.keys())
-    verdict.violations += [f"I1: no order for {one}" for one in sorted(expected.keys() - per_person.keys())[:20]]
+    blocked = {act.whom for act in evidence.acts if act.kind is Kind.BLOCK}
+    stopped = blocked | {act.whom for act in evidence.acts if act.kind is Kind.OPT_OUT}
+    missing = sorted(expected.keys() - per_person.keys() - stopped)
+    verdict.lost += len(missing)
+    verdict.violations += [f"I1: no order for {one}" for one in missing[:20]]
     verdict.violations += [f"I6: {count} orders for {one}" for one, count in per_person.items() if count > 1]
     for order in evidence.orders:
-        if order["state"] not in ENDS:
-            verdict.lost += 1
-            verdict.violations.append(f"I1/I18: order {order['id']} is still {order['state']} ({order['reason']})")
-        reachable = expected.get(order["external_id"])
-        if reachable is False and order["state"] not in ("no_address", "blocked", "withdrawn"):
-            verdict.violations.append(f"I10: order {order['id']} has no address and is {order['state']}")
-        if reachable and order["state"] == "no_address":
+        whom, state = order["external_id"], order["state"]
+        explained = {"blocked": whom in blocked, "withdrawn": whom in stopped}.get(state, state in ENDS)
+        reachable = expected.get(whom)
+        if state not in ENDS:
+            verdict.violations.append(f"I1/I18: order {order['id']} is still {state} ({order['reason']})")
+        elif not explained:
+            verdict.violations.append(f"I1: nobody did what ended order {order['id']} as {state} ({order['reason']})")
+        elif reachable and state == "no_address":
             verdict.violations.append(f"I1: order {order['id']} has an address and ended without")
+        verdict.lost += not explained or bool(reachable and state == "no_address")
+        if reachable is False and state not in ("no_address", "blocked", "withdrawn"):
+            verdict.violations.append(f"I10: order {order['id']} has no address and is {state}")
 
 
 def _sending(
@@ -142,12 +103,6 @@ def _sending(
     if state == "sent" and not taken:
         verdict.false_sent += 1
         found.append(f"I2: {name} never arrived")
-    if len(taken) > 1:
-        if len(taken) > 1 + unclear:
-            verdict.duplicated += len(taken) - 1
-            found.append(f"I3: {name} arrived {len(taken)} times, {unclear} of its attempts were unclear")
-        else:
-            verdict.resent += len(taken) - 1
     # After an unclear attempt the next one's refusal says nothing about it, and the attempts show both (D37).
     if taken and state not in ("sent", "unclear") and not unclear:
         verdict.false_failed += 1
@@ -167,6 +122,27 @@ def _sending(
         found.append(f"I8: {name} was handed over all the same")
 
 
+def _twice(order: Mapping[str, Any], evidence: Evidence, taken: list[LedgerEntry], verdict: Verdict, name: str) -> None:
+    """I3: again only after an unclear attempt, and only if the job's policy or a person's decision released it."""
+    tried, told = evidence.of(order), evidence.told(order)
+    unclear = sum(_was_unclear(attempt) for attempt in tried)
+    again = sum(_was_unclear(attempt) for attempt in tried[:-1])
+    by_job = sum(event["action"] == "resend" for event in told)
+    by_people = sum(event["action"] == "settle_resend" for event in told)
+    released = by_people + (by_job if order["on_unclear"] == "resend" else 0)
+    if len(taken) > 1 + min(unclear, released):
+        verdict.duplicated += len(taken) - 1
+        verdict.violations.append(
+            f"I3: {name} arrived {len(taken)} times: {unclear} of its attempts were unclear, {released} released"
+        )
+    else:
+        verdict.resent += max(0, len(taken) - 1)
+    if again > released:
+        verdict.violations.append(f"I3: {name} was claimed again after {again} unclear attempts, {released} released")
+    if by_job > unclear:
+        verdict.violations.append(f"I17: {name} tells of {by_job} resends after {unclear} unclear attempts")
+
+
 def _was_unclear(attempt: Mapping[str, Any]) -> bool:
     """Handed over without a known answer, for good or until a late one came."""
     outcome = attempt["outcome"]
@@ -180,14 +156,7 @@ def _attempts(
     found: list[str],
     name: str,
 ) -> None:
-    """I11, I12, I14, I15, I17 and I20: what the attempts tell about an order."""
-    if len({mail.message_id for mail in mails}) > 1 or len({mail.sha256 for mail in mails}) > 1:
-        found.append(f"I12: {name} arrived with different bytes or Message-IDs")
-    written = {attempt["body_hash"] for attempt in tried if attempt["body_hash"]}
-    if written - {mail.sha256 for mail in mails} and mails:
-        found.append(f"I12: {name} arrived with other bytes than its attempts noted")
-    if any(mail.recipient != order["email"] for mail in mails):
-        found.append(f"I10: {name} went to {[mail.recipient for mail in mails]}")
+    """I4, I14, I15, I17 and I20: what the attempts tell about an order."""
     if [attempt["attempt_no"] for attempt in tried] != list(range(1, order["attempts"] + 1)):
         found.append(f"I17: {name} counts {order['attempts']} attempts and has {len(tried)}")
     if order["state"] == "sent" and not any(one["outcome"] in ("sent", "late: sent") for one in tried):
@@ -200,8 +169,70 @@ def _attempts(
         expires = order["expires_at"]
         if attempt["handed_over_at"] and expires and attempt["handed_over_at"] >= expires:
             found.append(f"I14: {name} was handed over after its validity")
+        if attempt["outcome"] is None and not attempt["handed_over_at"]:
+            found.append(f"I4: {name}: attempt {attempt['attempt_no']} has no outcome")
     if order["state"] == "failed" and not is_poison(order, tried) and not any(map(_was_refused, tried)):
         found.append(f"I14: {name} failed without a refusal")
+
+
+def _moved(evidence: Evidence, order: Mapping[str, Any]) -> bool:
+    """Whether the person changed the address during the run."""
+    return any(act.kind is Kind.ADDRESS and act.whom == order["external_id"] for act in evidence.acts)
+
+
+def _same_letter(
+    order: Mapping[str, Any],
+    tried: list[Mapping[str, Any]],
+    mails: list[LedgerEntry],
+    moved: bool,
+    found: list[str],
+    name: str,
+) -> None:
+    """I10 and I12: where it went and what it was. A person's new address is another recipient, hence other bytes."""
+    hashes = {mail.sha256 for mail in mails}
+    if len({attempt["message_id"] for attempt in tried}) > 1 or (len(hashes) > 1 and not moved):
+        found.append(f"I12: {name} has different bytes or Message-IDs")
+    written = {attempt["body_hash"] for attempt in tried if attempt["body_hash"]}
+    if any(attempt["handed_over_at"] and not attempt["body_hash"] for attempt in tried):
+        found.append(f"I12: {name} was handed over and has no hash of it")
+    if mails and written and (hashes - written or (written - hashes and not moved)):
+        found.append(f"I12: {name} arrived with other bytes than its attempts noted")
+    if any(mail.recipient != order["email"] for mail in mails) and not (moved and len(tried) > 1):
+        found.append(f"I10: {name} went to {[mail.recipient for mail in mails]}, its row says {order['email']}")
+
+
+def _history(
+    order: Mapping[str, Any],
+    tried: list[Mapping[str, Any]],
+    told: list[Mapping[str, Any]],
+    found: list[str],
+    name: str,
+) -> None:
+    """I17: events and attempts, followed to their end, lead to the state (the machine's own steps are its attempts)."""
+    state, last = order["state"], told[-1] if told else None
+    if last is not None and last["new"] == state:
+        return
+    if state in _TOLD:
+        found.append(f"I17: {name}: no event tells of it")
+    elif last is not None and last["new"] in (*_TOLD, "failed"):
+        found.append(f"I17: {name}: the last event says {last['new']}")
+    elif (
+        state == "unclear"
+        and last is not None
+        and not any(_was_unclear(one) and one["handed_over_at"] > last["at"] - 2 * SKEW for one in tried)
+    ):
+        found.append(f"I17: {name}: the last event says {last['new']} ({last['action']}), and no attempt since")
+
+
+def _against_people(evidence: Evidence) -> list[str]:
+    """I8, I9 and I10 against the clock: mails whose T2 lay after what people had been told is done."""
+    owners = {attempt["message_id"]: order for order in evidence.orders for attempt in evidence.of(order)}
+    found = []
+    for mail in evidence.deliveries:
+        if (order := owners.get(mail.message_id)) is not None:
+            told = too_late(order, evidence.of(order), mail, evidence.acts)
+            found += [f"{said} (order {order['id']}, {order['state']})" for said in told]
+    return found
 
 
 def _was_refused(attempt: Mapping[str, Any]) -> bool:
@@ -213,13 +244,3 @@ def is_poison(order: Mapping[str, Any], tried: list[Mapping[str, Any]]) -> bool:
     # A mailer that slept beyond its lease tells what came of it afterwards: late, in the place of "lease ran out".
     died = sum(str(one["outcome"]).startswith(("lease ran out", "late: ")) for one in tried)
     return order["state"] == "failed" and str(order["reason"]).startswith("poison") and died >= 5
-
-
-def leaks(logs: Iterable[Path], canary: str) -> list[str]:
-    """I22: logs that name a person."""
-    return [
-        f"I22: {log.name} names {canary!r}: {line[:200]}"
-        for log in logs
-        for line in log.read_text(errors="replace").splitlines()
-        if canary in line
-    ][:10]

@@ -11,8 +11,10 @@ from sqlalchemy import func, select, text
 from shared.db.engine import Database
 from shared.db.tables import contact_jobs, dispatch_runs, write_orders
 from shared.errors import Conflict, Unavailable
-from tests.chaos.checker import Verdict, gather, judge, leaks
+from tests.chaos.checker import Verdict, judge
+from tests.chaos.evidence import deliveries_of, gather
 from tests.chaos.faults import switch_on_again
+from tests.chaos.leaks import in_command_lines, in_files, in_rows
 from tests.chaos.scene import Scene
 from tests.smtp_ledger import read_ledger
 
@@ -29,10 +31,13 @@ async def conclude(scene: Scene, progress: Progress = lambda *_: None) -> Verdic
     scene.crew.disarm()
     await switch_on_again(scene)
     await _come_to_rest(scene, progress)
+    scene.rested = time.monotonic()
     await _all_at_work(scene)
+    shown = in_command_lines(slot.process.pid for slot in scene.crew.slots if slot.process and slot.process.pid)
     unclear = await _count(scene.database, write_orders.c.state == "unclear")
     codes = await asyncio.to_thread(scene.crew.end)
     verdict = await _judge(scene)
+    verdict.violations += shown
     if await _count(scene.database, write_orders.c.state == "unclear") != unclear:
         verdict.violations.append("I19: SIGTERM left letters unclear")
     verdict.violations += [f"I19: {name} ended with {code}" for name, code in codes.items() if code]
@@ -88,13 +93,18 @@ async def _count(database: Database, where: Any) -> int:
 
 
 async def _judge(scene: Scene) -> Verdict:
-    evidence = await gather(scene.database, read_ledger(scene.folder / "ledger.jsonl"))
+    mails = deliveries_of(scene.mail.accepted, scene.asked)
+    evidence = await gather(scene.database, read_ledger(scene.folder / "ledger.jsonl"), scene.acts, mails)
     verdict = judge(evidence, scene.workload.expected())
     if verdict.violations:
         # The database goes with the run's own servers: what a violation names is to be looked at afterwards.
-        rows = {"orders": evidence.orders, "attempts": evidence.attempts, "runs": evidence.runs}
+        rows: dict[str, Any] = {"orders": evidence.orders, "attempts": evidence.attempts, "runs": evidence.runs}
+        rows |= {"events": evidence.events, "acts": evidence.acts, "deliveries": evidence.deliveries}
         (scene.folder / "evidence.json").write_text(json.dumps(rows, default=str), encoding="utf-8")
-    verdict.violations += leaks(scene.folder.glob("*.log"), "kanarienvogel")
+    verdict.violations += in_files(scene.folder.glob("*.log")) + await in_rows(scene.database)
+    if scene.broker is not None:
+        # What a quorum queue keeps stands in its files as it was sent: messages are ids, nothing else.
+        verdict.violations += in_files(file for file in scene.broker.folder.rglob("*") if file.is_file())
     if scene.embedded:
         async with scene.database.read() as connection:
             sound = (await connection.execute(text("PRAGMA integrity_check"))).scalar_one()

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from shared.bus.messages import JobDue, WriteOrderReady, encode
 from shared.bus.topology import EXCHANGE, route_of
 from shared.db.dispatch import run_now
-from shared.db.jobs import set_job
 from shared.db.tables import contact_jobs, dispatch_runs, write_orders
 from shared.errors import KontaktpflegeError
 from tests.chaos.crew import Slot
+from tests.chaos.people import people_decide, switch
 from tests.chaos.plan import Event, Fault
 from tests.chaos.scene import Scene
 
@@ -200,9 +200,9 @@ def _publish(scene: Scene, bodies: list[tuple[str, bytes]]) -> None:
 async def _aus_an(scene: Scene, event: Event) -> None:
     name = await _a_job(scene, event.choice)
     scene.off.add(name)
-    await _set(scene, name, "Aus")
+    await switch(scene, name, "Aus")
     await asyncio.sleep(1.0 + event.choice % 3)
-    await _set(scene, name, "An")
+    await switch(scene, name, "An")
     scene.off.discard(name)
 
 
@@ -226,14 +226,10 @@ async def _a_job(scene: Scene, choice: int) -> str:
     return str(names[choice % len(names)])
 
 
-async def _set(scene: Scene, job: str, status: str) -> None:
-    await set_job(scene.database, job, {"status": status}, author="test", now=scene.clock.now())
-
-
 async def switch_on_again(scene: Scene) -> None:
     """Jobs that a fault left Aus, because the database was away when it wanted them An."""
     for name in sorted(scene.off):
-        await _set(scene, name, "An")
+        await switch(scene, name, "An")
     scene.off.clear()
 
 
@@ -259,6 +255,7 @@ _FAULTS: dict[Fault, Callable[[Scene, Event], Awaitable[None]]] = {
     Fault.POISON: _poison,
     Fault.AUS_AN: _aus_an,
     Fault.RELEASED_TWICE: _released_twice,
+    Fault.PEOPLE: people_decide,
 }
 _OF_SERVERS = frozenset(
     {

@@ -25,6 +25,7 @@ class Broker:
         self._node = rabbitmq.create(self._started)
         self._pid = self._node.launch(self._started)
         self.url = self._node.url
+        self.folder = self._node.folder
 
     def kill(self) -> None:
         """kill -9 of the node; its name service stays."""

@@ -30,6 +30,7 @@ class Fault(StrEnum):
     POISON = "unreadable, unknown and huge messages"
     AUS_AN = "job switched to Aus and to An again"
     RELEASED_TWICE = "two releases of one job at once"
+    PEOPLE = "people blocked, opted out, moved; letter edited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,14 @@ USUAL = {
     Fault.POISON: 4,
     Fault.AUS_AN: 6,
     Fault.RELEASED_TWICE: 3,
+    Fault.PEOPLE: 6,
 }
 #: What the run with every fault of the gates adds (G10, G11).
 FULL = {Fault.BROKER_KILL: 10, Fault.BROKER_RESTART: 5, Fault.BROKER_WIPE: 2, Fault.DATABASE_CRASH: 20}
 #: What can happen to one process without broker.
-EMBEDDED = frozenset({Fault.STOP, Fault.FILES, Fault.DISK, Fault.MAIL_SERVER_AWAY, Fault.AUS_AN, Fault.RELEASED_TWICE})
+EMBEDDED = frozenset(
+    {Fault.STOP, Fault.FILES, Fault.DISK, Fault.MAIL_SERVER_AWAY, Fault.AUS_AN, Fault.RELEASED_TWICE, Fault.PEOPLE}
+)
 
 
 @dataclass(frozen=True, slots=True)

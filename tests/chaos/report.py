@@ -50,6 +50,7 @@ def lines(outcome: Outcome) -> list[Line]:
         Line("orders", sum(verdict.states.values())),
         Line("sent", sent),
         Line("no address", verdict.states["no_address"]),
+        Line("stopped by people: blocked / withdrawn", f"{verdict.states['blocked']} / {verdict.states['withdrawn']}"),
         Line("refused by the mail server", verdict.states["failed"] - verdict.poison),
         Line("given up: five mailers in a row died with it", verdict.poison),
         Line("unclear, each flagged with its reason", explained),
@@ -121,7 +122,7 @@ def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "faults": dict(sum((one.faults for one in outcomes), Counter[str]())),
         "crash_points": dict(sum((one.crash_points for one in outcomes), Counter[str]())),
         "orders": states.total(),
-        **{state: states[state] for state in ("sent", "no_address", "failed", "unclear")},
+        **{state: states[state] for state in ("sent", "no_address", "failed", "unclear", "blocked", "withdrawn")},
         **{name: together(name) for name in ("lost", "duplicated", "resent", "false_sent", "false_failed", "poison")},
         "unclear_explained": together("unclear_explained"),
         "recovery_seconds": {

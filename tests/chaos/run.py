@@ -14,6 +14,7 @@ from tests.chaos.crew import Death
 from tests.chaos.ending import Progress, conclude
 from tests.chaos.faults import do
 from tests.chaos.plan import Fault, Plan
+from tests.chaos.progress import stalls, until_next
 from tests.chaos.scene import Scene, open_scene
 from tests.chaos.workload import Workload
 
@@ -112,7 +113,11 @@ def outcome_of(scene: Scene, title: str, seed: int, verdict: Verdict, faults: Co
     """The figures of a run that has ended."""
     deaths = scene.crew.deaths
     arrivals = sorted(mail.at for mail in scene.mail.accepted)
+    excused, end = [*scene.windows, *scene.idle], scene.rested or time.monotonic()
     kills = [death.at for death in deaths if death.exit_code == -9]
+    after_kill = until_next(kills, arrivals, excused, end)
+    after_return = until_next([at for at, _ in scene.returns], arrivals, excused, end)
+    verdict.violations += stalls(after_kill, after_return)
     return Outcome(
         title,
         scene.stack,
@@ -120,20 +125,7 @@ def outcome_of(scene: Scene, title: str, seed: int, verdict: Verdict, faults: Co
         verdict,
         deaths,
         faults,
-        _until_next(kills, arrivals, scene.windows),
-        _until_next([at for at, _ in scene.returns], arrivals, scene.windows),
+        after_kill,
+        after_return,
         time.monotonic() - scene.began,
     )
-
-
-def _until_next(moments: list[float], arrivals: list[float], windows: list[tuple[float, float]]) -> list[float]:
-    """Seconds from each moment to the next letter that arrived.
-
-    What came after the last letter does not count, nor a wait in which another fault was at work: it explains it.
-    """
-    found = []
-    for moment in moments:
-        later = next((at for at in arrivals if at > moment), None)
-        if later is not None and not any(begin < later and end > moment + 0.1 for begin, end in windows):
-            found.append(later - moment)
-    return found

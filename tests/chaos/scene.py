@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,14 +13,16 @@ from random import Random
 from shared.db.engine import Database
 from shared.db.migrate import migrate
 from shared.importing.applications import import_applications
+from tests.chaos.acts import Act
 from tests.chaos.crew import Crew
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.nodes import Broker, DatabaseServer
+from tests.chaos.progress import watch
 from tests.chaos.workload import BEGIN, Workload
 from tests.mail_server import MailServer
 from tests.servers.relay import Relay
 from tests.services.setup_files import apply
-from tests.smtp_scripts import mixed_and_slow
+from tests.smtp_scripts import Script, mixed_and_slow
 
 #: Durations of production, scaled so that minutes fit into a run: the logic is unchanged (F.2). Seconds.
 SCALED = {
@@ -59,6 +62,14 @@ class Scene:
     returns: list[tuple[float, str]] = field(default_factory=list)
     #: Jobs that were switched to Aus and must be An at the end.
     off: set[str] = field(default_factory=set)
+    #: What people did, in the order of the answers; the letter's editions so far.
+    acts: list[Act] = field(default_factory=list)
+    editions: int = 0
+    #: When (time.monotonic()) a mail for a recipient was announced, and when nothing was due.
+    asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    idle: list[tuple[float, float]] = field(default_factory=list)
+    #: When everything had come to rest, or was given up.
+    rested: float | None = None
     #: One fault of the servers at a time.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     began: float = field(default_factory=time.monotonic)
@@ -102,23 +113,36 @@ async def open_scene(
         database = Database(url, pool_size=4)
         await _prepare(database, folder, workload, resend)
         with MailServer(folder / "ledger.jsonl") as mail:
-            mail.oracle.script = mixed_and_slow
             clock = FastClock(BEGIN, time.time(), SPEED)
             scene = Scene(folder, workload, Crew(folder, clock, rng, arm), database, clock, mail, rng, broker, server)
+            mail.oracle.script = _noting(scene.asked)
             direct = _environment(scene, url)
             for role, count in crew.items():
                 second = direct if embedded else await _through_relays(scene, role, direct)
                 for number in range(count):
                     scene.crew.add(role, second if number == 1 else direct)
+            watching = asyncio.create_task(watch(database, clock, scene.idle))
             try:
                 yield scene
             finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
                 scene.crew.end(0.5)
                 await database.close()
     finally:
         for node in (broker, server):
             if node is not None:
                 await asyncio.to_thread(node.close)
+
+
+def _noting(asked: dict[str, list[float]]) -> Script:
+    """The mail server's manners, with the time at which each recipient was named."""
+
+    def script(address: str, attempt: int) -> str | None:
+        asked[address].append(time.monotonic())
+        return mixed_and_slow(address, attempt)
+
+    return script
 
 
 async def _prepare(database: Database, folder: Path, workload: Workload, resend: bool | None) -> None:

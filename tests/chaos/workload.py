@@ -51,10 +51,12 @@ class Workload:
                 f"on_unclear: {'resend' if again else 'ask'}, sender: 'HR <hr@firma.example>'}}\n"
             )
         settings = "settings: {time_zone: Europe/Berlin, sync_minutes: 60, sender: 'HR <hr@firma.example>'}\n"
-        letter = (
-            "letters: [{name: Brief, subject: 'Guten Tag {{ applicant.last_name }}', text: '{{ salutation_line }}'}]\n"
-        )
-        return f"{settings}queries:\n{''.join(queries)}{letter}jobs:\n{''.join(jobs)}"
+        return f"{settings}queries:\n{''.join(queries)}{self.letter(0)}jobs:\n{''.join(jobs)}"
+
+    def letter(self, edition: int) -> str:
+        """The part of the setup file with the letter, which says its edition."""
+        text = f"'{{{{ salutation_line }}}} Fassung-{edition}'"
+        return f"letters: [{{name: Brief, subject: 'Guten Tag {{{{ applicant.last_name }}}}', text: {text}}}]\n"
 
     def write_applicants(self, file: Path) -> None:
         """The applicants' file; some have no usable address."""
@@ -64,13 +66,17 @@ class Workload:
             for job in range(self.jobs):
                 for number in range(self.each):
                     name = f"{job}-{number}"
-                    address = f"kanarienvogel{name}@firma.example" if self.has_address(name) else "keine"
-                    writer.writerow([name, f"Muster{name}", address, self.job_of(job)])
+                    address = self.address(name) if self.has_address(name) else "keine"
+                    writer.writerow([name, f"Wendehals{name}", address, self.job_of(job)])
 
     def expected(self) -> dict[str, bool]:
         """By external id, whom a letter is due, and whether it can be sent."""
         names = (f"{job}-{number}" for job in range(self.jobs) for number in range(self.each))
         return {name: self.has_address(name) for name in names}
+
+    def address(self, external_id: str, after: str = "") -> str:
+        """An applicant's address, at first or after a change."""
+        return f"kanarienvogel{external_id}{after}@firma.example"
 
     def has_address(self, external_id: str) -> bool:
         """Whether a letter can be sent to this applicant at all."""

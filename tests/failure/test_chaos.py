@@ -35,7 +35,6 @@ def test_i1_i2_i3_i4_i6_i7_i12_i17_i18_i20_i22_c5_nothing_lost_nothing_twice(tmp
         assert found.verdict.lost == found.verdict.duplicated == 0
         assert found.verdict.false_sent == found.verdict.false_failed == 0
         assert found.kills >= 8 and found.crash_points
-        assert max(found.after_kill) < 30 and max(found.after_return, default=0) < 60
     figures = json.loads(as_json(outcomes))
     assert figures["seed"] == SEED
     assert figures["kills"] == sum(found.kills for found in outcomes) == sum(run["kills"] for run in figures["runs"])

@@ -18,8 +18,9 @@ from services.cli.composition import ROLES
 from shared.db.dispatch import run_now
 from shared.db.tables import write_orders
 from shared.errors import Conflict, Unavailable
-from tests.chaos.checker import ENDS, Verdict, gather, judge
+from tests.chaos.checker import ENDS, Verdict, judge
 from tests.chaos.ending import conclude
+from tests.chaos.evidence import gather
 from tests.chaos.faults import do
 from tests.chaos.plan import Event, Fault
 from tests.chaos.scene import Scene, open_scene
