@@ -119,7 +119,9 @@ class Crew:
         return Death(slot.name, slot.role, code, point, now, slot.told)
 
     def _crash_lines(self) -> list[str]:
-        return self._crashes.read_text().splitlines() if self._crashes.is_file() else []
+        # Who dies while the disk is full leaves half a line.
+        lines = self._crashes.read_text().splitlines() if self._crashes.is_file() else []
+        return [line for line in lines if " " in line]
 
     def send(self, slot: Slot, number: int) -> bool:
         """A signal to a slot's process; False if there is none."""
