@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
@@ -38,6 +38,10 @@ class JournalEntry:
     at: datetime
     subject: str | None
     message_id: str | None
+
+
+#: Read once: dataclasses.asdict copies every value, for each letter.
+_FIELDS = tuple(one.name for one in fields(JournalEntry))
 
 
 class Journal:
@@ -181,7 +185,8 @@ def _write_all(descriptor: int, view: memoryview) -> None:
 
 
 def _line(entry: JournalEntry) -> bytes:
-    return json.dumps({**asdict(entry), "at": entry.at.isoformat()}, ensure_ascii=False).encode() + b"\n"
+    known = {name: getattr(entry, name) for name in _FIELDS}
+    return json.dumps({**known, "at": entry.at.isoformat()}, ensure_ascii=False).encode() + b"\n"
 
 
 def _lock_if_free(path: Path) -> int | None:
