@@ -1,0 +1,83 @@
+"""The sweep looks every second at what is on its way, however many letters have ended."""
+
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.tables import write_orders
+from shared.db.write_orders.interventions import RESEND_AFTER
+from shared.db.write_orders.upkeep import (
+    choose_to_ring,
+    release_manual_orders,
+    resend_unclear,
+    return_expired_claims,
+    ring_lost_again,
+    withdraw_expired,
+)
+from tests.services.setup_files import row
+from tests.services.world import World
+
+#: Enough that no planner reads the whole table for a handful.
+ENDED = 20_000
+Step = Callable[[AsyncConnection, World], Awaitable[Any]]
+STEPS: dict[str, Step] = {
+    "claims whose lease ran out": lambda c, w: return_expired_claims(c, w.clock.now()),
+    "expired orders": lambda c, w: withdraw_expired(c, w.clock.now()),
+    "manual orders": lambda c, w: release_manual_orders(c, w.clock.now()),
+    "unclear orders": lambda c, w: resend_unclear(c, w.clock.now(), RESEND_AFTER),
+    "doorbells": lambda c, w: choose_to_ring(c, w.clock.now(), 2000),
+    "lost doorbells": lambda c, w: ring_lost_again(c, w.clock.now(), timedelta(minutes=2)),
+}
+
+
+async def many_ended(world: World) -> None:
+    """Orders of many days that were sent, beside one that is queued."""
+    (order,) = await world.queued("A1,,Eins,a1@x.example,Neu,")
+    ended = {**await row(world.database, write_orders, id=order), "state": "sent", "ring_at": None}
+    del ended["id"]
+    first = date(1900, 1, 1)
+    days = [{**ended, "occasion_day": first + timedelta(days=number)} for number in range(ENDED)]
+    async with world.database.begin() as connection:
+        await connection.execute(insert(write_orders), days)
+    async with world.database.begin() as connection:
+        await connection.execute(text("ANALYZE write_orders"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_i18_c53_the_sweep_reads_no_letter_that_has_ended(world: World, step: str) -> None:
+    await many_ended(world)
+    said: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        said.append((statement, parameters))
+
+    engine = world.database._writer.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        async with world.database.begin() as connection:
+            await STEPS[step](connection, world)
+            event.remove(engine, "before_cursor_execute", note)
+            assert any("write_orders" in statement for statement, _ in said)
+            assert await rows_read_in_vain(connection, said) == []
+    finally:
+        if event.contains(engine, "before_cursor_execute", note):
+            event.remove(engine, "before_cursor_execute", note)
+
+
+async def rows_read_in_vain(connection: AsyncConnection, said: list[tuple[str, Any]]) -> list[str]:
+    """What shows that the whole table was read: the statistics of PostgreSQL, the plans of SQLite."""
+    if connection.dialect.name == "postgresql":
+        read = text("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'write_orders'")
+        count = (await connection.execute(read)).scalar_one()
+        return [f"{count} rows read"] if count else []
+    plans = []
+    for statement, parameters in said:
+        for plan in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters):
+            detail = str(plan[-1])
+            if detail.startswith("SCAN write_orders") and "USING" not in detail:
+                plans.append(f"{detail}: {statement}")
+    return plans
