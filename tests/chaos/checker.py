@@ -118,8 +118,8 @@ def _sending(
             verdict.unclear_explained += 1
         else:
             found.append(f"I4: {name} does not say why it is unclear")
-    if state in ("no_address", "blocked", "withdrawn") and mails and not order["handed_over_at"]:
-        found.append(f"I8: {name} was handed over all the same")
+    if state in _TOLD and taken:
+        found.append(f"I8: {name} was sent all the same")
 
 
 def _twice(order: Mapping[str, Any], evidence: Evidence, taken: list[LedgerEntry], verdict: Verdict, name: str) -> None:

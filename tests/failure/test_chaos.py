@@ -31,6 +31,7 @@ def test_i1_i2_i3_i4_i6_i7_i12_i17_i18_i20_i22_c5_nothing_lost_nothing_twice(tmp
     outcomes = asyncio.run(both(tmp_path))
     for found in outcomes:
         show(found)
+    for found in outcomes:
         assert found.verdict.violations == [], found.stack
         assert found.verdict.lost == found.verdict.duplicated == 0
         assert found.verdict.false_sent == found.verdict.false_failed == 0

@@ -206,6 +206,13 @@ def blocked(evidence: Evidence) -> None:
     evidence.events[1] = [event("block", "queued", "blocked")]
 
 
+def blocked_later(evidence: Evidence) -> None:
+    """Deferred at the dot, which is a definite no, and blocked before the next attempt."""
+    blocked(evidence)
+    tried(evidence, attempt(outcome="deferred", reply_code=452))
+    evidence.ledger = {ID: [entry(code=452, stored=False)]}
+
+
 def moved_between(evidence: Evidence) -> None:
     """Unclear at the old address, sent again to the new one, where the letter has another To."""
     twice(evidence, RESEND, on_unclear="resend")
@@ -223,6 +230,7 @@ SOUND: dict[str, Falsify] = {
     "nobody there, who opted out": lambda e: (lost(e), acted(act(Kind.OPT_OUT))(e)),
     "withdrawn by an opt-out that was perhaps not answered": withdrawn,
     "blocked": blocked,
+    "blocked after a deferral": blocked_later,
     "unclear": unclear,
     "the T2 came before Aus": acted(act(Kind.OFF, "Los 0000", 99.5), act(Kind.ON, "Los 0000", 105)),
     "An came before the dot": acted(act(Kind.OFF, "Los 0000"), act(Kind.ON, "Los 0000", 100.5)),
