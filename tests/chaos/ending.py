@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, func, or_, select, text
 
 from shared.db.engine import Database
 from shared.db.tables import contact_jobs, dispatch_runs, write_orders
@@ -74,16 +74,20 @@ async def _is_at_rest(scene: Scene) -> bool:
     done = await _count(scene.database, dispatch_runs.c.state == "dispatched")
     if done < scene.workload.jobs or await _count(scene.database, dispatch_runs.c.state != "dispatched"):
         return False
-    waiting = write_orders.c.state.in_(("planned", "queued", "sending"))
-    return not await _count(scene.database, waiting) and not await _resends_due(scene.database)
+    return not await _waiting(scene.database)
 
 
-async def _resends_due(database: Database) -> int:
-    """Unclear letters that their job sends again by itself after a quarter of an hour."""
+async def _waiting(database: Database) -> int:
+    """Orders on their way, or unclear ones that their job sends again by itself after a quarter of an hour.
+
+    One statement: between two of them an order may go from one to the other, and be seen by neither.
+    """
     job, order = contact_jobs.c, write_orders.c
-    which = (order.state == "unclear", job.on_unclear == "resend", ~order.reason.startswith("resend stopped"))
-    statement = select(func.count()).select_from(write_orders.join(contact_jobs, job.id == order.job_id)).where(*which)
+    resend = and_(order.state == "unclear", job.on_unclear == "resend", ~order.reason.startswith("resend stopped"))
+    waits = or_(order.state.in_(("planned", "queued", "sending")), resend)
+    source = write_orders.outerjoin(contact_jobs, job.id == order.job_id)
     async with database.read() as connection:
+        statement = select(func.count()).select_from(source).where(waits)
         return int((await connection.execute(statement)).scalar_one())
 
 
