@@ -66,7 +66,7 @@ class Workload:
             for job in range(self.jobs):
                 for number in range(self.each):
                     name = f"{job}-{number}"
-                    address = self.address(name) if self.has_address(name) else "keine"
+                    address = self.address(name) if self.has_address(name) else f"kanarienvogel{name} bei firma"
                     writer.writerow([name, f"Wendehals{name}", address, self.job_of(job)])
 
     def expected(self) -> dict[str, bool]:
