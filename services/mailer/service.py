@@ -137,7 +137,7 @@ async def _take_in(
             slots = await _waited_for(partial(deliverer.take_slots, len(waiting), stop), stop, log)
             first, count = slots or (None, 0)
             now, waiting = waiting[:count], waiting[count:]
-            found = await _claimed(deliverer, now, stop, log) if now else None
+            found = await _claimed(deliverer, now, [], stop, log) if now else None
             if found is None:
                 return []
             mine = {order.id for order, _ in found}
@@ -161,19 +161,19 @@ async def _put_all(claimed: "asyncio.Queue[Holding | None]", held: deque[Holding
 
 
 async def _claimed(
-    deliverer: Deliverer, ids: Sequence[int], stop: asyncio.Event, log: Any
+    deliverer: Deliverer, ids: Sequence[int], tries: list[int], stop: asyncio.Event, log: Any
 ) -> list[tuple[ClaimedOrder, Writing]] | None:
-    """Claims a batch, waiting for a database that is away; None when the service is to end.
+    """Claims a batch, waiting for a database that is away; None when the service is to end. `tries`: of this batch.
 
     A claim that breaks is tried order by order, so that the one at fault holds up nobody else (I15).
     """
     try:
-        claimed = await _waited_for(lambda: deliverer.claim(ids), stop, log)
+        claimed = await _waited_for(lambda: deliverer.claim(ids, tries), stop, log)
     except Exception as exc:
         if len(ids) == 1:
             return await _given_up(deliverer, ids[0], exc, log)
         log.warning("claim_broken", action="claim", orders=len(ids), reason=type(exc).__name__)
-        alone = [await _claimed(deliverer, [order_id], stop, log) for order_id in ids]
+        alone = [await _claimed(deliverer, [order_id], tries, stop, log) for order_id in ids]
         return [one for found_alone in alone for one in found_alone or []]
     if claimed is None:
         return None

@@ -18,7 +18,7 @@ from services.mailer.deliver import Deliverer, Holding, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal
 from services.mailer.letters import Letters
-from services.mailer.service import replay
+from services.mailer.service import _claimed, replay
 from services.mailer.smtp import SmtpPool
 from shared.bus.interface import Delivery
 from shared.bus.messages import JobDue
@@ -56,7 +56,7 @@ async def test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_af
     (order,) = await world.queued()
     acked: list[int] = []
     async with deliverer_of(world, tmp_path) as (sending, journal, oracle):
-        found, writing = await sending.claim([order])
+        found, writing = await sending.claim([order], [])
         assert writing is not None
         await sending.deliver(Holding(found.orders[0], writing, lambda: acked.append(order)))
         assert len(oracle.mails) == 1
@@ -79,11 +79,11 @@ async def test_i3_i11_c6_of_two_claims_on_one_order_in_one_group_only_the_living
     (order,) = await world.queued()
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
         # A mailer stopped for longer than its lease goes on with both: what it held, and what it was given again.
-        old, writing = await sending.claim([order])
+        old, writing = await sending.claim([order], [])
         assert writing is not None
         await expire(world, order)
         await world.sweep()
-        new, _ = await sending.claim([order])
+        new, _ = await sending.claim([order], [])
         released: list[str] = []
         await asyncio.gather(
             *(
@@ -122,7 +122,7 @@ class Forgetful:
 async def test_i5_c25_a_lost_answer_to_t2_makes_no_letter_unclear(world: World, tmp_path: Path) -> None:
     (order,) = await world.queued()
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        found, writing = await sending.claim([order])
+        found, writing = await sending.claim([order], [])
         assert writing is not None
         sending._database = forgetful = Forgetful(world.database)  # type: ignore[assignment]
         forgetful.lost_answers = 1
@@ -135,6 +135,37 @@ async def test_i5_c25_a_lost_answer_to_t2_makes_no_letter_unclear(world: World, 
     # T2 was committed, but its mailer knows that it wrote no dot.
     assert (waiting["state"], waiting["phase"], waiting["handed_over_at"]) == ("queued", None, None)
     assert waiting["reason"] == "the database did not answer before the final dot"
+
+
+async def test_i18_c25_a_lost_answer_to_t1_is_asked_for_again(world: World, tmp_path: Path) -> None:
+    """Else the letters would wait for the lease, with a claim in vain."""
+    ids = await world.queued("A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+    async with deliverer_of(world, tmp_path) as (sending, _, oracle):
+        sending._database = forgetful = Forgetful(world.database)  # type: ignore[assignment]
+        forgetful.lost_answers = 2
+        # Waits of a fifth and of two fifths of a second.
+        found = await _claimed(sending, ids, [], asyncio.Event(), get_logger())
+        assert found is not None and [(order.id, order.attempt_no) for order, _ in found] == [(one, 1) for one in ids]
+        assert sending.held == {order.id: order.token for order, _ in found}
+        for order, writing in found:
+            await sending.deliver(Holding(order, writing, lambda: None))
+        assert {mail.recipient for mail in oracle.mails} == {"a1@x.example", "a2@x.example"}
+    assert await world.count(attempts) == 2
+
+
+async def test_i11_c25_a_claim_without_an_answer_whose_lease_ran_out_is_made_anew(world: World, tmp_path: Path) -> None:
+    (order,) = await world.queued()
+    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
+        sending._database = forgetful = Forgetful(world.database)  # type: ignore[assignment]
+        forgetful.lost_answers = 1
+        tries: list[int] = []
+        with pytest.raises(Unavailable):
+            await sending.claim([order], tries)
+        await expire(world, order)
+        assert (await sending.claim([order], tries))[0].orders == []
+        await world.sweep()
+        (again,) = (await sending.claim([order], tries))[0].orders
+        assert again.attempt_no == 2 and await world.intend(again) == {order}
 
 
 async def test_i17_c25_a_lost_answer_to_t3_is_asked_for_again_and_nothing_is_late(world: World) -> None:
@@ -153,7 +184,7 @@ async def test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over(
     (order,) = await world.queued()
     monkeypatch.setattr(Journal, "writable", False)
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        found, writing = await sending.claim([order])
+        found, writing = await sending.claim([order], [])
         assert writing is not None
         await sending.deliver(Holding(found.orders[0], writing, lambda: None))
         assert oracle.mails == []
@@ -179,7 +210,7 @@ async def test_i4_i14_c58_what_breaks_in_this_machine_is_no_refusal(
 
     monkeypatch.setattr(breaks, put_back, broken)
     async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
-        found, writing = await sending.claim([order])
+        found, writing = await sending.claim([order], [])
         assert writing is not None
         settling = asyncio.create_task(sending.settlements.run())
         await sending.deliver(Holding(found.orders[0], writing, lambda: None))

@@ -86,6 +86,10 @@ class Claimant:
     relay: str | None = None
     #: Letters a second to one recipient domain, over all mailers; None: no limit (I16).
     domain_rate: float | None = None
+    #: The tokens of what it claims are this plus the order's id; a new one for each try.
+    token_base: int = field(default_factory=lambda: secrets.randbits(_TOKEN_BITS))
+    #: Those of earlier tries of the batch whose COMMIT got no answer: what carries them is claimed already (C25).
+    earlier_bases: Collection[int] = ()
 
 
 async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Claimant) -> Claim:
@@ -100,17 +104,18 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
     rows = await _few_suspects(connection, rows, verdicts, who.now)
     rows, slots = await _at_the_domains_pace(connection, rows, verdicts, who)
     result = Claim()
-    base = secrets.randbits(_TOKEN_BITS)
     by_verdict: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         by_verdict.setdefault(verdicts.get(row["id"], ("claim", "")), []).append(row)
     for (verdict, reason), group in by_verdict.items():
         if verdict == "claim":
-            taken = await _take(connection, group, jobs, base, who)
+            taken = await _take(connection, group, jobs, who)
             result.orders = [replace(order, send_at=slots.get(order.id)) for order in taken] if slots else taken
         else:
             await _end(connection, [row["id"] for row in group], verdict, reason, who.now)
             result.others[f"{verdict}: {reason}" if reason else verdict] = len(group)
+    if who.earlier_bases:
+        result.orders += await _claimed_before(connection, order_ids, jobs, who)
     return result
 
 
@@ -172,6 +177,28 @@ async def locked_jobs(connection: AsyncConnection, order_ids: Collection[int]) -
 
 
 async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:
+    return await _rows(connection, and_(any_of(_O.id, order_ids), _O.state == "queued", _O.not_before <= now))
+
+
+async def _claimed_before(
+    connection: AsyncConnection, order_ids: Sequence[int], jobs: Mapping[int, Mapping[str, Any]], who: Claimant
+) -> list[ClaimedOrder]:
+    """What an earlier try of this batch claimed without hearing of it. T2 looks at everything that changed since."""
+    mine = and_(
+        *(any_of(_O.id, order_ids), _O.state == "sending", _O.phase == "claimed", _O.lease_until > lease_clock()),
+        *((_O.lease_token - _O.id).in_(who.earlier_bases), _A.email == _O.email, _A.usable_email.is_not(None)),
+    )
+    rows = await _rows(connection, mine)
+    message_ids = await _message_ids(connection, rows, who)
+    found = []
+    for row in rows:
+        job, base = jobs.get(row["job_id"] or 0), row["lease_token"] - row["id"]
+        order = _claimed(row, job, base, who.now, message_ids[row["id"]])
+        found.append(replace(order, attempt_no=row["attempts"], send_at=who.now))
+    return found
+
+
+async def _rows(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Mapping[str, Any]]:
     columns = [
         *[_O[name].label(name) for name in _ORDER_COLUMNS],
         *[_A[name].label(f"their_{name}") for name in APPLICATION_COLUMNS],
@@ -186,14 +213,14 @@ async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now
         .join(form_letters, form_letters.c.id == _O.letter_id)
         .outerjoin(application_statuses, application_statuses.c.id == _A.status_id)
     )
-    due = and_(any_of(_O.id, order_ids), _O.state == "queued", _O.not_before <= now)
-    statement = select(*columns).select_from(source).where(due).order_by(_O.id).with_for_update(of=write_orders)
+    statement = select(*columns).select_from(source).where(which).order_by(_O.id).with_for_update(of=write_orders)
     return [dict(row) for row in (await connection.execute(statement)).mappings()]
 
 
 _ORDER_COLUMNS = (
     *("id", "type", "run_id", "job_id", "job_name", "lineage_id", "application_id", "letter_id", "occasion_day"),
     *("time_zone", "expires_at", "attempts", "fruitless_claims", "mail_date", "handed_over_at"),
+    "lease_token",
 )
 
 
@@ -267,9 +294,9 @@ async def _take(
     connection: AsyncConnection,
     rows: Sequence[Mapping[str, Any]],
     jobs: Mapping[int, Mapping[str, Any]],
-    base: int,
     who: Claimant,
 ) -> list[ClaimedOrder]:
+    base = who.token_base
     # What the letter is written from, as it was read: T2 and T3 compare it with what stands there then, so whatever
     # changed between the reading and this statement is noticed (I10, C52).
     seen = RowSet(
