@@ -10,7 +10,7 @@ from typing import Any
 
 from services.mailer.group_commit import GroupCommit
 from services.mailer.high_water import HighWater
-from services.mailer.journal import Journal, JournalEntry
+from services.mailer.journal import PROBE_SECONDS, Journal, JournalEntry
 from services.mailer.letters import Letters, Mail, Writing
 from services.mailer.outcome import Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear, backoff_seconds
 from services.mailer.smtp import SmtpPool
@@ -255,9 +255,11 @@ class Deliverer:
             {order_id: self.held[order_id] for order_id in order_ids if order_id in self.held}, reason
         )
 
-    async def relay_ready(self, stop: asyncio.Event) -> None:
-        """Waits while the relay is known to be away: what cannot be sent is not claimed."""
+    async def ready(self, stop: asyncio.Event) -> None:
+        """Waits while the relay is known to be away, or the journal to be unwritable: nothing is claimed in vain."""
         await self._pool.wait_ready(stop)
+        while not self._journal.writable and not stop.is_set():
+            await pause(PROBE_SECONDS, stop)
 
     async def renew_leases(self) -> None:
         """Extends the leases of everything held before T2."""
@@ -292,13 +294,15 @@ class Deliverer:
                 return Settlement(**values, state="unclear", reason=reason)
             case Deferred(reason=reason, code=code):
                 later = self._later(order, outcome, now)
-                return Settlement(**values, state="queued", reason=reason, code=code, not_before=later)
+                return Settlement(
+                    **values, state="queued", reason=reason, code=code, not_before=later, counts=outcome.counts
+                )
 
     def _later(self, order: ClaimedOrder, outcome: Deferred, now: datetime) -> datetime:
         seconds = outcome.not_before_seconds
         if seconds is None:
             # What is no fault of the letter does not make it wait longer and longer.
-            seconds = backoff_seconds(order.attempt_no if outcome.counts else 1, self._timing.backoff, self._random)
+            seconds = backoff_seconds(order.deferrals + 1 if outcome.counts else 1, self._timing.backoff, self._random)
         return now + timedelta(seconds=seconds)
 
     async def _commit_intents(self, handings: Sequence[Handing]) -> list[bool]:

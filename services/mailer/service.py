@@ -133,7 +133,7 @@ async def _take_in(
             by_order.setdefault(delivery.message.order_id, []).append(delivery)
         waiting = list(by_order)
         while waiting:
-            await deliverer.relay_ready(stop)
+            await deliverer.ready(stop)
             slots = await _waited_for(partial(deliverer.take_slots, len(waiting), stop), stop, log)
             first, count = slots or (None, 0)
             now, waiting = waiting[:count], waiting[count:]

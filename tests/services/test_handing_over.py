@@ -18,6 +18,7 @@ from services.mailer.deliver import Deliverer, Holding, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal
 from services.mailer.letters import Letters
+from services.mailer.outcome import Deferred
 from services.mailer.service import _claimed, replay
 from services.mailer.smtp import SmtpPool
 from shared.bus.interface import Delivery
@@ -26,6 +27,7 @@ from shared.db.column_types import lease_clock
 from shared.db.engine import Database
 from shared.db.tables import attempts, contact_entries, dispatch_runs, write_orders
 from shared.errors import Unavailable
+from tests.services.running import running, settings_for, until
 from tests.services.setup_files import row
 from tests.services.smtp_sending import pool_for
 from tests.services.world import World
@@ -189,6 +191,45 @@ async def test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over(
         await sending.deliver(Holding(found.orders[0], writing, lambda: None))
         assert oracle.mails == []
     assert await world.state(order) == "queued"
+
+
+async def test_i16_c30_while_the_journal_cannot_be_written_nothing_is_claimed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.begin("A1,,Eins,a1@x.example,Neu,")
+    await world.run()
+    writable = False
+    monkeypatch.setattr(Journal, "writable", property(lambda _: writable))
+    async with SmtpOracle(tmp_path / "ledger") as oracle, running(world, settings_for(tmp_path, oracle.url)):
+        await asyncio.sleep(1)
+        assert await world.orders() == {"A1": "queued"} and await world.count(attempts) == 0
+        writable = True
+        await until(world, lambda found: set(found.values()) == {"sent"})
+
+
+async def test_i16_only_deferrals_that_count_make_the_back_off_grow(world: World, tmp_path: Path) -> None:
+    (order,) = await world.queued()
+    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
+        sending._random.uniform = lambda *_: 1.0  # type: ignore[method-assign]
+        waits: list[float] = []
+        greylisted = Deferred("RCPT TO: 450 later", 450)
+        put_off = Deferred("the database did not answer", not_before_seconds=0.0, counts=False)
+        for outcome in (None, put_off, None, put_off, greylisted, None, put_off, greylisted):
+            (held,) = (await world.claim(order)).orders
+            if outcome is None:
+                sending.held[order] = held.token
+                await sending.give_back_held([order], "not granted before the final dot")
+                continue
+            await world.intend(held)
+            settlement = sending._settlement(held, None, outcome)
+            await sending._settle([settlement])
+            assert settlement.not_before is not None
+            waits.append((settlement.not_before - world.clock.now()).total_seconds())
+            told = await row(world.database, write_orders, id=order)
+            # A definite no, counted or not: nothing was handed over (D37).
+            assert (told["state"], told["handed_over_at"]) == ("queued", None)
+            world.clock.set(settlement.not_before)
+        assert waits == [0, 0, 1, 0, 2]
 
 
 @pytest.mark.parametrize(

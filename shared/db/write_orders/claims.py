@@ -12,22 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, PlainText, any_of, lease_clock
 from shared.db.job_locks import share_jobs
-from shared.db.letter_data import APPLICATION_COLUMNS
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import ORDER_IDS, JobRules, last_look
 from shared.db.row_sets import RowSet
 from shared.db.send_slots import take_domain_slots
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
-    application_statuses,
     applications,
     attempts,
     contact_jobs,
-    form_letters,
-    persons,
     write_orders,
 )
 from shared.db.write_orders.applications import follow_persons
+from shared.db.write_orders.claim_rows import order_rows
 from shared.db.write_orders.states import SILENT, record_orders
 from shared.errors import InvalidInput
 
@@ -46,6 +43,8 @@ class ClaimedOrder:
     id: int
     token: int
     attempt_no: int
+    #: Earlier attempts that a server deferred: what the next back-off grows with.
+    deferrals: int
     type: str
     job_id: int | None
     job_name: str | None
@@ -177,7 +176,7 @@ async def locked_jobs(connection: AsyncConnection, order_ids: Collection[int]) -
 
 
 async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:
-    return await _rows(connection, and_(any_of(_O.id, order_ids), _O.state == "queued", _O.not_before <= now))
+    return await order_rows(connection, and_(any_of(_O.id, order_ids), _O.state == "queued", _O.not_before <= now))
 
 
 async def _claimed_before(
@@ -188,7 +187,7 @@ async def _claimed_before(
         *(any_of(_O.id, order_ids), _O.state == "sending", _O.phase == "claimed", _O.lease_until > lease_clock()),
         *((_O.lease_token - _O.id).in_(who.earlier_bases), _A.email == _O.email, _A.usable_email.is_not(None)),
     )
-    rows = await _rows(connection, mine)
+    rows = await order_rows(connection, mine)
     message_ids = await _message_ids(connection, rows, who)
     found = []
     for row in rows:
@@ -196,32 +195,6 @@ async def _claimed_before(
         order = _claimed(row, job, base, who.now, message_ids[row["id"]])
         found.append(replace(order, attempt_no=row["attempts"], send_at=who.now))
     return found
-
-
-async def _rows(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Mapping[str, Any]]:
-    columns = [
-        *[_O[name].label(name) for name in _ORDER_COLUMNS],
-        *[_A[name].label(f"their_{name}") for name in APPLICATION_COLUMNS],
-        *(_O.person_id, _A.person_id.label("present_person_id"), persons.c.opted_out_at),
-        func.coalesce(_O.letter_version, form_letters.c.version).label("letter_version"),
-        application_statuses.c.name.label("application_status"),
-        application_statuses.c.meta.label("application_meta"),
-    ]
-    source = (
-        write_orders.join(applications, _A.id == _O.application_id)
-        .join(persons, persons.c.id == _A.person_id)
-        .join(form_letters, form_letters.c.id == _O.letter_id)
-        .outerjoin(application_statuses, application_statuses.c.id == _A.status_id)
-    )
-    statement = select(*columns).select_from(source).where(which).order_by(_O.id).with_for_update(of=write_orders)
-    return [dict(row) for row in (await connection.execute(statement)).mappings()]
-
-
-_ORDER_COLUMNS = (
-    *("id", "type", "run_id", "job_id", "job_name", "lineage_id", "application_id", "letter_id", "occasion_day"),
-    *("time_zone", "expires_at", "attempts", "fruitless_claims", "mail_date", "handed_over_at"),
-    "lease_token",
-)
 
 
 async def _judge(
@@ -368,6 +341,7 @@ def _claimed(
         id=row["id"],
         token=base + row["id"],
         attempt_no=row["attempts"] + 1,
+        deferrals=row["deferrals"],
         type=row["type"],
         job_id=row["job_id"],
         job_name=row["job_name"],

@@ -24,6 +24,8 @@ from shared.db.tables import (
 from shared.db.write_orders.states import SILENT
 
 _O, _A, _P = write_orders.c, applications.c, persons.c
+#: Outcomes of attempts that the mail server did not accept, for certain.
+_DEFINITE = ("deferred", "put off", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Settlement:
     body_hash: str | None = None
     bytes: int | None = None
     not_before: datetime | None = None
+    #: False for a deferral that says nothing about the order: its back-off does not grow with it.
+    counts: bool = True
 
 
 async def settle(connection: AsyncConnection, settlements: Sequence[Settlement], author: str = "mailer") -> set[int]:
@@ -137,7 +141,7 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
 
 
 def _outcome_name(one: Settlement) -> str:
-    return {"queued": "deferred", "failed": "refused"}.get(one.state, one.state)
+    return {"queued": "deferred" if one.counts else "put off", "failed": "refused"}.get(one.state, one.state)
 
 
 async def _write_sent(connection: AsyncConnection, sent: Sequence[Settlement]) -> None:
@@ -183,7 +187,7 @@ def _unanswered_hand_over() -> Any:
     """The last T2 of the order, of any attempt, that a definite refusal or deferral did not answer (D37)."""
     a = attempts.c
     # Not IN: its list of parameters cannot be part of a statement that runs for many rows.
-    unanswered = and_(*(a.outcome != name for name in ("deferred", "refused", "late: deferred", "late: refused")))
+    unanswered = and_(*(a.outcome != late + name for late in ("", "late: ") for name in _DEFINITE))
     last = select(func.max(a.handed_over_at)).where(a.order_id == _O.id, or_(a.outcome.is_(None), unanswered))
     return last.scalar_subquery()
 

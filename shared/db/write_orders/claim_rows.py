@@ -1,0 +1,42 @@
+"""What T1 reads of the orders that it may claim."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.letter_data import APPLICATION_COLUMNS
+from shared.db.tables import application_statuses, applications, attempts, form_letters, persons, write_orders
+
+_O, _A = write_orders.c, applications.c
+_ORDER_COLUMNS = (
+    *("id", "type", "run_id", "job_id", "job_name", "lineage_id", "application_id", "letter_id", "occasion_day"),
+    *("time_zone", "expires_at", "attempts", "fruitless_claims", "mail_date", "handed_over_at"),
+    "lease_token",
+)
+
+
+async def order_rows(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Mapping[str, Any]]:
+    """These orders with application, person, letter and status, locked by ascending id."""
+    a = attempts.c
+    # What was given back, lost or put off says nothing about the order.
+    deferred = select(func.count()).where(a.order_id == _O.id, a.outcome == "deferred").scalar_subquery()
+    deferrals = case((_O.attempts == 0, 0), else_=deferred)
+    columns = [
+        *[_O[name].label(name) for name in _ORDER_COLUMNS],
+        *[_A[name].label(f"their_{name}") for name in APPLICATION_COLUMNS],
+        *(_O.person_id, _A.person_id.label("present_person_id"), persons.c.opted_out_at),
+        deferrals.label("deferrals"),
+        func.coalesce(_O.letter_version, form_letters.c.version).label("letter_version"),
+        application_statuses.c.name.label("application_status"),
+        application_statuses.c.meta.label("application_meta"),
+    ]
+    source = (
+        write_orders.join(applications, _A.id == _O.application_id)
+        .join(persons, persons.c.id == _A.person_id)
+        .join(form_letters, form_letters.c.id == _O.letter_id)
+        .outerjoin(application_statuses, application_statuses.c.id == _A.status_id)
+    )
+    statement = select(*columns).select_from(source).where(which).order_by(_O.id).with_for_update(of=write_orders)
+    return [dict(row) for row in (await connection.execute(statement)).mappings()]
