@@ -75,6 +75,7 @@ def _pool(settings: Settings, log: Any) -> SmtpPool:
         size=settings.kp_smtp_connections,
         timeout=settings.kp_smtp_timeout_seconds,
         final_timeout=settings.kp_smtp_final_timeout_seconds,
+        reply_lease=settings.kp_reply_lease_seconds,
         log=log,
     )
 

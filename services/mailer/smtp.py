@@ -1,6 +1,7 @@
 """Connections to the relay: made by aiosmtplib (its only importer), kept in a pool, dropped on any doubt."""
 
 import asyncio
+import math
 import ssl
 import time
 from contextlib import suppress
@@ -98,6 +99,7 @@ class SmtpPool:
     """Up to `size` connections, each for one mail at a time; what a sender gets back is judged, never raised.
 
     `timeout` (seconds) holds for connecting and for everything before the dot, `final_timeout` for the answer to it.
+    Later than `reply_lease` after T2 was asked for, no dot is written.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class SmtpPool:
         size: int,
         timeout: float,
         final_timeout: float,
+        reply_lease: float = math.inf,
         log: Any,
         max_mails: int = MOST_MAILS,
         max_idle: float = LONGEST_IDLE,
@@ -114,6 +117,7 @@ class SmtpPool:
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._relay, self._timeout, self._final_timeout, self._log = relay, timeout, final_timeout, log
+        self._reply_lease = reply_lease
         self._max_mails, self._max_idle, self._max_age = max_mails, max_idle, max_age
         self._tls = _tls_context(relay)
         self._permits = asyncio.Semaphore(size)
@@ -181,6 +185,7 @@ class SmtpPool:
             pipelining=connection.pipelining,
             timeout=self._timeout,
             final_timeout=self._final_timeout,
+            reply_lease=self._reply_lease,
         )
         try:
             outcome = await transaction.run(commands, mail, before_dot)

@@ -6,6 +6,7 @@ failure before the dot is provably harmless. One recipient per transaction, so t
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -58,10 +59,16 @@ class Transaction:
     """One try at one mail. `run` never raises for what the server or the network does."""
 
     def __init__(
-        self, conversation: SmtpConversation, *, pipelining: bool, timeout: float, final_timeout: float
+        self,
+        conversation: SmtpConversation,
+        *,
+        pipelining: bool,
+        timeout: float,
+        final_timeout: float,
+        reply_lease: float,
     ) -> None:
         self._conversation, self._pipelining = conversation, pipelining
-        self._timeout, self._final_timeout = timeout, final_timeout
+        self._timeout, self._final_timeout, self._reply_lease = timeout, final_timeout, reply_lease
         self._stage = Stage.MAIL
         self._refusal: Outcome | None = None
 
@@ -76,10 +83,16 @@ class Transaction:
                 refusal = await self._say_envelope(commands) or await self._write_body(mail)
             if refusal is not None:
                 return refusal
+            asked_at = time.monotonic()
             if not await before_dot():
                 self._conversation.abort()
                 return NotHandedOver("not granted before the final dot")
-            return self._spoken_early() or await self._finish()
+            early = self._spoken_early()
+            if early is None and time.monotonic() - asked_at >= self._reply_lease:
+                # This process stood still (SIGSTOP, a paused machine): others may have judged the letter since (I11).
+                self._conversation.abort()
+                return judge_trouble(self._stage, "stopped for too long before the final dot")
+            return early or await self._finish()
         except ConnectionTrouble as exc:
             return self._refusal or judge_trouble(self._stage, str(exc))
         except TimeoutError:

@@ -153,6 +153,14 @@ GUARDS = (
         f"{_FAULTS}::test_i5_without_a_yes_no_dot_is_written",
     ),
     _guard(
+        "no dot after the reply's lease",
+        "I11",
+        "services/mailer/smtp_transaction.py",
+        "time.monotonic() - asked_at >= self._reply_lease:",
+        "time.monotonic() - asked_at < 0:",
+        "tests/services/test_stopped_process.py",
+    ),
+    _guard(
         "the dot is written apart from the body",
         "I5",
         "services/mailer/smtp_transaction.py",
