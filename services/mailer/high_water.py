@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,23 +15,39 @@ class HighWater:
 
     def __init__(self, folder: Path, instance_id: str) -> None:
         self._path = folder / f"handed-over-{instance_id}.json"
-        self._written: int | None = None
-        self.token = self._read()
+        #: Token and the moment of handing over, in seconds of this machine's monotonic clock: tokens have no order.
+        self._last = self._written = self._read()
+
+    @property
+    def token(self) -> int | None:
+        """The last one of this process; until there is one, that of the file when the process began."""
+        return self._last[0] if self._last else None
+
+    @token.setter
+    def token(self, token: int) -> None:
+        self._last = token, time.monotonic()
 
     def save(self) -> None:
-        """Writes the token if it has changed; a disk that is full or read-only loses no letter."""
-        if self.token is None or self.token == self._written:
+        """Writes the token if it is a later one than the file's; a full or read-only disk loses no letter."""
+        last = self._last
+        if last is None or last == self._written:
+            return
+        kept = self._read()
+        # A moment that is yet to come was noted before this machine was started again.
+        if kept is not None and last[1] < kept[1] <= time.monotonic():
+            self._written = last
             return
         beside = self._path.with_suffix(f".{os.getpid()}.new")
         try:
-            beside.write_text(json.dumps({"token": self.token}), encoding="utf-8")
+            beside.write_text(json.dumps({"token": last[0], "at": last[1]}), encoding="utf-8")
             beside.replace(self._path)
-            self._written = self.token
+            self._written = last
         except OSError:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
 
-    def _read(self) -> int | None:
+    def _read(self) -> tuple[int, float] | None:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            return int(json.loads(self._path.read_text(encoding="utf-8"))["token"])
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            return int(kept["token"]), float(kept.get("at", 0.0))
         return None
