@@ -74,10 +74,22 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
             nearest = get_close_matches(name, known, 1)
             raise InvalidSettings(f"unknown setting {name}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         raise InvalidSettings(f"setting {str(first['loc'][0]).upper()}: {first['msg']}") from None
+    _check_waiting(settings)
+    return settings
+
+
+def _check_waiting(settings: Settings) -> None:
+    """A lease that ends while its mailer still waits for the answer would make every slow letter unclear (I5)."""
+    lease, wait = settings.kp_reply_lease_seconds, settings.kp_smtp_final_timeout_seconds
+    if lease < wait:
+        raise InvalidSettings(
+            f"setting KP_REPLY_LEASE_SECONDS ({lease:g}) is shorter than KP_SMTP_FINAL_TIMEOUT_SECONDS ({wait:g}): "
+            "raise the first or lower the second"
+        )
 
 
 def without_password(url: str) -> str:

@@ -37,6 +37,7 @@ class Stack:
             "KP_TICK_SECONDS": "0.2",
             "KP_LEASE_SECONDS": "4",
             "KP_REPLY_LEASE_SECONDS": "6",
+            "KP_SMTP_FINAL_TIMEOUT_SECONDS": "6",
             "KP_BACKOFF_SECONDS": "1",
             "KP_RING_AGAIN_SECONDS": "3",
             "KP_LOG_FORMAT": "json",

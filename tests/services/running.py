@@ -37,6 +37,7 @@ async def run_all(world: World, settings: Settings, stop: asyncio.Event, mailers
 def settings_for(folder: Path, smtp_url: str, **given: Any) -> Settings:
     """Settings of services that tick often and give up early."""
     values = {"KP_TICK_SECONDS": 0.1, "KP_LEASE_SECONDS": 2, "KP_REPLY_LEASE_SECONDS": 3, "KP_BACKOFF_SECONDS": 0.2}
+    values["KP_SMTP_FINAL_TIMEOUT_SECONDS"] = 3
     named = {**values, "KP_STATE_DIR": folder / "state", "SMTP_URL": smtp_url, **given}
     return load_settings({name: str(value) for name, value in named.items()})
 
