@@ -10,11 +10,13 @@ import pika
 import pytest
 import structlog
 
+from shared.bus import rabbitmq_connection, rabbitmq_publisher
 from shared.bus.connect import look, open_bus
 from shared.bus.interface import Bus
 from shared.bus.messages import JobDue, WriteOrderReady
 from shared.bus.topology import DELIVERY_LIMIT, EXCHANGE, entities
 from shared.errors import Unavailable
+from tests.chaos.nodes import Broker
 from tests.contract.buses import ORDERS, depth, ids, nothing_more, opened, orders, receive, until
 from tests.servers.fresh import at_path
 from tests.servers.processes import free_port
@@ -115,6 +117,62 @@ async def test_rabbitmq_c17_cut_connection_redelivers_and_ignores_old_acks(relay
         assert ids(await receive(subscription, 1)) == [99]
 
 
+async def test_rabbitmq_c16_a_confirm_that_never_comes_counts_as_not_taken(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq_publisher, "CONFIRM_SECONDS", 1.0)
+    log = Recorder()
+    bus = open_bus(await relay.open(), log)
+    await bus.open()
+    try:
+        relay.freeze()
+        began = time.monotonic()
+        assert await bus.publish(orders(3)) == [False] * 3
+        assert 1.0 <= time.monotonic() - began < 10
+        assert await says(log, "confirm_timeout")
+        relay.thaw()
+        # Confirms that come late after all say nothing about what is published next.
+        subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
+        assert sorted(ids(await receive(subscription, 3))) == [1, 2, 3]
+        assert await bus.publish([WriteOrderReady(99)]) == [True]
+        assert ids(await receive(subscription, 1)) == [99]
+    finally:
+        await bus.close()
+
+
+async def test_rabbitmq_c17_a_half_open_connection_is_noticed_by_its_heartbeat_and_left_behind(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq_connection, "HEARTBEAT_SECONDS", 1)
+    log = Recorder()
+    bus = open_bus(await relay.open(), log)
+    await bus.open()
+    try:
+        subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
+        await bus.publish(orders(4))
+        before = await receive(subscription, 4, acking=False)
+        relay.freeze()
+        # Nobody closes anything: only silence tells.
+        await until(lambda: is_down(bus))
+        await until(lambda: loses(log, "publish", "consume"))
+        assert await bus.publish(orders(1)) == [False]
+        relay.thaw()
+        after = await receive(subscription, 4, acking=False)
+        assert sorted(ids(after)) == [1, 2, 3, 4] and all(delivery.redelivered for delivery in after)
+        await subscription.ack(before)
+        await until(lambda: publishes(bus))
+        await subscription.ack(after)
+        assert ids(await receive(subscription, 1)) == [99]
+        await nothing_more(subscription)
+    finally:
+        await bus.close()
+
+
+async def loses(log: "Recorder", *links: str) -> bool:
+    lost = [values["link"] for event, values in log.lines if event == "broker_lost"]
+    return all(any(one.startswith(link) for one in lost) for link in links)
+
+
 async def test_rabbitmq_answers_false_while_it_is_away_and_goes_on_when_it_comes_back(relay: Relay) -> None:
     async with opened(await relay.open()) as bus:
         subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
@@ -145,6 +203,31 @@ async def test_rabbitmq_loss_in_the_middle_of_a_batch_answers_at_once(relay: Rel
         await relay.open()
         await until(lambda: publishes(bus))
         assert await depth(bus, ORDERS) >= answers.count(True)
+
+
+async def test_rabbitmq_c10_what_was_confirmed_before_a_kill_is_there_and_the_rest_can_be_published_again() -> None:
+    broker = await asyncio.to_thread(Broker)
+    try:
+        async with opened(broker.url) as bus:
+            publishing = asyncio.create_task(bus.publish(orders(20000)))
+            await until(lambda: has_some(bus))
+            await asyncio.to_thread(broker.kill)
+            async with asyncio.timeout(10):
+                answers = await publishing
+            assert False in answers and True in answers
+            await asyncio.to_thread(broker.start)
+            await until(lambda: publishes(bus))
+            missing = [message for message, taken in zip(orders(20000), answers, strict=True) if not taken]
+            assert all(await bus.publish(missing))
+            subscription = await bus.subscribe(WriteOrderReady, prefetch=1000)
+            arrived: set[int] = set()
+            async with asyncio.timeout(60):
+                while len(arrived) < 20000:
+                    batch = await subscription.batch(limit=1000, linger=0.02)
+                    arrived |= set(ids(batch)) & set(range(1, 20001))
+                    await subscription.ack(batch)
+    finally:
+        await asyncio.to_thread(broker.close)
 
 
 async def has_some(bus: Bus) -> bool:

@@ -18,6 +18,8 @@ class Relay:
         self._flowing.set()
         #: Seconds by which everything is late.
         self.delay = 0.0
+        #: Pieces that did not come through at once, because of `freeze` or `delay`.
+        self.held_up = 0
         #: COMMITs that reach the database and whose answer does not come back, for so many to come (C25).
         self.commits_to_cut = 0
         self._muted: set[asyncio.StreamWriter] = set()
@@ -65,6 +67,7 @@ class Relay:
         """`asking`: both ends of a connection whose requests these are."""
         with suppress(OSError):
             while chunk := await reader.read(65536):
+                self.held_up += bool(self.delay) or not self._flowing.is_set()
                 await self._flowing.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
@@ -79,4 +82,6 @@ class Relay:
                     await asyncio.sleep(0.05)  # the database commits; nobody hears of it
                     for end in asking:
                         end.transport.abort()
+        # Nobody hears either that the other end has gone.
+        await self._flowing.wait()
         writer.close()
