@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.core_data import erase_traces, reduce_to_core_data
+from shared.db.row_sets import RowSet
 from shared.db.system_settings import SystemSettings, load_system_settings
 from shared.db.tables import (
     application_statuses,
@@ -112,32 +113,29 @@ async def _locked(connection: AsyncConnection, order_ids: Sequence[int]) -> dict
 
 async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Settlement], held: set[int]) -> None:
     a = attempts.c
-    statement = (
-        update(attempts)
-        # A commit whose answer was lost is done again: what it wrote then is not late.
-        .where(a.lease_token == bindparam("_token"), func.coalesce(a.outcome, "") != bindparam("_plain"))
-        .values(
-            **{
-                name: bindparam(f"_{name}")
-                for name in ("outcome", "settled_at", "reply_code", "reply_text", "relay", "body_hash", "bytes")
-            }
-        )
-    )
-    rows = [
-        {
-            "_token": one.token,
-            "_plain": _outcome_name(one),
-            "_outcome": _outcome_name(one) if one.token in held else f"late: {_outcome_name(one)}",
-            "_settled_at": one.at,
-            "_reply_code": one.code,
-            "_reply_text": one.text or one.reason,
-            "_relay": one.relay,
-            "_body_hash": one.body_hash,
-            "_bytes": one.bytes,
+    names = ("lease_token", "outcome", "settled_at", "reply_code", "reply_text", "relay", "body_hash", "bytes")
+    said = RowSet(connection, plain=a.outcome, **{name: a[name] for name in names})
+    written = {name: said[name] for name in ("outcome", "settled_at", "reply_code", "reply_text")}
+    # A person and a journal know nothing of these: what stands there is evidence (D37).
+    kept = {name: func.coalesce(said[name], a[name]) for name in ("relay", "body_hash", "bytes")}
+    # A commit whose answer was lost is done again: what it wrote then is not late.
+    anew = and_(a.lease_token == said["lease_token"], func.coalesce(a.outcome, "") != said["plain"])
+    # One row each: of several outcomes of one attempt the last is the one that counts.
+    rows = {
+        one.token: {
+            "plain": _outcome_name(one),
+            "lease_token": one.token,
+            "outcome": _outcome_name(one) if one.token in held else f"late: {_outcome_name(one)}",
+            "settled_at": one.at,
+            "reply_code": one.code,
+            "reply_text": one.text or one.reason,
+            "relay": one.relay,
+            "body_hash": one.body_hash,
+            "bytes": one.bytes,
         }
         for one in settlements
-    ]
-    await connection.execute(statement, rows)
+    }
+    await said.execute(update(attempts).where(anew).values({**written, **kept}), list(rows.values()))
 
 
 def _outcome_name(one: Settlement) -> str:
