@@ -312,7 +312,7 @@ write_orders = Table(
     Column("planned_for", Instant, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("queued_at", Instant),
-    #: Not claimed before, withdrawn after (D19).
+    #: Not claimed before, withdrawn after (D19). Of an order whose mailer was lost: when it was found to be unclear.
     Column("not_before", Instant),
     Column("expires_at", Instant),
     #: When a doorbell is wanted (NULL: rung), and when it was last rung.

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.failure.guard_list import GUARDS, Guard
+from tests.failure.guard import Guard
+from tests.failure.guard_list import GUARDS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,17 +1,6 @@
 """The guards that keep letters from being lost or sent twice: how each is taken out, and the test that notices."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """One guard. `edits` take it out: file, a text that stands there exactly once, what stands there instead."""
-
-    name: str
-    invariant: str
-    edits: tuple[tuple[str, str, str], ...]
-    test: str
-
+from tests.failure.guard import guard as _guard
 
 _CLAIMS, _OUTCOMES = "shared/db/write_orders/claims.py", "shared/db/write_orders/outcomes.py"
 _INTENTS = "shared/db/write_orders/intents.py"
@@ -25,10 +14,7 @@ _LOOK = f"{_DELIVERY}::test_d33_d34_the_last_look_decides_on_current_data"
 _TWICE = f"{_OVER}::test_i6_i7_the_database_itself_refuses_what_would_be_sent_twice"
 _JOURNAL = f"{_OVER}::test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_after_a_crash"
 _FAULTS = "tests/services/test_smtp_failures.py"
-
-
-def _guard(name: str, invariant: str, file: str, old: str, new: str, test: str) -> Guard:
-    return Guard(name, invariant, ((file, old, new),), test)
+_ACCEPTED = "tests/services/test_accepted_after_all.py"
 
 
 GUARDS = (
@@ -232,6 +218,22 @@ GUARDS = (
         '        and row.state in ("sending", "unclear")\n',
         "",
         f"{_DELIVERY}::test_i6_settling_twice_or_late_changes_nothing",
+    ),
+    _guard(
+        "what was accepted is not sent again, whoever holds it now",
+        "I20",
+        _OUTCOMES,
+        '        if one.state == "sent" and one.order_id not in known and',
+        '        if one.state == "" and one.order_id not in known and',
+        f"{_ACCEPTED}::test_i20_d37_an_accepted_letter_is_never_sent_again_however_late_its_answer_is",
+    ),
+    _guard(
+        "a mailer that was lost may tell before anything is sent again",
+        "I20",
+        _UPKEEP,
+        "        or_(_O.not_before.is_(None), _O.not_before < now - wait),\n",
+        "",
+        f"{_ACCEPTED}::test_i20_c26_after_an_outage_the_waiting_answer_comes_before_a_resend",
     ),
     _guard("one run for a job and day", "I7", _TABLES, '    UniqueConstraint("job_id", "occasion_day"),\n', "", _TWICE),
     _guard(

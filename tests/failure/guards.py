@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tests.failure.guard_list import GUARDS, Guard
+from tests.failure.guard import Guard
+from tests.failure.guard_list import GUARDS
 from tests.servers.__main__ import down, environment, up
 
 ROOT = Path(__file__).resolve().parents[2]

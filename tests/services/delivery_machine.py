@@ -74,6 +74,8 @@ class Delivery(RuleBasedStateMachine):
         self.put_off: set[int] = set()
         self.accepted: set[int] = set()
         self.said_sent: set[int] = set()
+        #: Orders of which the database was told that a letter was accepted.
+        self.told: set[int] = set()
         self.off = False
         #: How often the job was switched.
         self.switches = 0
@@ -142,6 +144,7 @@ class Delivery(RuleBasedStateMachine):
             self.run(self._give_back(held))
             self.held.remove(held)
             return
+        assert held.order.id not in self.told  # I20
         assert held.order.token not in self.expired and held.order.token == self.newest[held.order.id]  # I11
         assert not self.off and held.switches_before == self.switches  # I8, I9
         assert self.profiles[order["external_id"]][0] == held.order.email != ""  # I10
@@ -205,9 +208,12 @@ class Delivery(RuleBasedStateMachine):
 
     def _settle(self, held: Held, state: str) -> None:
         values = {"reason": None if state == "sent" else state, "not_before": self.world.clock.now()}
+        if state == "sent":
+            self.told.add(held.order.id)
         if not self.run(self.world.settle(held.order, state, **values)):
             return
-        assert held.order.token == self.newest[held.order.id]  # I11
+        # Only what was accepted counts from whoever tells it (I20).
+        assert state == "sent" or held.order.token == self.newest[held.order.id]  # I11
         if state != "unclear":
             self.unknown.discard((held.order.id, held.order.token))
         if state == "queued":

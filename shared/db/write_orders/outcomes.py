@@ -22,7 +22,7 @@ from shared.db.tables import (
     persons,
     write_orders,
 )
-from shared.db.write_orders.states import SILENT
+from shared.db.write_orders.states import SILENT, record_orders
 
 _O, _A, _P = write_orders.c, applications.c, persons.c
 #: Outcomes of attempts that the mail server did not accept, for certain.
@@ -53,7 +53,8 @@ class Settlement:
 async def settle(connection: AsyncConnection, settlements: Sequence[Settlement], author: str = "mailer") -> set[int]:
     """Writes the outcomes of orders still held by their tokens; returns their ids.
 
-    An order that another claim took over meanwhile is left alone: its outcome stays on the attempt row (late).
+    An order that another claim took over meanwhile is left alone: its outcome stays on the attempt row (late). Only a
+    letter known to be accepted ends its order whoever holds it now: nobody shall get it again (I20).
     """
     rows = await _locked(connection, [one.order_id for one in settlements])
     held = [
@@ -63,6 +64,8 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement],
         and row.lease_token == one.token
         and row.state in ("sending", "unclear")
     ]
+    after_all = await _accepted_after_all(connection, settlements, rows, held, author)
+    held = [*after_all, *(one for one in held if one.order_id not in {late.order_id for late in after_all})]
     await _write_attempts(connection, settlements, {one.token for one in held})
     sent = [one for one in held if one.state == "sent"]
     rest = [one for one in held if one.state != "sent"]
@@ -78,6 +81,43 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement],
     if reduced:
         await erase_traces(connection, sorted(reduced))
     return {one.order_id for one in held}
+
+
+async def _accepted_after_all(
+    connection: AsyncConnection,
+    settlements: Sequence[Settlement],
+    rows: Mapping[int, Row[Any]],
+    held: Sequence[Settlement],
+    author: str,
+) -> list[Settlement]:
+    """Of orders that may be sent again, or are held under a newer claim: those of which an attempt was accepted.
+
+    A newer claim meets `sent` at its T2 and is refused; past it, its outcome is late.
+    """
+    known = {one.order_id for one in held if one.state == "sent"}
+    found = {
+        one.order_id: one
+        for one in settlements
+        if one.state == "sent" and one.order_id not in known and _may_be_sent_again(rows.get(one.order_id))
+    }
+    if not found:
+        return []
+    a = attempts.c
+    theirs = select(a.lease_token).where(
+        a.order_id.in_(found), a.lease_token.in_([one.token for one in found.values()])
+    )
+    tokens = set((await connection.execute(theirs)).scalars())
+    late = [one for one in found.values() if one.token in tokens]
+    which = _O.id.in_([one.order_id for one in late])
+    reason = "accepted by the mail server after all: its answer came late"
+    now = max(one.at for one in found.values())
+    await record_orders(connection, which, now=now, author=author, action="settle", new="sent", reason=reason)
+    return late
+
+
+def _may_be_sent_again(row: Row[Any] | None) -> bool:
+    # `failed` too: it can be tried again.
+    return row is not None and row.state in ("queued", "sending", "unclear", "failed")
 
 
 def _is_reduced(row: Row[Any] | None) -> bool:

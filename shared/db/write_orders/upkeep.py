@@ -17,7 +17,10 @@ _JOB_IS_OFF = exists().where(contact_jobs.c.id == _O.job_id, contact_jobs.c.stat
 
 
 async def return_expired_claims(connection: AsyncConnection, now: datetime) -> dict[str, int]:
-    """Claims whose lease ran out: before T2 back to queued, after it to unclear (I4, I5)."""
+    """Claims whose lease ran out: before T2 back to queued, after it to unclear (I4, I5).
+
+    When an order became unclear stands in `not_before`: nothing is sent again until its mailer could tell (I20).
+    """
     # One moment for all statements, and the rows locked first: a lease that ran out between two of them would give back
     # an order whose attempt stays without an outcome, or make one unclear without an event.
     moment = literal((await connection.execute(select(lease_clock()))).scalar_one(), Instant())
@@ -33,13 +36,17 @@ async def return_expired_claims(connection: AsyncConnection, now: datetime) -> d
     reason = "handed over to the mail server, answer unknown: the mailer was lost"
     await record_orders(connection, after, now=now, author="sweep", action="unclear", new="unclear", reason=reason)
     # The token stays: a late answer of that attempt still settles it.
-    lost = {"state": "unclear", "reason": reason, "phase": None, "lease_until": None, **SILENT}
+    lost = {"state": "unclear", "reason": reason, "not_before": now, "phase": None, "lease_until": None, **SILENT}
     unclear = (await connection.execute(update(write_orders).where(after).values(lost))).rowcount
     return {"returned": returned, "unclear": unclear}
 
 
 async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timedelta) -> int:
-    """unclear -> queued for jobs with `on_unclear: resend`, not before `wait` after the hand-over (D37)."""
+    """unclear -> queued for jobs with `on_unclear: resend`, not before `wait` after the hand-over (D37).
+
+    Where the mailer was lost, `wait` counts from when that was found: after an outage of the database longer than
+    `wait`, mailers and journals that know of an accepted letter come first (I20).
+    """
     job = contact_jobs.c
     other, mine, theirs = write_orders.alias("under_way"), applications.alias("mine"), applications.alias("theirs")
     by_now = exists().where(
@@ -53,12 +60,15 @@ async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timed
     which = and_(
         _O.state == "unclear",
         _O.handed_over_at < now - wait,
+        or_(_O.not_before.is_(None), _O.not_before < now - wait),
         _O.expires_at > now,
         exists().where(job.id == _O.job_id, job.on_unclear == "resend", job.status == "on"),
         # What stopped a resend once is for a person to decide.
         or_(_O.reason.is_(None), ~_O.reason.startswith("resend stopped")),
         ~under_way,
     )
+    # Locked first: an answer that comes meanwhile must not leave an event of a resend that never was.
+    await connection.execute(select(_O.id).where(which).order_by(_O.id).with_for_update(of=write_orders))
     await record_orders(connection, which, now=now, author="sweep", action="resend", new="queued", reason="resend")
     values = {"state": "queued", "not_before": now, "ring_at": now, "reason": None, **UNCLAIMED}
     return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
