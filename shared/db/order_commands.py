@@ -1,18 +1,23 @@
 """What people do to one write order, each as one transaction (D32, D37)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.letter_data import load_letter_version
-from shared.db.tables import attempts, write_orders
-from shared.db.write_orders.interventions import block_order, retry_order, settle_unclear, unblock_order
+from shared.db.tables import attempts
+from shared.db.write_orders.interventions import (
+    block_order,
+    lock_unclear,
+    retry_order,
+    settle_unclear,
+    unblock_order,
+)
 from shared.db.write_orders.outcomes import settle_as_sent
-from shared.errors import NotFound, Refused
 from shared.retry import retry_conflicts
 
 T = TypeVar("T")
@@ -51,28 +56,24 @@ async def retry(database: Database, order_id: int, *, now: datetime, author: str
 
 
 async def settle(database: Database, order_id: int, decision: str, *, now: datetime, author: str) -> None:
-    """A person's decision on an unclear order: sent, resend or failed."""
+    """A person's decision on an unclear order: sent, resend or failed. Refused for any other order."""
 
     async def work(connection: AsyncConnection) -> None:
-        o, a = write_orders.c, attempts.c
-        order = (await connection.execute(select(write_orders).where(o.id == order_id))).mappings().first()
-        if order is None:
-            raise NotFound("order", order_id)
-        if order["state"] != "unclear":
-            raise Refused(f"order {order_id} is {order['state']}, not unclear")
-        statement = select(a.handed_over_at, a.message_id).where(a.order_id == order_id, a.handed_over_at.is_not(None))
-        attempt = (await connection.execute(statement.order_by(a.attempt_no.desc()))).first()
-        handed_over = attempt.handed_over_at if attempt else now
-        if decision != "sent":
-            await settle_unclear(connection, order_id, decision, handed_over, now=now, author=author)
-            return
-        letter = await load_letter_version(connection, order["letter_id"], order["letter_version"])
-        subject = order["subject"] or letter.texts[0].subject
-        evidence = {
-            "handed_over_at": handed_over,
-            "message_id": attempt.message_id if attempt else None,
-            "subject": subject,
-        }
-        await settle_as_sent(connection, order_id, evidence, author)
+        order = await lock_unclear(connection, order_id)
+        if decision == "sent":
+            await settle_as_sent(connection, order_id, await _evidence(connection, order, now), now=now, author=author)
+        else:
+            await settle_unclear(connection, order, decision, now=now, author=author)
 
     await _in_transaction(database, work)
+
+
+async def _evidence(connection: AsyncConnection, order: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """What is known of the hand-over whose answer is missing: its attempt's row is to keep it."""
+    a = attempts.c
+    names = (a.message_id, a.relay, a.bytes, a.body_hash)
+    handed_over = select(*names).where(a.order_id == order["id"], a.handed_over_at == order["handed_over_at"])
+    found = (await connection.execute(handed_over.order_by(a.attempt_no.desc()))).mappings().first()
+    letter = await load_letter_version(connection, order["letter_id"], order["letter_version"])
+    subject = order["subject"] or letter.texts[0].subject
+    return {"at": order["handed_over_at"] or now, "subject": subject, **(found or {})}

@@ -1,19 +1,24 @@
 """What people decide about orders on both databases: unclear ones, blocks, retries, deleted jobs (D32, D35, D37)."""
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shared.db.jobs import delete_job
 from shared.db.order_commands import block, retry, settle, unblock
 from shared.db.order_list import show_order
-from shared.db.tables import attempts, contact_entries, write_orders
+from shared.db.tables import attempts, contact_entries, events, write_orders
+from shared.db.write_orders.outcomes import settle_as_sent
+from shared.db.write_orders.upkeep import resend_unclear
 from shared.errors import Refused
 from tests.services.setup_files import row, rows
 from tests.services.world import DAY, JOB, MORNING, SETUP, World
 
 ONE = "A1,,Eins,a1@x.example,Neu,"
 MINUTE = timedelta(minutes=1)
+RESENDS = SETUP.replace("valid_days: 2", "valid_days: 2, on_unclear: resend")
 
 
 async def decide(world: World, order_id: int, decision: str) -> None:
@@ -24,8 +29,14 @@ async def unclear(world: World, setup: str = SETUP) -> int:
     (order,) = await world.queued(setup=setup)
     (held,) = (await world.claim(order)).orders
     await world.intend(held)
-    await world.settle(held, "unclear", reason="answer unknown", bytes=1234, relay="mail.example:25")
+    await world.settle(held, "unclear", reason="answer unknown", bytes=1234, relay="mail.example:25", body_hash="ab12")
     return order
+
+
+async def history(world: World, order: int) -> list[tuple[Any, ...]]:
+    """Who moved the order from where to where."""
+    found = await rows(world.database, events, noun="order", record_id=order)
+    return [(one["at"], one["author"], one["action"], one["old"], one["new"], one["reason"]) for one in found]
 
 
 async def test_d37_the_evidence_is_shown(world: World) -> None:
@@ -45,6 +56,52 @@ async def test_d37_settled_as_sent_applies_everything_dated_at_the_hand_over(wor
     assert (await row(world.database, contact_entries))["at"] == MORNING
     with pytest.raises(Refused, match="is sent, not unclear"):
         await decide(world, order, "resend")
+
+
+async def test_i4_i17_settled_as_sent_says_who_and_when_and_keeps_the_evidence(world: World) -> None:
+    order = await unclear(world)
+    world.clock.advance(timedelta(days=1))
+    await decide(world, order, "sent")
+    now, reason = world.clock.now(), "settled as sent by anna"
+    assert await history(world, order) == [(now, "anna", "settle", "unclear", "sent", reason)]
+    found = await row(world.database, attempts)
+    assert (found["outcome"], found["settled_at"], found["reply_text"]) == ("sent", now, reason)
+    assert (found["relay"], found["bytes"], found["body_hash"]) == ("mail.example:25", 1234, "ab12")
+
+
+async def test_i4_i17_settled_as_sent_after_a_stopped_resend_is_dated_at_the_hand_over_in_doubt(world: World) -> None:
+    order = await unclear(world)
+    await decide(world, order, "resend")
+    world.clock.advance(15 * MINUTE)
+    (again,) = (await world.claim(order)).orders
+    await world.intend(again)
+    await world.settle(again, "queued", reason="not now", not_before=world.clock.now())
+    await world.change(status="Aus")
+    assert (await world.claim(order)).orders == []
+    await decide(world, order, "sent")
+    assert (await row(world.database, write_orders, id=order))["sent_at"] == MORNING
+    reason = "settled as sent by anna"
+    assert (await history(world, order))[-1] == (world.clock.now(), "anna", "settle", "unclear", "sent", reason)
+    assert [one["outcome"] for one in await rows(world.database, attempts)] == ["unclear", "deferred"]
+
+
+@pytest.mark.parametrize("decision", ["sent", "failed"])
+async def test_i4_a_decision_that_meets_a_resend_is_refused(world: World, decision: str) -> None:
+    order = await unclear(world, setup=RESENDS)
+    world.clock.advance(16 * MINUTE)
+    async with world.database.begin() as connection:
+        assert await resend_unclear(connection, world.clock.now(), 15 * MINUTE) == 1
+        late = asyncio.create_task(decide(world, order, decision))
+        await asyncio.sleep(0.3)
+    with pytest.raises(Refused, match="is queued, not unclear"):
+        await late
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["lease_token"]) == ("queued", None)
+    with pytest.raises(Refused, match="not unclear any more"):
+        async with world.database.begin() as connection:
+            evidence = {"at": world.clock.now()}
+            await settle_as_sent(connection, order, evidence, now=world.clock.now(), author="anna")
+    assert [one[2] for one in await history(world, order)] == ["resend"]
 
 
 async def test_d37_settled_as_failed_sends_nothing(world: World) -> None:
@@ -99,7 +156,7 @@ async def test_d37_a_resend_that_was_not_accepted_says_nothing_about_the_first_l
 
 
 async def test_d37_jobs_that_say_so_resend_by_themselves(world: World) -> None:
-    order = await unclear(world, setup=SETUP.replace("valid_days: 2", "valid_days: 2, on_unclear: resend"))
+    order = await unclear(world, setup=RESENDS)
     assert await world.turn() == []
     world.clock.advance(15 * MINUTE + timedelta(seconds=1))
     assert await world.turn() == [order]

@@ -219,15 +219,22 @@ async def retry_order(connection: AsyncConnection, order_id: int, *, now: dateti
     await _requeue(connection, order_id, now, now, now + valid, author, "retry")
 
 
-async def settle_unclear(
-    connection: AsyncConnection, order_id: int, decision: str, handed_over_at: datetime, *, now: datetime, author: str
-) -> None:
-    """A person's decision `resend` or `failed` on an unclear order (D37); `sent` goes through the delivery module."""
+async def lock_unclear(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:
+    """The order that a person decides on, locked until the commit; Refused when it is not, or no longer, unclear."""
     order = await _locked(connection, order_id)
     if order["state"] != "unclear":
         raise Refused(f"order {order_id} is {order['state']}, not unclear")
+    return order
+
+
+async def settle_unclear(
+    connection: AsyncConnection, order: Mapping[str, Any], decision: str, *, now: datetime, author: str
+) -> None:
+    """A person's decision `resend` or `failed` on a locked unclear order (D37); for `sent` see `settle_as_sent`."""
+    order_id = order["id"]
     if decision == "resend":
         await _refuse_if_under_way(connection, order)
+        handed_over_at = order["handed_over_at"] or now
         not_before = max(now, handed_over_at + RESEND_AFTER)
         valid = await _validity(connection, order)
         await _requeue(connection, order_id, now, not_before, not_before + valid, author, "settle_resend")
@@ -296,5 +303,7 @@ async def _locked(connection: AsyncConnection, order_id: int) -> Mapping[str, An
     person = select(applications.c.person_id).where(applications.c.id == seen.application_id)
     person_id = (await connection.execute(person)).scalar_one()
     await connection.execute(select(persons.c.id).where(persons.c.id == person_id).with_for_update())
+    mine = applications.c.id == seen.application_id
+    await connection.execute(select(applications.c.id).where(mine).with_for_update())
     row = (await connection.execute(select(write_orders).where(_O.id == order_id).with_for_update())).mappings().one()
     return {**row, "present_person_id": person_id}

@@ -23,6 +23,7 @@ from shared.db.tables import (
     write_orders,
 )
 from shared.db.write_orders.states import SILENT, record_orders
+from shared.errors import Refused
 
 _O, _A, _P = write_orders.c, applications.c, persons.c
 #: Outcomes of attempts that the mail server did not accept, for certain.
@@ -48,6 +49,8 @@ class Settlement:
     not_before: datetime | None = None
     #: False for a deferral that says nothing about the order: its back-off does not grow with it.
     counts: bool = True
+    #: When it was found out, where that is not `at`: a person's decision comes later than the hand-over.
+    settled_at: datetime | None = None
 
 
 async def settle(connection: AsyncConnection, settlements: Sequence[Settlement], author: str = "mailer") -> set[int]:
@@ -166,7 +169,7 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
             "plain": _outcome_name(one),
             "lease_token": one.token,
             "outcome": _outcome_name(one) if one.token in held else f"late: {_outcome_name(one)}",
-            "settled_at": one.at,
+            "settled_at": one.settled_at or one.at,
             "reply_code": one.code,
             "reply_text": one.text or one.reason,
             "relay": one.relay,
@@ -269,7 +272,7 @@ async def _set_status(
 
 def _not_set(row: Row[Any], one: Settlement, author: str) -> dict[str, Any]:
     return {
-        "at": one.at,
+        "at": one.settled_at or one.at,
         "author": author,
         "action": "status_not_set",
         "noun": "order",
@@ -312,18 +315,19 @@ async def _touch_last_contacts(connection: AsyncConnection, sent: Sequence[tuple
         await connection.execute(whole, of_jobs)
 
 
-async def settle_as_sent(connection: AsyncConnection, order_id: int, evidence: Mapping[str, Any], author: str) -> None:
-    """A person found that an unclear letter was accepted (D37): D40 applies, dated at the hand-over."""
-    token = (await connection.execute(select(_O.lease_token).where(_O.id == order_id))).scalar_one_or_none()
-    one = Settlement(
-        order_id,
-        token or 0,
-        "sent",
-        at=evidence["handed_over_at"],
-        reason=f"settled as sent by {author}",
-        subject=evidence.get("subject"),
-        message_id=evidence.get("message_id"),
-    )
-    if token is None:
-        await connection.execute(update(write_orders).where(_O.id == order_id).values(lease_token=0))
-    await settle(connection, [one], author)
+async def settle_as_sent(
+    connection: AsyncConnection, order_id: int, evidence: Mapping[str, Any], *, now: datetime, author: str
+) -> None:
+    """A person found that a locked unclear letter was accepted (D37): D40 applies, dated at the hand-over.
+
+    `evidence`: `at` and what else of a Settlement is known. Refused when the order is not unclear.
+    """
+    which = and_(_O.id == order_id, _O.state == "unclear")
+    reason = f"settled as sent by {author}"
+    await record_orders(connection, which, now=now, author=author, action="settle", new="sent", reason=reason)
+    # What stopped a resend took the token.
+    await connection.execute(update(write_orders).where(which, _O.lease_token.is_(None)).values(lease_token=0))
+    token = (await connection.execute(select(_O.lease_token).where(which))).scalar_one_or_none()
+    one = Settlement(order_id, token or 0, "sent", settled_at=now, reason=reason, **evidence)
+    if token is None or not await settle(connection, [one], author):
+        raise Refused(f"order {order_id} is not unclear any more")
