@@ -11,11 +11,15 @@ from shared.db.job_rows import schedule_of
 from shared.db.runs import NewRun, record_run
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import contact_jobs, dispatch_runs
-from shared.db.write_orders import move_planned_orders, withdraw_open_orders_of_run, withdraw_passed_while_off
+from shared.db.write_orders import (
+    OTHER_SCHEDULE,
+    move_planned_orders,
+    withdraw_open_orders_of_run,
+    withdraw_passed_while_off,
+)
 from shared.domain.schedule import Schedule
 
 _J, _R = contact_jobs.c, dispatch_runs.c
-_OTHER_SCHEDULE = "schedule changed"
 #: The working-day rule moves a send day by less than this.
 _LONGEST_SHIFT = timedelta(days=14)
 
@@ -61,7 +65,7 @@ async def _record_passed_days(
 async def reschedule(connection: AsyncConnection, job: Mapping[str, Any], *, author: str, now: datetime) -> None:
     """Another time, zone, rhythm or lead: moves the planned orders; a day dispatched already stays dispatched (D10)."""
     schedule = schedule_of(job)
-    gone = (_R.state == "skipped") & (_R.reason == _OTHER_SCHEDULE)
+    gone = (_R.state == "skipped") & (_R.reason == OTHER_SCHEDULE)
     runs = select(dispatch_runs).where(_R.job_id == job["id"], (_R.state == "open") | gone)
     for run in (await connection.execute(runs)).mappings().all():
         if not schedule.is_occasion(run["occasion_day"]):
@@ -74,11 +78,8 @@ async def reschedule(connection: AsyncConnection, job: Mapping[str, Any], *, aut
 
 
 async def _drop_run(connection: AsyncConnection, run_id: int, *, author: str, now: datetime) -> None:
-    # As synchronisation does it: the orders return if the day becomes an occasion again (a mistake put right).
-    await withdraw_open_orders_of_run(
-        connection, run_id, withdrawn_by="sync", reason=_OTHER_SCHEDULE, now=now, author=author
-    )
-    gone = {"state": "skipped", "reason": _OTHER_SCHEDULE, "due_at": None}
+    await withdraw_open_orders_of_run(connection, run_id, now=now, author=author)
+    gone = {"state": "skipped", "reason": OTHER_SCHEDULE, "due_at": None}
     await connection.execute(update(dispatch_runs).where(_R.id == run_id).values(**gone))
 
 

@@ -16,7 +16,7 @@ from shared.db.job_locks import lock_jobs
 from shared.db.job_rows import load_job_row
 from shared.db.tables import contact_jobs, dispatch_runs
 from shared.db.transactions import in_transaction
-from shared.db.write_orders import withdraw_open_orders_of_job
+from shared.db.write_orders import JOB_DELETED, withdraw_open_orders_of_job
 from shared.domain.job_fields import REQUIRED_JOB_FIELDS, read_job_fields, read_name
 from shared.domain.text import fold
 from shared.errors import InvalidInput
@@ -95,12 +95,10 @@ async def delete_job(database: Database, name: str, *, author: str, now: datetim
 
     async def remove(connection: AsyncConnection) -> int:
         job = await _locked(connection, name)
-        withdrawn = await withdraw_open_orders_of_job(
-            connection, job["id"], withdrawn_by="job_deleted", reason="job deleted", now=now, author=author
-        )
+        withdrawn = await withdraw_open_orders_of_job(connection, job["id"], now=now, author=author)
         r = dispatch_runs.c
         open_runs = update(dispatch_runs).where(r.job_id == job["id"], r.state == "open")
-        await connection.execute(open_runs.values(state="skipped", reason="job deleted", due_at=None))
+        await connection.execute(open_runs.values(state="skipped", reason=JOB_DELETED, due_at=None))
         await connection.execute(delete(contact_jobs).where(_J.id == job["id"]))
         changes: list[Change] = [("withdrawn_orders", None, withdrawn)]
         await record_changes(connection, "job", job["id"], job["name"], "delete", changes, author=author, now=now)

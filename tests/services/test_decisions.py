@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.db.jobs import delete_job
+from shared.db.jobs import copy_job, delete_job
 from shared.db.order_commands import block, retry, settle, unblock
 from shared.db.order_list import show_order
 from shared.db.tables import attempts, contact_entries, events, write_orders
@@ -196,3 +196,38 @@ async def test_d35_deleting_a_job_keeps_what_was_sent_with_its_name(world: World
     await delete_job(world.database, JOB, author="anna", now=world.clock.now())
     assert [await world.state(order) for order in (first, second)] == ["sent", "withdrawn"]
     assert {r["job_name"] for r in await world.rows(DAY)} == {JOB}
+
+
+async def blocked_order(world: World) -> int:
+    """Of two planned orders, that of A1 is blocked for this letter alone."""
+    await world.begin(ONE, "A2,,Zwei,a2@x.example,Neu,")
+    await world.turn()
+    order = (await world.order("A1"))["id"]
+    await block(world.database, order, scope="letter", reason="asked", until=None, now=MORNING, author="anna")
+    return int(order)
+
+
+async def test_d35_d32_unblocked_after_its_job_was_deleted_it_goes_the_way_of_its_siblings(world: World) -> None:
+    order = await blocked_order(world)
+    await copy_job(world.database, JOB, "Kopie", author="anna", now=MORNING)
+    await delete_job(world.database, JOB, author="anna", now=MORNING)
+    await world.change("Kopie", status="An")
+    assert await unblock(world.database, order, now=MORNING, author="anna") == "withdrawn"
+    gone = await row(world.database, write_orders, id=order)
+    assert (gone["withdrawn_by"], gone["reason"]) == ("job_deleted", "job deleted")
+    # So the copy takes both over.
+    await world.turn()
+    assert {(r["external_id"], r["state"], r["job_name"]) for r in await world.rows(DAY)} == {
+        ("A1", "planned", "Kopie"),
+        ("A2", "planned", "Kopie"),
+    }
+
+
+async def test_d32_d14_unblocked_after_its_day_was_dropped_it_returns_with_its_siblings(world: World) -> None:
+    order = await blocked_order(world)
+    await world.change(dispatch="every_months=1 anchor=2026-12-24")
+    assert await unblock(world.database, order, now=MORNING, author="anna") == "withdrawn"
+    assert {(r["withdrawn_by"], r["reason"]) for r in await world.rows(DAY)} == {("sync", "schedule changed")}
+    await world.change(dispatch="rolling")
+    await world.turn()
+    assert await world.orders(DAY) == {"A1": "planned", "A2": "planned"}

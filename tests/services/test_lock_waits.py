@@ -1,4 +1,4 @@
-"""Who does not wait for whom. PostgreSQL only: SQLite has one writer, who always waits for the one before."""
+"""Who waits for whom, and who does not. PostgreSQL only: SQLite has one writer, who waits for the one before."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,11 +10,14 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.tick import tick
+from shared.db import person_commands as people
 from shared.db.dispatch import StepResult
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
+from shared.db.jobs import delete_job
 from shared.db.runs import NewRun, load_run, lock_lineage, record_run
-from shared.db.tables import contact_jobs, dispatch_runs, metadata
+from shared.db.tables import blocks, contact_jobs, dispatch_runs, metadata, write_orders
+from shared.db.write_orders.interventions import lift_blocks
 from tests.services.setup_files import apply
 from tests.services.world import DAY, JOB, MORNING, World
 
@@ -112,3 +115,21 @@ async def test_i8_t2_waits_for_a_switch_to_aus_under_way_on_postgresql(postgres_
         assert not handing_over.done()
     # A plain look would have seen the job as it was when its statement began.
     assert await handing_over == set()
+
+
+async def test_d35_a_job_is_deleted_after_whoever_is_unblocking_its_orders(postgres_world: World) -> None:
+    database = postgres_world.database
+    await postgres_world.applicants("A1,,Eins,a1@x.example,Neu,")
+    await postgres_world.turn()
+    who = {"author": "anna", "now": MORNING}
+    await people.block(database, "A1", job=None, until=None, reason="asked", **who)
+    async with database.begin() as connection:
+        block_id = (await connection.execute(select(blocks.c.id))).scalar_one()
+        await lift_blocks(connection, [block_id], **who)
+        deletion = asyncio.create_task(delete_job(database, JOB, **who))
+        await asyncio.sleep(0.5)
+        assert not deletion.done()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await deletion == 1
+    async with database.read() as connection:
+        assert (await connection.execute(select(write_orders.c.state))).scalar_one() == "withdrawn"

@@ -7,6 +7,8 @@ settles; `interventions` is what people do; `upkeep` repairs. See docs/write-ord
 """
 
 from shared.db.write_orders.interventions import (
+    JOB_DELETED,
+    OTHER_SCHEDULE,
     move_planned_orders,
     withdraw_open_orders_of_job,
     withdraw_open_orders_of_run,
@@ -14,6 +16,8 @@ from shared.db.write_orders.interventions import (
 )
 
 __all__ = [
+    "JOB_DELETED",
+    "OTHER_SCHEDULE",
     "move_planned_orders",
     "withdraw_open_orders_of_job",
     "withdraw_open_orders_of_run",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, lineages, persons, write_orders
@@ -14,20 +14,30 @@ from shared.errors import NotFound, Refused
 _O = write_orders.c
 #: An unclear letter is not resent earlier than this after its hand-over (D37).
 RESEND_AFTER = timedelta(minutes=15)
+#: Why orders and runs ended: their job is gone for good, or their day is no occasion of it any more.
+JOB_DELETED = "job deleted"
+OTHER_SCHEDULE = "schedule changed"
 
 
-async def withdraw_open_orders_of_job(
-    connection: AsyncConnection, job_id: int, *, withdrawn_by: str, reason: str, now: datetime, author: str
-) -> int:
+async def withdraw_open_orders_of_job(connection: AsyncConnection, job_id: int, *, now: datetime, author: str) -> int:
     """Withdraws what is planned, queued, or claimed before T2; returns how many (D35)."""
-    return await _withdraw(connection, _O.job_id == job_id, withdrawn_by, reason, now, author)
+    await _hold_blocked(connection, _O.job_id == job_id)
+    return await _withdraw(connection, _O.job_id == job_id, "job_deleted", JOB_DELETED, now, author)
 
 
-async def withdraw_open_orders_of_run(
-    connection: AsyncConnection, run_id: int, *, withdrawn_by: str, reason: str, now: datetime, author: str
-) -> int:
-    """The same for one run, when its day is no longer an occasion of the job."""
-    return await _withdraw(connection, _O.run_id == run_id, withdrawn_by, reason, now, author)
+async def withdraw_open_orders_of_run(connection: AsyncConnection, run_id: int, *, now: datetime, author: str) -> int:
+    """The same for one run, when its day is no longer an occasion of the job.
+
+    As synchronisation does it: the orders return if the day becomes an occasion again (a mistake put right).
+    """
+    await _hold_blocked(connection, _O.run_id == run_id)
+    return await _withdraw(connection, _O.run_id == run_id, "sync", OTHER_SCHEDULE, now, author)
+
+
+async def _hold_blocked(connection: AsyncConnection, whose: ColumnElement[bool]) -> None:
+    # Who lifts a block of all jobs has no lineage locked. So it comes before the job goes, or sees that it is gone.
+    blocked = select(_O.id).where(whose, _O.state == "blocked")
+    await connection.execute(blocked.order_by(_O.id).with_for_update())
 
 
 async def withdraw_open_letters_of_person(
@@ -85,8 +95,8 @@ async def withdraw_passed_while_off(
 async def move_planned_orders(
     connection: AsyncConnection, run_id: int, planned_for: datetime, expires_at: datetime
 ) -> None:
-    """Gives the planned orders of a run another send moment (the job's dispatch time changed)."""
-    which = and_(_O.run_id == run_id, _O.state == "planned")
+    """Gives the orders of a run that wait for it another send moment (the job's dispatch time changed)."""
+    which = and_(_O.run_id == run_id, _O.state.in_(("planned", "blocked")))
     values = {"planned_for": planned_for, "expires_at": expires_at}
     await connection.execute(update(write_orders).where(which).values(values))
 
@@ -179,12 +189,12 @@ async def _block_orders(
 
 
 async def unblock_order(connection: AsyncConnection, order_id: int, *, now: datetime, author: str) -> str:
-    """Lifts the block of an order: planned again before its send moment, else withdrawn (D32)."""
+    """Lifts the block of an order; returns its state: planned again before its send moment, else withdrawn (D32)."""
     order = await _locked(connection, order_id)
     if order["state"] != "blocked":
         raise Refused(f"order {order_id} is {order['state']}, not blocked")
     await lift_blocks(connection, [order["block_id"]], now=now, author=author)
-    return "planned" if order["planned_for"] > now else "withdrawn"
+    return str((await connection.execute(select(_O.state).where(_O.id == order_id))).scalar_one())
 
 
 async def lift_blocks(connection: AsyncConnection, block_ids: Sequence[int], *, now: datetime, author: str) -> int:
@@ -194,19 +204,28 @@ async def lift_blocks(connection: AsyncConnection, block_ids: Sequence[int], *, 
     standing = update(blocks).where(block.id.in_(block_ids), block.lifted_at.is_(None))
     count = (await connection.execute(standing.values(lifted))).rowcount
     which = and_(_O.block_id.in_(block_ids), _O.state == "blocked")
+    await _hold_blocked(connection, which)
     await record_orders(connection, which, now=now, author=author, action="unblock", new="unblocked", reason=None)
     # The plan decides whether it still matches.
     r = dispatch_runs.c
     theirs = r.id.in_(select(_O.run_id).where(which))
     await connection.execute(update(dispatch_runs).where(theirs, r.state == "open").values(due_at=now, rung_at=None))
-    values = {
-        "state": case((_O.planned_for > now, "planned"), else_="withdrawn"),
-        "reason": case((_O.planned_for > now, None), else_="unblocked after its send moment"),
-        "withdrawn_by": case((_O.planned_for > now, None), else_="unblocked_late"),
+    await connection.execute(update(write_orders).where(which).values(_unblocked(now)))
+    return count
+
+
+def _unblocked(now: datetime) -> dict[str, Any]:
+    """What becomes of a blocked order: as of its siblings if job or day went meanwhile, else by its send moment."""
+    r = dispatch_runs.c
+    gone = _O.job_id.is_(None)
+    dropped = exists().where(r.id == _O.run_id, r.state == "skipped", r.reason == OTHER_SCHEDULE)
+    late = _O.planned_for <= now
+    return {
+        "state": case((or_(gone, dropped, late), "withdrawn"), else_="planned"),
+        "reason": case((gone, JOB_DELETED), (dropped, OTHER_SCHEDULE), (late, "unblocked after its send moment")),
+        "withdrawn_by": case((gone, "job_deleted"), (dropped, "sync"), (late, "unblocked_late")),
         "block_id": None,
     }
-    await connection.execute(update(write_orders).where(which).values(values))
-    return count
 
 
 async def retry_order(connection: AsyncConnection, order_id: int, *, now: datetime, author: str) -> None:
