@@ -6,23 +6,27 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
-from typing import Any
 
 import pika
 from sqlalchemy import select
 
+from shared.bus.connect import look
 from shared.bus.messages import JobDue, WriteOrderReady, encode
 from shared.bus.topology import EXCHANGE, route_of
 from shared.db.dispatch import run_now
-from shared.db.tables import contact_jobs, dispatch_runs, write_orders
+from shared.db.tables import attempts, contact_jobs, dispatch_runs, write_orders
 from shared.errors import KontaktpflegeError
 from tests.chaos.crew import Slot
 from tests.chaos.people import people_decide, switch
 from tests.chaos.plan import Event, Fault
-from tests.chaos.scene import Scene
+from tests.chaos.scene import SCALED, Scene
 
 #: Longer than a claim's lease in a run.
 STOPPED_SECONDS = 6.0
+#: Messages that a full queue holds.
+QUEUE_LENGTH = 10
+#: Within these it is empty again, usually.
+EMPTIED_SECONDS = 20.0
 #: Within these a process that was started works, on a busy machine too.
 BIRTH_SECONDS = 3.0
 _QUEUES = (route_of(JobDue).queue, route_of(WriteOrderReady).queue)
@@ -42,11 +46,15 @@ _POISON = (
 
 
 async def do(scene: Scene, event: Event) -> None:
-    """Does one fault and takes it back where it ends; a database that is away just now makes it a short one."""
+    """Does one fault and takes it back where it ends; a database that is away just now makes it a short one.
+
+    While it is on, `scene.struck` is set; a fault that is over at once sets it too.
+    """
     async with scene.turn if event.fault in _OF_SERVERS else nullcontext():
         began = time.monotonic()
         with suppress(KontaktpflegeError):
             await _FAULTS[event.fault](scene, event)
+        scene.struck.set()
         if event.fault in _OF_ALL:
             scene.windows.append((began, time.monotonic()))
 
@@ -57,33 +65,53 @@ async def _kill(scene: Scene, event: Event) -> None:
 
 async def _stop(scene: Scene, event: Event) -> None:
     mailers = [slot for slot in scene.crew.slots if slot.role in ("mailer", "all")]
+    # Where some hold letters, one of these: the lease of nothing cannot run out.
+    mailers = await _holding_letters(scene, mailers) or mailers
     slot = mailers[event.choice % len(mailers)]
     if scene.crew.send(slot, signal.SIGSTOP):
         process = slot.process
-        await asyncio.sleep(STOPPED_SECONDS)
+        await _on_for(scene, STOPPED_SECONDS)
         if slot.process is process:
             scene.crew.send(slot, signal.SIGCONT)
 
 
+async def _holding_letters(scene: Scene, mailers: list[Slot]) -> list[Slot]:
+    sending = select(attempts.c.mailer).join(write_orders, write_orders.c.lease_token == attempts.c.lease_token)
+    async with scene.database.read() as connection:
+        names = set((await connection.execute(sending.where(write_orders.c.phase == "claimed"))).scalars())
+    pids = {int(name.split(":")[1]) for name in names}
+    return [slot for slot in mailers if slot.process is not None and slot.process.pid in pids]
+
+
+async def _on_for(scene: Scene, seconds: float) -> None:
+    scene.struck.set()
+    await asyncio.sleep(seconds)
+
+
 async def _broker_kill(scene: Scene, _: Event) -> None:
-    await _off_and_on(scene, scene.broker, lambda broker: (broker.kill(), broker.start()), Fault.BROKER_KILL)
+    assert scene.broker is not None
+    await _off_and_on(scene, scene.broker.kill, 0.0, scene.broker.start, Fault.BROKER_KILL)
 
 
 async def _broker_restart(scene: Scene, _: Event) -> None:
-    await _off_and_on(scene, scene.broker, lambda broker: broker.restart(away=3.0), Fault.BROKER_RESTART)
+    assert scene.broker is not None
+    await _off_and_on(scene, scene.broker.stop, 3.0, scene.broker.start, Fault.BROKER_RESTART)
 
 
 async def _broker_wipe(scene: Scene, _: Event) -> None:
-    await _off_and_on(scene, scene.broker, lambda broker: broker.wipe(), Fault.BROKER_WIPE)
+    assert scene.broker is not None
+    await _off_and_on(scene, scene.broker.wipe, 0.0, scene.broker.start, Fault.BROKER_WIPE)
 
 
 async def _database_crash(scene: Scene, event: Event) -> None:
-    away = float(event.choice % 4)
-    await _off_and_on(scene, scene.server, lambda server: server.crash_and_start(away), Fault.DATABASE_CRASH)
+    assert scene.server is not None
+    await _off_and_on(scene, scene.server.crash, event.choice % 4, scene.server.start, Fault.DATABASE_CRASH)
 
 
-async def _off_and_on(scene: Scene, node: Any, what: Callable[[Any], object], fault: Fault) -> None:
-    await asyncio.to_thread(what, node)
+async def _off_and_on(scene: Scene, off: Callable[[], None], away: float, on: Callable[[], None], fault: Fault) -> None:
+    await asyncio.to_thread(off)
+    await _on_for(scene, away)
+    await asyncio.to_thread(on)
     scene.returns.append((time.monotonic(), fault.value))
 
 
@@ -93,16 +121,36 @@ async def _queue_deleted(scene: Scene, event: Event) -> None:
 
 
 async def _queue_full(scene: Scene, _: Event) -> None:
+    """Mailers that take nothing more, and a queue that takes nothing either."""
     assert scene.broker is not None
-    await asyncio.to_thread(scene.broker.limit_queues, 1)
-    await asyncio.sleep(3.0)
+    mailers = [slot for slot in scene.crew.slots if slot.role == "mailer"]
+    stopped = [(slot, slot.process) for slot in mailers if scene.crew.send(slot, signal.SIGSTOP)]
+    await asyncio.to_thread(scene.broker.limit_queues, QUEUE_LENGTH)
+    # More than they have asked for in advance.
+    ids = range(999_000_000, 999_000_000 + 2 * int(SCALED["KP_CLAIM_BATCH"]) * len(mailers) + 100)
+    filling = [(_QUEUES[1], encode(WriteOrderReady(number))) for number in ids]
+    await asyncio.to_thread(_publish, scene, filling, confirmed=False)
+    await _on_for(scene, 3.0)
+    for slot, process in stopped:
+        if slot.process is process:
+            scene.crew.send(slot, signal.SIGCONT)
+    # Emptied first: RabbitMQ 3.10 goes on refusing a publisher it has refused when the limit ends before that.
+    await _emptied(scene.broker.url, _QUEUES[1])
     await asyncio.to_thread(scene.broker.limit_queues, None)
+
+
+async def _emptied(url: str, queue: str) -> None:
+    """Waits until nothing waits in a queue, for some time at most."""
+    with suppress(TimeoutError, KontaktpflegeError):
+        async with asyncio.timeout(EMPTIED_SECONDS):
+            while any(depth.queue == queue and depth.messages for depth in await look(url)):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
 
 
 async def _memory_alarm(scene: Scene, _: Event) -> None:
     assert scene.broker is not None
     await asyncio.to_thread(scene.broker.memory_alarm, raised=True)
-    await asyncio.sleep(3.0)
+    await _on_for(scene, 3.0)
     await asyncio.to_thread(scene.broker.memory_alarm, raised=False)
 
 
@@ -114,7 +162,7 @@ async def _cut(scene: Scene, _: Event) -> None:
 async def _freeze(scene: Scene, _: Event) -> None:
     for relay in scene.all_relays:
         relay.freeze()
-    await asyncio.sleep(STOPPED_SECONDS)
+    await _on_for(scene, STOPPED_SECONDS)
     for relay in scene.all_relays:
         relay.thaw()
 
@@ -127,7 +175,7 @@ async def _commit_cut(scene: Scene, _: Event) -> None:
 async def _far_away(scene: Scene, _: Event) -> None:
     for relay in scene.all_relays:
         relay.delay = 0.1
-    await asyncio.sleep(5.0)
+    await _on_for(scene, 5.0)
     for relay in scene.all_relays:
         relay.delay = 0.0
 
@@ -135,7 +183,7 @@ async def _far_away(scene: Scene, _: Event) -> None:
 async def _read_only(scene: Scene, _: Event) -> None:
     assert scene.server is not None
     await asyncio.to_thread(scene.server.read_only, True)
-    await asyncio.sleep(3.0)
+    await _on_for(scene, 3.0)
     await asyncio.to_thread(scene.server.read_only, False)
     scene.returns.append((time.monotonic(), Fault.READ_ONLY.value))
 
@@ -165,10 +213,14 @@ async def _limited(scene: Scene, slots: list[Slot], what: int, limit: int) -> No
             with suppress(ProcessLookupError, ValueError):
                 if process.pid is not None:
                     resource.prlimit(process.pid, what, (number, before[1]))
-        await asyncio.sleep(3.0 if number == limit else 0)
+        if number == limit:
+            if what == resource.RLIMIT_NOFILE:
+                await scene.mail.away(0.0)  # who has to connect again cannot
+            await _on_for(scene, 3.0)
 
 
 async def _mail_server_away(scene: Scene, _: Event) -> None:
+    scene.struck.set()
     await scene.mail.away(3.0)
 
 
@@ -187,13 +239,16 @@ async def _poison(scene: Scene, _: Event) -> None:
     await asyncio.to_thread(_publish, scene, [(queue, body) for queue in _QUEUES for body in _POISON])
 
 
-def _publish(scene: Scene, bodies: list[tuple[str, bytes]]) -> None:
+def _publish(scene: Scene, bodies: list[tuple[str, bytes]], *, confirmed: bool = True) -> None:
     assert scene.broker is not None
     with suppress(pika.exceptions.AMQPError, OSError):
         connection = pika.BlockingConnection(pika.URLParameters(scene.broker.url))
         channel = connection.channel()
+        if confirmed:
+            channel.confirm_delivery()
         for queue, body in bodies:
-            channel.basic_publish(EXCHANGE.name, queue, body)
+            channel.basic_publish(EXCHANGE.name, queue, body, mandatory=confirmed)
+            scene.published += confirmed
         connection.close()
 
 
@@ -201,7 +256,7 @@ async def _aus_an(scene: Scene, event: Event) -> None:
     name = await _a_job(scene, event.choice)
     scene.off.add(name)
     await switch(scene, name, "Aus")
-    await asyncio.sleep(1.0 + event.choice % 3)
+    await _on_for(scene, 1.0 + event.choice % 3)
     await switch(scene, name, "An")
     scene.off.discard(name)
 

@@ -1,14 +1,15 @@
 """The run's own broker and database, to be killed, restarted and wiped."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import closing, suppress
 
 import psycopg
 
+from shared.bus.topology import ROUTES
 from tests.servers import postgresql, rabbitmq
 from tests.servers.fresh import manage
 from tests.servers.programs import program
@@ -35,18 +36,15 @@ class Broker:
         """Starts it again."""
         self._pid = self._node.launch(self._started)
 
-    def restart(self, away: float = 0.0) -> None:
-        """An orderly stop and start, `away` seconds apart."""
+    def stop(self) -> None:
+        """An orderly stop."""
         os.killpg(self._pid, signal.SIGTERM)
         wait_until(lambda: not is_alive(self._pid), 40, "RabbitMQ does not stop")
-        time.sleep(away)
-        self.start()
 
     def wipe(self) -> None:
         """kill -9, and all its data is gone: queues, messages, policies."""
         self.kill()
         shutil.rmtree(self._node.folder / "data")
-        self.start()
 
     def delete_queue(self, name: str) -> None:
         """Somebody deletes a queue with everything in it."""
@@ -59,7 +57,9 @@ class Broker:
             self._manage("DELETE", "policies/%2F/full")
             return
         limit = {"max-length": length, "overflow": "reject-publish"}
-        self._manage("PUT", "policies/%2F/full", {"pattern": "^order", "definition": limit, "apply-to": "queues"})
+        names = "|".join(re.escape(route.queue) for route in ROUTES)
+        policy = {"pattern": f"^({names})$", "definition": limit, "apply-to": "queues"}
+        self._manage("PUT", "policies/%2F/full", policy)
 
     def memory_alarm(self, *, raised: bool) -> None:
         """The broker holds every publisher back, or no longer."""
@@ -87,11 +87,13 @@ class DatabaseServer:
         self._pid = self._cluster.launch(self._started)
         self.url = self._cluster.url
 
-    def crash_and_start(self, away: float) -> None:
-        """An immediate shutdown, every connection lost; recovery runs at the start, `away` seconds later."""
+    def crash(self) -> None:
+        """An immediate shutdown, every connection lost; recovery runs at the start."""
         os.kill(self._pid, signal.SIGQUIT)
         wait_until(lambda: not is_alive(self._pid), 20, "PostgreSQL does not stop")
-        time.sleep(away)
+
+    def start(self) -> None:
+        """Starts it again."""
         self._pid = self._cluster.launch(self._started)
 
     def read_only(self, on: bool) -> None:

@@ -72,6 +72,10 @@ class Scene:
     rested: float | None = None
     #: One fault of the servers at a time.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: Messages of other hands that the broker took.
+    published: int = 0
+    #: Set while a fault is on, and after it.
+    struck: asyncio.Event = field(default_factory=asyncio.Event)
     began: float = field(default_factory=time.monotonic)
 
     @property
