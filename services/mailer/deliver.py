@@ -13,6 +13,7 @@ from services.mailer.high_water import HighWater
 from services.mailer.journal import PROBE_SECONDS, Journal, JournalEntry
 from services.mailer.letters import Letters, Mail, Writing
 from services.mailer.outcome import Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear, backoff_seconds
+from services.mailer.pace import Pace
 from services.mailer.smtp import SmtpPool
 from shared.clock import Clock
 from shared.db.engine import Database
@@ -28,8 +29,6 @@ from shared.retry import retry_conflicts
 
 #: Seconds between two tries of a settlement that breaks, doubling from the first to the longest.
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
-#: Limits remembered before those that bind nobody any more are dropped.
-MOST_PACED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,7 @@ class Deliverer:
         self._unanswered_intents: set[int] = set()
         #: Seconds until the next try of settlements that break, by token.
         self._broken_settlements: dict[int, float] = {}
-        #: When the next letter of a rate limit may go, by the limit.
-        self._paced: dict[str, datetime] = {}
+        self._pace = Pace(clock)
         self.intents: GroupCommit[Handing, bool] = GroupCommit(self._commit_intents, 0.003)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.005)
@@ -206,20 +204,10 @@ class Deliverer:
 
     async def _at_its_slot(self, holding: Holding) -> None:
         if holding.send_at is not None and self._timing.relay_rate is not None:
-            await self._pace("relay", holding.send_at, self._timing.relay_rate)
+            await self._pace.wait("relay", holding.send_at, self._timing.relay_rate)
         if holding.order.send_at is not None and self._timing.domain_rate is not None:
             domain = holding.order.email.rpartition("@")[2].lower()
-            await self._pace(f"domain {domain}", holding.order.send_at, self._timing.domain_rate)
-
-    async def _pace(self, scope: str, at: datetime, rate: float) -> None:
-        """Waits for the slot; slots that a stall has made late are not made up for all at once."""
-        now = self._clock.now()
-        at = max(at, now, self._paced.get(scope, now))
-        if len(self._paced) > MOST_PACED:
-            self._paced = {name: until for name, until in self._paced.items() if until > now}
-        self._paced[scope] = at + timedelta(seconds=1 / rate)
-        if (rest := (at - now).total_seconds()) > 0:
-            await asyncio.sleep(rest)
+            await self._pace.wait(f"domain {domain}", holding.order.send_at, self._timing.domain_rate)
 
     async def finish(self, seconds: float) -> bool:
         """Waits until everything that was sent is recorded and settled; False if that takes longer."""
