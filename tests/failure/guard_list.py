@@ -344,7 +344,7 @@ GUARDS = (
     _guard(
         "the letter's version is that of the first claim",
         "I12",
-        _CLAIMS,
+        "shared/db/write_orders/claim_rows.py",
         'func.coalesce(_O.letter_version, form_letters.c.version).label("letter_version")',
         'form_letters.c.version.label("letter_version")',
         f"{_DELIVERY}::test_i12_a_letter_claimed_once_keeps_its_version_date_and_message_id",
