@@ -106,14 +106,15 @@ class Journal:
                     await asyncio.to_thread(self._rewrite, b"".join(self._open.values()))
 
     def replay(self) -> list[JournalEntry]:
-        """The letters that mailers no longer running left behind; call `forget_adopted` when they are settled."""
-        found: list[JournalEntry] = []
+        """The letters that mailers no longer running left behind; call `forget_adopted` when they are settled.
+
+        Called again before that, it returns them again: a database may be away at the first try.
+        """
         for path in sorted(self._path.parent.glob("mailer-*.journal")):
             descriptor = _lock_if_free(path) if path != self._path else None
             if descriptor is not None:
                 self._adopted.append((path, descriptor))
-                found += _entries(descriptor)
-        return found
+        return [entry for _, descriptor in self._adopted for entry in _entries(descriptor)]
 
     def forget_adopted(self) -> None:
         """Removes the files of `replay`: what was in them is settled."""
@@ -208,6 +209,7 @@ def _lock_if_free(path: Path) -> int | None:
 def _entries(descriptor: int) -> list[JournalEntry]:
     found = []
     with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
         lines = file.read().split(b"\n")
     for line in lines:
         # A torn last line was never synced: its letter's fate is not known from here.

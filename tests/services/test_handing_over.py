@@ -290,3 +290,25 @@ async def test_i6_i7_the_database_itself_refuses_what_would_be_sent_twice(world:
     async with world.database.begin() as connection:
         await connection.execute(insert(write_orders).values({**later, "state": "planned"}))
         assert len((await connection.execute(select(write_orders.c.id))).all()) == 2
+
+
+async def test_i20_a_database_that_is_away_at_the_replay_costs_no_entry_of_the_journal(
+    world: World, tmp_path: Path
+) -> None:
+    (order,) = await world.queued()
+    async with deliverer_of(world, tmp_path) as (sending, journal, _oracle):
+        found, writing = await sending.claim([order])
+        assert writing is not None
+        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+    journal.close()
+    second = Journal.open(tmp_path / "state", "second")
+
+    class Away:
+        def begin(self) -> Any:
+            raise Unavailable("database", "somewhere", "connection refused")
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await replay(Away(), second, get_logger())  # type: ignore[arg-type]
+    await replay(world.database, second, get_logger())
+    assert await world.state(order) == "sent"
