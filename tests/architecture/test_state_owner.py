@@ -53,6 +53,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
     others = {
         "renew",
         "record_orders",
+        "stop_orders",
         "stop_resends",
         "choose_to_ring",
         "mark_rung",

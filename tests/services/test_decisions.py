@@ -122,20 +122,36 @@ async def test_d37_c7_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter
     assert again.message_id == first["message_id"]
 
 
-@pytest.mark.parametrize("stop", ["Aus", "deleted from the query", "expired"])
+@pytest.mark.parametrize("stop", ["Aus", "deleted from the query", "expired", "swept", "blocked", "job deleted"])
 async def test_d37_what_stops_a_resend_makes_it_unclear_again(world: World, stop: str) -> None:
     order = await unclear(world)
     await decide(world, order, "resend")
     world.clock.advance(15 * MINUTE)
+    who = "mailer"
     if stop == "Aus":
         await world.change(status="Aus")
+    elif stop == "deleted from the query":
+        await world.applicants("A1,,Eins,a1@x.example,Pool,")
     elif stop == "expired":
         world.clock.advance(timedelta(days=10))
+    elif stop == "swept":
+        who = "sweep"
+        world.clock.advance(timedelta(days=10))
+        await world.sweep()
+    elif stop == "blocked":
+        who = "anna"
+        told = {"scope": "job", "reason": "asked", "until": None, "now": world.clock.now(), "author": who}
+        assert await block(world.database, order, **told) == "too late"
     else:
-        await world.applicants("A1,,Eins,a1@x.example,Pool,")
+        who = "anna"
+        await delete_job(world.database, JOB, author=who, now=world.clock.now())
     assert (await world.claim(order)).orders == []
     found = await row(world.database, write_orders, id=order)
     assert found["state"] == "unclear" and found["reason"].startswith("resend stopped: ")
+    # The history says so, and names no state that the order never had (I17).
+    moves = [(old, new, author) for _, author, _, old, new, _ in await history(world, order)]
+    assert moves == [("unclear", "queued", "anna"), ("queued", "unclear", who)]
+    assert (await history(world, order))[-1][-1] == found["reason"]
 
 
 @pytest.mark.parametrize("answer", ["queued", "failed"])

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Row, and_, bindparam, or_, select, union, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import applications, write_orders
-from shared.db.write_orders.states import SILENT, STOPPABLE, UNCLAIMED, record_orders, stop_resends
+from shared.db.write_orders.states import SILENT, STOPPABLE, UNCLAIMED, Change, record_orders, stop_orders
 from shared.domain.duplicate_orders import PersonsOrder, Standing, arrange
 
 _O, _A = write_orders.c, applications.c
@@ -123,18 +123,15 @@ def _standing(row: Row[Any]) -> Standing:
 async def _withdraw(
     connection: AsyncConnection, whose: ColumnElement[bool], withdrawn_by: str, reason: str, now: datetime, author: str
 ) -> None:
-    await stop_resends(connection, whose, reason)
-    which = and_(whose, STOPPABLE)
-    await record_orders(connection, which, now=now, author=author, action="withdraw", new="withdrawn", reason=reason)
-    values = {"state": "withdrawn", "withdrawn_by": withdrawn_by, "reason": reason, **SILENT, **UNCLAIMED}
-    await connection.execute(update(write_orders).where(which).values(values))
+    values = {"state": "withdrawn", "withdrawn_by": withdrawn_by, "reason": reason}
+    await stop_orders(connection, whose, values, Change(now, author, "withdraw", "withdrawn", reason))
 
 
 async def _put_back(connection: AsyncConnection, order_ids: Collection[int], now: datetime, author: str) -> None:
     if not order_ids:
         return
     which = and_(_O.id.in_(order_ids), STOPPABLE)
-    await record_orders(connection, which, now=now, author=author, action="put_back", new="planned", reason=WAITS)
+    which = await record_orders(connection, which, Change(now, author, "put_back", "planned", WAITS))
     values = {"state": "planned", "reason": WAITS, **SILENT, **UNCLAIMED}
     await connection.execute(update(write_orders).where(which).values(values))
 
@@ -144,8 +141,7 @@ async def _hand_on(
 ) -> None:
     if swapped:
         which = _O.id.in_(swapped)
-        reason = "another duplicate"
-        await record_orders(connection, which, now=now, author=author, action="swap", new="planned", reason=reason)
+        await record_orders(connection, which, Change(now, author, "swap", "planned", "another duplicate"))
     for column, given in ((_O.application_id, swapped), (_O.person_id, following)):
         if given:
             statement = update(write_orders).where(_O.id == bindparam("_id")).values({column: bindparam("_to")})

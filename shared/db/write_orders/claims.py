@@ -25,7 +25,7 @@ from shared.db.tables import (
 )
 from shared.db.write_orders.applications import follow_persons
 from shared.db.write_orders.claim_rows import order_rows
-from shared.db.write_orders.states import SILENT, record_orders
+from shared.db.write_orders.states import SILENT, Change, record_orders, stop_resends
 from shared.errors import InvalidInput
 
 _O, _A, _J = write_orders.c, applications.c, contact_jobs.c
@@ -360,19 +360,18 @@ def _claimed(
 
 
 async def _end(connection: AsyncConnection, ids: Sequence[int], state: str, reason: str, now: datetime) -> None:
-    which = _O.id.in_(ids)
-    await record_orders(connection, which, now=now, author="mailer", action="last_look", new=state, reason=reason)
+    change = Change(now, "mailer", "last_look", state, reason)
     # An order that may have been accepted already never becomes planned or withdrawn (D37).
-    first_time = _O.handed_over_at.is_(None)
+    await stop_resends(connection, _O.id.in_(ids), change)
+    first_time = and_(_O.id.in_(ids), _O.handed_over_at.is_(None))
+    which = await record_orders(connection, first_time, change)
     values: dict[str, Any] = {"state": state, "reason": reason, **SILENT}
     if state == "withdrawn":
         values["withdrawn_by"] = "last_look"
     if state == "no_address":
         theirs = select(_A.email).where(_A.id == _O.application_id)
         values["email"] = theirs.scalar_subquery()
-    await connection.execute(update(write_orders).where(which, first_time).values(values))
-    stopped = {"state": "unclear", "reason": f"resend stopped: {reason}", **SILENT}
-    await connection.execute(update(write_orders).where(which, _O.handed_over_at.is_not(None)).values(stopped))
+    await connection.execute(update(write_orders).where(which).values(values))
 
 
 async def give_up(connection: AsyncConnection, order_id: int, reason: str, now: datetime) -> None:

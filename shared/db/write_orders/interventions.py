@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, sel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, lineages, persons, write_orders
-from shared.db.write_orders.states import SILENT, STOPPABLE, UNCLAIMED, record_orders, stop_resends
+from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, record_orders, stop_orders
 from shared.errors import NotFound, Refused
 
 _O = write_orders.c
@@ -109,11 +109,8 @@ async def _withdraw(
     now: datetime,
     author: str,
 ) -> int:
-    await stop_resends(connection, whose, reason)
-    which = and_(whose, STOPPABLE)
-    await record_orders(connection, which, now=now, author=author, action="withdraw", new="withdrawn", reason=reason)
-    values = {"state": "withdrawn", "withdrawn_by": withdrawn_by, "reason": reason, **SILENT, **UNCLAIMED}
-    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+    values = {"state": "withdrawn", "withdrawn_by": withdrawn_by, "reason": reason}
+    return len(await stop_orders(connection, whose, values, Change(now, author, "withdraw", "withdrawn", reason)))
 
 
 async def block_order(
@@ -180,12 +177,9 @@ async def _block_orders(
         "job": and_(of_person, _O.lineage_id == order["lineage_id"]),
         "all": and_(of_person, _O.occasion_day <= until) if until else of_person,
     }[scope]
-    await stop_resends(connection, or_(_O.id == order["id"], wider), reason)
-    which = and_(or_(_O.id == order["id"], wider), STOPPABLE)
-    await record_orders(connection, which, now=now, author=author, action="block", new="blocked", reason=reason)
-    values = {"state": "blocked", "block_id": block_id, "reason": f"{reason} ({author})", **SILENT, **UNCLAIMED}
-    result = await connection.execute(update(write_orders).where(which).values(values).returning(_O.id))
-    return set(result.scalars())
+    values = {"state": "blocked", "block_id": block_id, "reason": f"{reason} ({author})"}
+    change = Change(now, author, "block", "blocked", reason)
+    return await stop_orders(connection, or_(_O.id == order["id"], wider), values, change)
 
 
 async def unblock_order(connection: AsyncConnection, order_id: int, *, now: datetime, author: str) -> str:
@@ -203,13 +197,12 @@ async def lift_blocks(connection: AsyncConnection, block_ids: Sequence[int], *, 
     lifted = {"lifted_at": now, "lifted_by": author}
     standing = update(blocks).where(block.id.in_(block_ids), block.lifted_at.is_(None))
     count = (await connection.execute(standing.values(lifted))).rowcount
-    which = and_(_O.block_id.in_(block_ids), _O.state == "blocked")
-    await _hold_blocked(connection, which)
-    await record_orders(connection, which, now=now, author=author, action="unblock", new="unblocked", reason=None)
+    theirs = and_(_O.block_id.in_(block_ids), _O.state == "blocked")
+    which = await record_orders(connection, theirs, Change(now, author, "unblock", "unblocked", None))
     # The plan decides whether it still matches.
     r = dispatch_runs.c
-    theirs = r.id.in_(select(_O.run_id).where(which))
-    await connection.execute(update(dispatch_runs).where(theirs, r.state == "open").values(due_at=now, rung_at=None))
+    its_runs = r.id.in_(select(_O.run_id).where(which))
+    await connection.execute(update(dispatch_runs).where(its_runs, r.state == "open").values(due_at=now, rung_at=None))
     await connection.execute(update(write_orders).where(which).values(_unblocked(now)))
     return count
 
@@ -260,7 +253,7 @@ async def settle_unclear(
         return
     which = _O.id == order_id
     reason = f"settled as failed by {author}"
-    await record_orders(connection, which, now=now, author=author, action="settle", new="failed", reason=reason)
+    await record_orders(connection, which, Change(now, author, "settle", "failed", reason))
     await connection.execute(
         update(write_orders).where(which).values(state="failed", reason=reason, **SILENT, **UNCLAIMED)
     )
@@ -276,7 +269,7 @@ async def _requeue(
     action: str,
 ) -> None:
     which = _O.id == order_id
-    await record_orders(connection, which, now=now, author=author, action=action, new="queued", reason=None)
+    await record_orders(connection, which, Change(now, author, action, "queued", None))
     values = {
         "state": "queued",
         "reason": None,

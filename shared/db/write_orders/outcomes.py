@@ -22,7 +22,7 @@ from shared.db.tables import (
     persons,
     write_orders,
 )
-from shared.db.write_orders.states import SILENT, record_orders
+from shared.db.write_orders.states import SILENT, Change, record_orders
 from shared.errors import Refused
 
 _O, _A, _P = write_orders.c, applications.c, persons.c
@@ -114,7 +114,7 @@ async def _accepted_after_all(
     which = _O.id.in_([one.order_id for one in late])
     reason = "accepted by the mail server after all: its answer came late"
     now = max(one.at for one in found.values())
-    await record_orders(connection, which, now=now, author=author, action="settle", new="sent", reason=reason)
+    await record_orders(connection, which, Change(now, author, "settle", "sent", reason))
     return late
 
 
@@ -324,7 +324,7 @@ async def settle_as_sent(
     """
     which = and_(_O.id == order_id, _O.state == "unclear")
     reason = f"settled as sent by {author}"
-    await record_orders(connection, which, now=now, author=author, action="settle", new="sent", reason=reason)
+    await record_orders(connection, which, Change(now, author, "settle", "sent", reason))
     # What stopped a resend took the token.
     await connection.execute(update(write_orders).where(which, _O.lease_token.is_(None)).values(lease_token=0))
     token = (await connection.execute(select(_O.lease_token).where(which))).scalar_one_or_none()

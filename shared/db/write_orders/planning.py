@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.column_types import Identifier, Instant, PlainText
 from shared.db.job_locks import share_jobs
 from shared.db.tables import applications, contact_jobs, write_orders
-from shared.db.write_orders.states import SILENT, record_orders
+from shared.db.write_orders.states import SILENT, Change, record_orders
 
 _O, _A = write_orders.c, applications.c
 #: The result of the recipients statement, computed once per synchronisation.
@@ -123,7 +123,7 @@ def _is_recipient() -> ColumnElement[bool]:
 async def _withdraw(connection: AsyncConnection, run: PlannedRun, now: datetime, author: str) -> int:
     which = and_(_O.run_id == run.run_id, _O.state == "planned", not_(_is_recipient()))
     reason = "no longer matches"
-    await record_orders(connection, which, now=now, author=author, action="withdraw", new="withdrawn", reason=reason)
+    which = await record_orders(connection, which, Change(now, author, "withdraw", "withdrawn", reason))
     values = {"state": "withdrawn", "withdrawn_by": "sync", "reason": reason, **SILENT}
     return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
 
@@ -138,9 +138,7 @@ async def _swap(connection: AsyncConnection, run: PlannedRun, now: datetime, aut
         _is_recipient(),
         _O.application_id != chosen,
     )
-    await record_orders(
-        connection, which, now=now, author=author, action="swap", new="planned", reason="another duplicate"
-    )
+    which = await record_orders(connection, which, Change(now, author, "swap", "planned", "another duplicate"))
     return (await connection.execute(update(write_orders).where(which).values(application_id=chosen))).rowcount
 
 
@@ -157,9 +155,7 @@ async def _return(connection: AsyncConnection, run: PlannedRun, now: datetime, a
         _is_recipient(),
         not_(_has_letter_by_now(run, _O.person_id)),
     )
-    await record_orders(
-        connection, which, now=now, author=author, action="return", new="planned", reason="matches again"
-    )
+    which = await record_orders(connection, which, Change(now, author, "return", "planned", "matches again"))
     values = {
         "state": "planned",
         "reason": None,
@@ -272,6 +268,6 @@ async def withdraw_planned(
 ) -> int:
     """planned -> withdrawn for the whole run (missed, D16)."""
     which = and_(_O.run_id == run_id, _O.state == "planned")
-    await record_orders(connection, which, now=now, author=author, action="withdraw", new="withdrawn", reason=reason)
+    which = await record_orders(connection, which, Change(now, author, "withdraw", "withdrawn", reason))
     values = {"state": "withdrawn", "withdrawn_by": withdrawn_by, "reason": reason}
     return (await connection.execute(update(write_orders).where(which).values(values))).rowcount

@@ -1,12 +1,13 @@
 """What several transitions share: the columns that a claim fills, and events about many orders at once."""
 
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, insert, literal, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, and_, any_, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Instant
+from shared.db.column_types import Identifier, Instant
 from shared.db.tables import events, write_orders
 
 #: An order without a claim: what every transition out of `sending` writes.
@@ -25,34 +26,72 @@ RESENDING = and_(
 )
 
 
-async def stop_resends(connection: AsyncConnection, which: ColumnElement[bool], reason: str) -> None:
-    """Resends among `which` return to unclear with the reason (D37)."""
-    values = {"state": "unclear", "reason": f"resend stopped: {reason}", **SILENT, **UNCLAIMED}
-    await connection.execute(update(write_orders).where(which, RESENDING).values(values))
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the history says of each order that a transition moves: who, when, the state it goes to, and why."""
+
+    now: datetime
+    author: str
+    action: str
+    new: str
+    reason: str | None
 
 
-async def record_orders(
-    connection: AsyncConnection,
-    which: ColumnElement[bool],
-    *,
-    now: datetime,
-    author: str,
-    action: str,
-    new: str,
-    reason: str | None,
-) -> None:
-    """One event per order that matches, written before the UPDATE of the same condition (I17)."""
+async def stop_orders(
+    connection: AsyncConnection, whose: ColumnElement[bool], values: dict[str, Any], change: Change
+) -> set[int]:
+    """Ends with `values` what of `whose` can still be stopped; returns the ids. Resends return to unclear (D37)."""
+    # Both kinds together, by ascending id: one after the other would be another order of locks.
+    locked = await _lock(connection, and_(whose, or_(STOPPABLE, RESENDING)))
+    await stop_resends(connection, locked, change)
+    which = and_(locked, STOPPABLE)
+    await _record(connection, which, change)
+    statement = update(write_orders).where(which).values(**values, **SILENT, **UNCLAIMED)
+    return set((await connection.execute(statement.returning(_o.id))).scalars())
+
+
+async def stop_resends(connection: AsyncConnection, locked: ColumnElement[bool], change: Change) -> None:
+    """Resends among these locked orders return to unclear with the reason, whatever state `change` names (D37)."""
+    reason = f"resend stopped: {change.reason}"
+    which = and_(locked, RESENDING)
+    await _record(connection, which, replace(change, new="unclear", reason=reason))
+    values = {"state": "unclear", "reason": reason, **SILENT, **UNCLAIMED}
+    await connection.execute(update(write_orders).where(which).values(values))
+
+
+async def record_orders(connection: AsyncConnection, which: ColumnElement[bool], change: Change) -> ColumnElement[bool]:
+    """One event per order that matches, before the UPDATE that changes them (I17).
+
+    They are locked first, by ascending id. Returns the condition for the UPDATE: exactly those that have an event.
+    """
+    locked = await _lock(connection, which)
+    await _record(connection, locked, change)
+    return locked
+
+
+async def _lock(connection: AsyncConnection, which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Locks the orders that match; returns a condition that holds for these alone, whatever happens to others."""
+    if connection.dialect.name == "sqlite":
+        return which  # there is one writer
+    # READ COMMITTED: each statement sees what others have committed meanwhile, so a condition asked twice can give two
+    # answers - an event without its change, or a change without its event.
+    locked = select(_o.id).where(which).order_by(_o.id).with_for_update()
+    ids = list((await connection.execute(locked)).scalars())
+    return _o.id == any_(literal(ids, ARRAY(Identifier)))
+
+
+async def _record(connection: AsyncConnection, which: ColumnElement[bool], change: Change) -> None:
     names = ["at", "author", "action", "noun", "record_id", "record_name", "field", "old", "new", "reason"]
     row = select(
-        literal(now, Instant()),
-        literal(author),
-        literal(action),
+        literal(change.now, Instant()),
+        literal(change.author),
+        literal(change.action),
         literal("order"),
         _o.id,
         _o.job_name,
         literal("state"),
         _o.state,
-        literal(new),
-        literal(reason),
+        literal(change.new),
+        literal(change.reason),
     ).where(which)
     await connection.execute(insert(events).from_select(names, row))

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, lease_clock
 from shared.db.tables import applications, attempts, contact_jobs, write_orders
-from shared.db.write_orders.states import SILENT, STOPPABLE, UNCLAIMED, record_orders, stop_resends
+from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, record_orders, stop_orders
 
 _O = write_orders.c
 #: How long a ringer may take between choosing orders and marking them rung.
@@ -34,7 +34,7 @@ async def return_expired_claims(connection: AsyncConnection, now: datetime) -> d
     returned = (await connection.execute(update(write_orders).where(before).values(again))).rowcount
     after = and_(ran_out, _O.phase == "handed_over")
     reason = "handed over to the mail server, answer unknown: the mailer was lost"
-    await record_orders(connection, after, now=now, author="sweep", action="unclear", new="unclear", reason=reason)
+    await record_orders(connection, after, Change(now, "sweep", "unclear", "unclear", reason))
     # The token stays: a late answer of that attempt still settles it.
     lost = {"state": "unclear", "reason": reason, "not_before": now, "phase": None, "lease_until": None, **SILENT}
     unclear = (await connection.execute(update(write_orders).where(after).values(lost))).rowcount
@@ -67,9 +67,7 @@ async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timed
         or_(_O.reason.is_(None), ~_O.reason.startswith("resend stopped")),
         ~under_way,
     )
-    # Locked first: an answer that comes meanwhile must not leave an event of a resend that never was.
-    await connection.execute(select(_O.id).where(which).order_by(_O.id).with_for_update(of=write_orders))
-    await record_orders(connection, which, now=now, author="sweep", action="resend", new="queued", reason="resend")
+    which = await record_orders(connection, which, Change(now, "sweep", "resend", "queued", "resend"))
     values = {"state": "queued", "not_before": now, "ring_at": now, "reason": None, **UNCLAIMED}
     return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
 
@@ -77,12 +75,9 @@ async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timed
 async def withdraw_expired(connection: AsyncConnection, now: datetime) -> int:
     """Planned or queued past their validity (D19), unless the job is off (D4)."""
     late = and_(_O.state.in_(("planned", "queued")), _O.expires_at <= now, ~_JOB_IS_OFF)
-    await stop_resends(connection, late, "expired")
-    which = and_(late, STOPPABLE)
-    await record_orders(connection, which, now=now, author="sweep", action="expire", new="withdrawn", reason="expired")
     reason = case((_O.reason.is_(None), "expired"), else_="expired; last: " + _O.reason)
-    values = {"state": "withdrawn", "withdrawn_by": "expired", "reason": reason, **SILENT}
-    return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+    values = {"state": "withdrawn", "withdrawn_by": "expired", "reason": reason}
+    return len(await stop_orders(connection, late, values, Change(now, "sweep", "expire", "withdrawn", "expired")))
 
 
 async def release_manual_orders(connection: AsyncConnection, now: datetime) -> int:
