@@ -340,9 +340,9 @@ write_orders = Table(
     UniqueConstraint("lineage_id", "person_id", "occasion_day"),
     partial_index("uq_write_orders__under_way", "lineage_id", "person_id", where=_UNDER_WAY, unique=True),
     partial_index(None, "ring_at", where="ring_at IS NOT NULL"),
-    # By id and not by time: the intent (T2) changes lease and hand-over, and is to touch no index.
+    # Not by lease or hand-over: the intent (T2) changes both, and is to touch no index.
     partial_index("ix_write_orders__sending", "id", where="state = 'sending'"),
-    partial_index("ix_write_orders__unclear", "id", where="state = 'unclear'"),
+    partial_index("ix_write_orders__unclear", "expires_at", where="state = 'unclear'"),
     partial_index("ix_write_orders__queued", "rung_at", where="state = 'queued'"),
     partial_index("ix_write_orders__planned", "planned_for", where="state = 'planned'"),
     # What the sweep asks every second, however many orders there are.

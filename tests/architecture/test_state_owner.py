@@ -55,6 +55,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "record_orders",
         "stop_orders",
         "stop_resends",
+        "in_state",
         "choose_to_ring",
         "mark_rung",
         "ring_lost_again",

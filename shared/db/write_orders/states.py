@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, and_, any_, insert, literal, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, and_, any_, insert, literal, literal_column, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant
@@ -15,14 +15,22 @@ UNCLAIMED: dict[str, Any] = {"phase": None, "lease_token": None, "lease_until": 
 #: An order that no doorbell shall be rung for.
 SILENT: dict[str, Any] = {"ring_at": None}
 _o = write_orders.c
+
+
+def in_state(*states: str) -> ColumnElement[bool]:
+    """Orders in one of these states, named in the statement's text: only so do partial indexes always serve it."""
+    named = [literal_column(f"'{state}'", _o.state.type) for state in states]
+    return _o.state == named[0] if len(named) == 1 else _o.state.in_(named)
+
+
 #: Orders that a person or a rule can still stop: planned, or on their way and before T2.
 STOPPABLE = and_(
-    or_(_o.state.in_(("planned", "queued")), and_(_o.state == "sending", _o.phase == "claimed")),
+    or_(in_state("planned", "queued"), and_(in_state("sending"), _o.phase == "claimed")),
     _o.handed_over_at.is_(None),
 )
 #: Unclear orders on their way again: what stops the resend makes them unclear again (D37).
 RESENDING = and_(
-    or_(_o.state == "queued", and_(_o.state == "sending", _o.phase == "claimed")), _o.handed_over_at.is_not(None)
+    or_(in_state("queued"), and_(in_state("sending"), _o.phase == "claimed")), _o.handed_over_at.is_not(None)
 )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, lease_clock
 from shared.db.tables import applications, attempts, contact_jobs, write_orders
-from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, record_orders, stop_orders
+from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, in_state, record_orders, stop_orders
 
 _O = write_orders.c
 #: How long a ringer may take between choosing orders and marking them rung.
@@ -24,7 +24,7 @@ async def return_expired_claims(connection: AsyncConnection, now: datetime) -> d
     # One moment for all statements, and the rows locked first: a lease that ran out between two of them would give back
     # an order whose attempt stays without an outcome, or make one unclear without an event.
     moment = literal((await connection.execute(select(lease_clock()))).scalar_one(), Instant())
-    ran_out = and_(_O.state == "sending", _O.lease_until < moment)
+    ran_out = and_(in_state("sending"), _O.lease_until < moment)
     await connection.execute(select(_O.id).where(ran_out).order_by(_O.id).with_for_update())
     before = and_(ran_out, _O.phase == "claimed")
     tokens = select(_O.lease_token).where(before)
@@ -58,7 +58,7 @@ async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timed
         other.c.state.in_(("queued", "sending")),
     )
     which = and_(
-        _O.state == "unclear",
+        in_state("unclear"),
         _O.handed_over_at < now - wait,
         or_(_O.not_before.is_(None), _O.not_before < now - wait),
         _O.expires_at > now,
@@ -74,7 +74,7 @@ async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timed
 
 async def withdraw_expired(connection: AsyncConnection, now: datetime) -> int:
     """Planned or queued past their validity (D19), unless the job is off (D4)."""
-    late = and_(_O.state.in_(("planned", "queued")), _O.expires_at <= now, ~_JOB_IS_OFF)
+    late = and_(in_state("planned", "queued"), _O.expires_at <= now, ~_JOB_IS_OFF)
     reason = case((_O.reason.is_(None), "expired"), else_="expired; last: " + _O.reason)
     values = {"state": "withdrawn", "withdrawn_by": "expired", "reason": reason}
     return len(await stop_orders(connection, late, values, Change(now, "sweep", "expire", "withdrawn", "expired")))
@@ -82,7 +82,7 @@ async def withdraw_expired(connection: AsyncConnection, now: datetime) -> int:
 
 async def release_manual_orders(connection: AsyncConnection, now: datetime) -> int:
     """Manual orders and scheduled rejections at their time (D30)."""
-    which = and_(_O.type != "contact_job", _O.state == "planned", _O.planned_for <= now)
+    which = and_(_O.type != "contact_job", in_state("planned"), _O.planned_for <= now)
     values = {"state": "queued", "queued_at": now, "not_before": now, "ring_at": now, "reason": None}
     return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
 
@@ -91,7 +91,7 @@ async def choose_to_ring(
     connection: AsyncConnection, now: datetime, limit: int, run_id: int | None = None
 ) -> list[int]:
     """Takes up to `limit` queued orders that want a doorbell; nobody else rings for them for `RINGING`."""
-    due = [_O.state == "queued", _O.ring_at <= now, *([_O.run_id == run_id] if run_id is not None else [])]
+    due = [in_state("queued"), _O.ring_at <= now, *([_O.run_id == run_id] if run_id is not None else [])]
     chosen = select(_O.id).where(*due).order_by(_O.ring_at, _O.id).limit(limit).with_for_update(skip_locked=True)
     ids = list((await connection.execute(chosen)).scalars())
     if ids:
@@ -101,7 +101,7 @@ async def choose_to_ring(
 
 async def mark_rung(connection: AsyncConnection, ids: Sequence[int], chosen_at: datetime, now: datetime) -> None:
     """The broker has the doorbells of these orders. Who was claimed and put back meanwhile keeps its own time."""
-    mine = and_(_O.id.in_(ids), _O.state == "queued", _O.ring_at == chosen_at + RINGING)
+    mine = and_(_O.id.in_(ids), in_state("queued"), _O.ring_at == chosen_at + RINGING)
     # Locked by ascending id like everywhere else, so that two writers of many orders cannot deadlock.
     locked = select(_O.id).where(mine).order_by(_O.id).with_for_update().cte("locked")
     await connection.execute(
@@ -111,11 +111,11 @@ async def mark_rung(connection: AsyncConnection, ids: Sequence[int], chosen_at: 
 
 async def ring_lost_again(connection: AsyncConnection, now: datetime, older_than: timedelta) -> int:
     """Queued orders whose doorbell must be lost (their queue is empty) want a new one."""
-    lost = and_(_O.state == "queued", _O.ring_at.is_(None), or_(_O.rung_at.is_(None), _O.rung_at < now - older_than))
+    lost = and_(in_state("queued"), _O.ring_at.is_(None), or_(_O.rung_at.is_(None), _O.rung_at < now - older_than))
     return (await connection.execute(update(write_orders).where(lost).values(ring_at=now))).rowcount
 
 
 async def want_ringing(connection: AsyncConnection, now: datetime) -> int:
     """Every queued order wants a doorbell now; returns how many there are (after a hold)."""
-    queued = update(write_orders).where(_O.state == "queued")
+    queued = update(write_orders).where(in_state("queued"))
     return (await connection.execute(queued.values(ring_at=now))).rowcount

@@ -11,10 +11,12 @@ _FILL = {"attempts": 50, "write_orders": 80, "applications": 90, "persons": 90}
 
 
 def upgrade() -> None:
-    for name, state in (("lease_until", "sending"), ("unclear", "unclear")):
-        op.drop_index(f"ix_write_orders__{name}", table_name="write_orders")
+    for old, state, column in (("lease_until", "sending", "id"), ("unclear", "unclear", "expires_at")):
+        op.drop_index(f"ix_write_orders__{old}", table_name="write_orders")
         where = sa.text(f"state = '{state}'")
-        op.create_index(f"ix_write_orders__{state}", "write_orders", ["id"], postgresql_where=where, sqlite_where=where)
+        op.create_index(
+            f"ix_write_orders__{state}", "write_orders", [column], postgresql_where=where, sqlite_where=where
+        )
     if op.get_bind().dialect.name == "postgresql":
         for table, percent in _FILL.items():
             op.execute(f"ALTER TABLE {table} SET (fillfactor = {percent})")
