@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tables import events
+from shared.db.tables import attempts, events, write_orders
 from shared.db.write_orders.intents import intend
 from shared.db.write_orders.interventions import block_person, withdraw_open_orders_of_job
 from shared.db.write_orders.upkeep import resend_unclear, withdraw_expired
-from tests.services.setup_files import rows
+from tests.services.setup_files import row, rows
 from tests.services.world import SETUP, World
 
 QUARTER = timedelta(minutes=15)
@@ -81,3 +81,13 @@ async def test_i17_c53_what_comes_too_late_for_a_letter_is_not_in_its_history(wo
     assert granted == {order} and stopped == ((0, 1) if what == "block" else 0)
     await world.settle(held, "sent")
     assert (await world.state(order), await told(world)) == ("sent", [])
+
+
+async def test_i4_i17_an_attempt_whose_order_is_stopped_has_an_outcome_though_its_mailer_dies(world: World) -> None:
+    (order,) = await world.queued()
+    await world.claim(order)
+    job_id = (await row(world.database, write_orders, id=order))["job_id"]
+    async with world.database.begin() as connection:
+        assert await withdraw_open_orders_of_job(connection, job_id, now=world.clock.now(), author="anna") == 1
+    (attempt,) = await rows(world.database, attempts, order_id=order)
+    assert attempt["outcome"] == "stopped: job deleted" and attempt["settled_at"] == world.clock.now()

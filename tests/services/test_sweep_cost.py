@@ -42,8 +42,9 @@ async def many_ended(world: World) -> None:
     days = [{**ended, "occasion_day": first + timedelta(days=number)} for number in range(ENDED)]
     async with world.database.begin() as connection:
         await connection.execute(insert(write_orders), days)
-    async with world.database.begin() as connection:
-        await connection.execute(text("ANALYZE write_orders"))
+    if world.database.dialect == "postgresql":  # where it happens by itself
+        async with world.database.begin() as connection:
+            await connection.execute(text("ANALYZE write_orders"))
 
 
 async def test_i18_the_sweep_reads_no_letter_that_has_ended(world: World) -> None:

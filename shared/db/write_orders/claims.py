@@ -112,7 +112,9 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
             result.orders = [replace(order, send_at=slots.get(order.id)) for order in taken] if slots else taken
         else:
             await _end(connection, [row["id"] for row in group], verdict, reason, who.now)
-            result.others[f"{verdict}: {reason}" if reason else verdict] = len(group)
+            # The reason may quote what was given as an address: the row may, no log may (I22).
+            told = f"{verdict}: {reason}" if reason and verdict != "no_address" else verdict
+            result.others[told] = result.others.get(told, 0) + len(group)
     if who.earlier_bases:
         result.orders += await _claimed_before(connection, order_ids, jobs, who)
     return result

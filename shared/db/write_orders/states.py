@@ -8,7 +8,7 @@ from sqlalchemy import ARRAY, ColumnElement, and_, any_, insert, literal, litera
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant
-from shared.db.tables import events, write_orders
+from shared.db.tables import attempts, events, write_orders
 
 #: An order without a claim: what every transition out of `sending` writes.
 UNCLAIMED: dict[str, Any] = {"phase": None, "lease_token": None, "lease_until": None}
@@ -54,6 +54,7 @@ async def stop_orders(
     await stop_resends(connection, locked, change)
     which = and_(locked, STOPPABLE)
     await _record(connection, which, change)
+    await _end_claims(connection, which, change)
     statement = update(write_orders).where(which).values(**values, **SILENT, **UNCLAIMED)
     return set((await connection.execute(statement.returning(_o.id))).scalars())
 
@@ -63,6 +64,7 @@ async def stop_resends(connection: AsyncConnection, locked: ColumnElement[bool],
     reason = f"resend stopped: {change.reason}"
     which = and_(locked, RESENDING)
     await _record(connection, which, replace(change, new="unclear", reason=reason))
+    await _end_claims(connection, which, change)
     values = {"state": "unclear", "reason": reason, **SILENT, **UNCLAIMED}
     await connection.execute(update(write_orders).where(which).values(values))
 
@@ -103,3 +105,11 @@ async def _record(connection: AsyncConnection, which: ColumnElement[bool], chang
         literal(change.reason),
     ).where(which)
     await connection.execute(insert(events).from_select(names, row))
+
+
+async def _end_claims(connection: AsyncConnection, which: ColumnElement[bool], change: Change) -> None:
+    """Attempts of claimed orders that are stopped get their outcome now: the mailer may not live to write it (I17)."""
+    tokens = select(_o.lease_token).where(which, _o.phase == "claimed")
+    a = attempts.c
+    ended = update(attempts).where(a.lease_token.in_(tokens), a.settled_at.is_(None))
+    await connection.execute(ended.values(outcome=f"stopped: {change.reason}", settled_at=change.now))
