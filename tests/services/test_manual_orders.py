@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from shared.db.manual_orders import TYPES, Wish, create_order
-from shared.db.order_commands import block
+from shared.db.order_commands import block, retry, settle
 from shared.db.order_list import OrderFilter, list_orders
 from shared.db.tables import application_statuses, applications, contact_entries, events, persons
 from shared.errors import InvalidInput, NotFound, Refused
@@ -93,6 +93,26 @@ async def test_d30_the_last_look_of_a_manual_order_asks_for_address_and_reductio
         await connection.execute(update(applications).values(reduced_at=MORNING))
     await world.claim(reduced)
     assert [await world.state(one) for one in (sent, lost, reduced)] == ["sent", "no_address", "withdrawn"]
+
+
+@pytest.mark.parametrize("end", ["unclear", "failed"])
+async def test_d30_d37_another_letter_to_the_same_person_does_not_keep_a_manual_one_from_being_sent_again(
+    world: World, end: str
+) -> None:
+    await world.begin(ONE, setup=STATUSES)
+    await world.change(status="Aus")
+    sent, waiting, lost = [await create(world, "invitation", "Einladung") for _ in range(3)]
+    await world.turn()
+    await world.send(sent)
+    (held,) = (await world.claim(lost)).orders
+    await world.intend(held)
+    await world.settle(held, end, reason="answer unknown")
+    now = world.clock.now()
+    if end == "unclear":
+        await settle(world.database, lost, "resend", now=now, author="anna")
+    else:
+        await retry(world.database, lost, now=now, author="anna")
+    assert [await world.state(one) for one in (sent, waiting, lost)] == ["sent", "queued", "queued"]
 
 
 @pytest.mark.parametrize(

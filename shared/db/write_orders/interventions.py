@@ -284,6 +284,8 @@ async def _requeue(
 
 
 async def _refuse_if_under_way(connection: AsyncConnection, order: Mapping[str, Any]) -> None:
+    if order["type"] != "contact_job":
+        return  # D13 is about letters of one job; a person may write as often as is wanted (D30)
     theirs = select(applications.c.id).where(applications.c.person_id == order["present_person_id"])
     same_person = or_(_O.person_id == order["person_id"], _O.application_id.in_(theirs))
     others = (_O.lineage_id == order["lineage_id"], same_person, _O.id != order["id"])
