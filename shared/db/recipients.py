@@ -1,7 +1,7 @@
 """Who gets a letter: one statement, whose scope says for whom it is asked (list, plan, last look)."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -91,7 +91,7 @@ def stops(
 
     A plan asks whether any exist; `query why` shows them. They refer to the application of the statement around.
     """
-    found = {"block": _standing_blocks(rules.lineage_id, on)}
+    found = {"block": standing_blocks(rules.lineage_id, on.day)}
     if rules.guard_days:
         found["guard"] = _guarding_orders(rules, on, own_order, run_id)
     if rules.cap_days:
@@ -116,11 +116,11 @@ def _rules(
     return [not_(stop.exists()) for stop in stops(rules, on, own_order, run_id).values()]
 
 
-def _standing_blocks(lineage_id: int, on: QueryDay) -> Select[Any]:
-    """Standing blocks of the person for this lineage or for all jobs (D25, D32)."""
+def standing_blocks(lineage_id: int, day: date) -> Select[Any]:
+    """Standing blocks of an application's person for this lineage or for all jobs (D25, D32)."""
     b = blocks.c
     for_this_job = and_(b.scope == "job", b.lineage_id == lineage_id)
-    for_all = and_(b.scope == "all", or_(b.until.is_(None), b.until >= on.day))
+    for_all = and_(b.scope == "all", or_(b.until.is_(None), b.until >= day))
     found = select(b.scope, b.until, b.reason, b.author)
     return found.where(b.person_id == _A.person_id, b.lifted_at.is_(None), or_(for_this_job, for_all))
 

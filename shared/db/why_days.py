@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, select, union_all
+from sqlalchemy import Select, literal, not_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.job_rows import schedule_of
 from shared.db.queries import QueryDay, StoredQuery
 from shared.db.recipients import JobRules, ListScope, PlanScope, Scope, recipients
 from shared.db.tables import applications, dispatch_runs, write_orders
+from shared.db.write_orders.planning import returns_to
 from shared.domain.schedule import Schedule
 
 #: How far ahead is looked, in days: a birthday on 29 February and every cycle of a year come into sight.
@@ -86,7 +87,7 @@ async def load_calendar(
     r = dispatch_runs.c
     statement = select(r.occasion_day, r.id, r.state, r.reason).where(r.job_id == job["id"], r.occasion_day >= first)
     runs = {row.occasion_day: row for row in await connection.execute(statement)}
-    waiting, ended = await _order_days(connection, job["lineage_id"], facts)
+    waiting, ended = await _order_days(connection, job, facts)
     return JobCalendar(schedule_of(job), runs, job["next_occasion_day"], waiting, ended)
 
 
@@ -122,22 +123,16 @@ def _chosen(number: int, query: StoredQuery, on: QueryDay, scope: Scope, facts: 
 
 
 async def _order_days(
-    connection: AsyncConnection, lineage_id: int, facts: Mapping[str, Any]
+    connection: AsyncConnection, job: Mapping[Any, Any], facts: Mapping[str, Any]
 ) -> tuple[set[date], set[date]]:
     """The days of which the person has an order that is planned or on its way, and one that has ended."""
     o = write_orders.c
     theirs = select(_A.id).where(_A.person_id == facts["person_id"])
     statement = select(o.occasion_day, o.state).where(
-        o.lineage_id == lineage_id, o.application_id.in_(theirs), not_(returns_by_itself())
+        o.lineage_id == job["lineage_id"], o.application_id.in_(theirs), not_(returns_to(job["id"]))
     )
     waiting: set[date] = set()
     ended: set[date] = set()
     for row in await connection.execute(statement):
         (waiting if row.state in ("planned", "queued", "sending") else ended).add(row.occasion_day)
     return waiting, ended
-
-
-def returns_by_itself() -> ColumnElement[bool]:
-    """What synchronisation withdrew comes back when it matches again, while no attempt exists (D14)."""
-    o = write_orders.c
-    return and_(o.state == "withdrawn", func.coalesce(o.withdrawn_by, "") == "sync", o.attempts == 0)

@@ -13,8 +13,9 @@ from shared.db.queries import QueryDay, StoredQuery
 from shared.db.recipients import JobRules, stops
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import applications, contact_jobs, write_orders
-from shared.db.why_days import JobCalendar, first_letter, is_chosen, load_calendar, returns_by_itself
+from shared.db.why_days import JobCalendar, first_letter, is_chosen, load_calendar
 from shared.db.write_orders.claims import rules_of
+from shared.db.write_orders.planning import returns_to
 
 _A = applications.c
 Facts = Mapping[str, Any]
@@ -112,7 +113,7 @@ async def _order_of_the_day(
         o.occasion_day == on.day,
         o.application_id.in_(theirs),
         o.state != "planned",
-        not_(returns_by_itself()),
+        not_(returns_to(rules.job_id)),
     )
     row = (await connection.execute(statement)).first()
     if row is None:
@@ -122,7 +123,8 @@ async def _order_of_the_day(
     return {"rule": rule, "reason": f"order {row.id} of this day is {row.state}{because}"}
 
 
-def _block(row: RowMapping, _: JobRules) -> str:
+def say_block(row: RowMapping) -> str:
+    """A standing block, as people read it."""
     whose = "for all jobs" if row["scope"] == "all" else "for this job"
     until = f" until {row['until']}" if row["until"] else ""
     return f"blocked {whose}{until} by {row['author']}: {row['reason']}"
@@ -136,4 +138,4 @@ def _cap(row: RowMapping, rules: JobRules) -> str:
     return f"cap of one letter in {rules.cap_days} days: {row['job_name']}, {row['occasion_day']}, {row['state']}"
 
 
-_SAID = {"block": _block, "guard": _guard, "cap": _cap}
+_SAID = {"block": lambda row, _: say_block(row), "guard": _guard, "cap": _cap}

@@ -40,7 +40,8 @@ _COPIED: Sequence[tuple[Table, tuple[str, ...], tuple[str, ...]]] = (
         write_orders,
         (
             *("id", "type", "run_id", "job_id", "job_name", "lineage_id", "person_id", "application_id", "letter_id"),
-            *("occasion_day", "state", "withdrawn_by", "block_id", "time_zone", "planned_for", "created_at", "email"),
+            *("occasion_day", "state", "withdrawn_by", "attempts", "block_id", "time_zone", "planned_for"),
+            *("created_at", "email"),
         ),
         ("application_id", "run_id", "lineage_id, person_id"),
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Table, case, delete, func, insert, literal, null, select
+from sqlalchemy import Column, MetaData, Table, case, delete, func, insert, literal, not_, null, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, PlainText
@@ -14,6 +14,7 @@ from shared.db.recipients import ListScope, recipients, stops
 from shared.db.system_settings import SystemSettings, load_system_settings
 from shared.db.tables import applications, write_orders
 from shared.db.write_orders.claims import missing_address
+from shared.db.write_orders.planning import returns_to
 from shared.db.write_orders.rehearsal import add_rehearsed, forget_open_plans, forget_plan
 from shared.simulation.dispatches import Dispatch, load_jobs, upcoming
 from shared.simulation.effects import apply_letters, reduce_due
@@ -180,7 +181,8 @@ async def _choose(connection: AsyncConnection, one: Dispatch) -> int:
 
 def _order_of_the_day(one: Dispatch) -> Any:
     own_day = (_O.lineage_id == one.job.lineage_id, _O.occasion_day == one.run.occasion_day)
-    return select(literal(1)).where(*own_day, _O.person_id == _A.person_id, _O.state != "planned")
+    ended = (_O.state != "planned", not_(returns_to(one.job.id)))
+    return select(literal(1)).where(*own_day, _O.person_id == _A.person_id, *ended)
 
 
 def _free() -> Any:

@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
-from shared.db.jobs import rehearse_job
-from shared.db.order_commands import block
+from shared.db.jobs import copy_job, delete_job, rehearse_job
+from shared.db.order_commands import block, unblock
 from shared.db.queries import QueryDay, load_query
 from shared.db.query_answers import answer_query
 from shared.db.recipients import ORDER_IDS, last_look
@@ -158,6 +158,45 @@ async def test_d13_d22_d27_d32_all_views_agree_on_the_day_after_a_dispatch(
     ends = {one.application for one in ahead.skipped if one.reason.startswith("no_address")}
     assert {one.application for one in ahead.letters} | ends == planned
     await _why_agrees(world, rng, chosen, planned, listed, day)
+
+
+async def the_wrong_job_is_replaced(world: World, rng: random.Random) -> None:
+    """Planned, then copied, deleted and the copy set An; some letters were blocked before, half of them come back."""
+    await world.change("J", lead_days="3", repeat_guard_days="2")
+    await world.turn()
+    who: dict[str, Any] = {"author": "a", "now": world.clock.now()}
+    planned = [row["id"] for row in await world.rows(DAY) if row["state"] == "planned"]
+    stopped = rng.sample(planned, min(6, len(planned)))
+    for order_id in stopped:
+        await block(world.database, order_id, scope="letter", reason="Ruhe", until=None, **who)
+    await copy_job(world.database, "J", "K", **who)
+    await delete_job(world.database, "J", **who)
+    await world.change("K", status="An")
+    for order_id in stopped[::2]:
+        await unblock(world.database, order_id, **who)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_d2_d14_d22_all_views_agree_after_copying_and_deleting_a_planned_job(
+    world: World, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(200 + seed)
+    await begin(world, rng, tmp_path)
+    await the_wrong_job_is_replaced(world, rng)
+    async with world.database.read() as connection:
+        listed = await answer_query(connection, "Q", DAY, DAY)
+    async with private_copy(world.database) as connection:
+        ahead = await simulate(connection, DAY, DAY)
+    ends = {one.application for one in ahead.skipped if one.reason.startswith("no_address")}
+    expected = {one.application for one in ahead.letters} | ends
+    # Before the plan is made, and after.
+    chosen = {one["application"] for one in listed["recipients"]}
+    await _why_agrees(world, rng, chosen, expected, listed)
+    await world.turn()
+    rows = await world.rows(DAY)
+    assert {row["external_id"] for row in rows if row["state"] == "planned"} == expected
+    assert {row["job_name"] for row in rows if row["state"] == "planned"} == {"K"}
+    await _why_agrees(world, rng, chosen, expected, listed)
 
 
 async def _why_agrees(

@@ -30,6 +30,7 @@ from shared.db.tables import applications, contact_jobs, write_orders
 from shared.db.write_orders.states import SILENT, Change, record_orders
 
 _O, _A = write_orders.c, applications.c
+_UNTRIED = and_(_O.state == "withdrawn", _O.attempts == 0)
 #: The result of the recipients statement, computed once per synchronisation.
 _PLAN = Table(
     "plan_recipients",
@@ -142,16 +143,21 @@ async def _swap(connection: AsyncConnection, run: PlannedRun, now: datetime, aut
     return (await connection.execute(update(write_orders).where(which).values(application_id=chosen))).rowcount
 
 
+def returns_to(job_id: int) -> ColumnElement[bool]:
+    """Withdrawn orders of a lineage and day that this job's plan makes planned again for who matches (D14).
+
+    What synchronisation withdrew, and whatever was another job's (a deleted one's): there is one order per person and
+    day. Only while no attempt exists.
+    """
+    by_itself = or_(_O.job_id.is_distinct_from(job_id), _O.withdrawn_by.is_not_distinct_from("sync"))
+    return and_(_UNTRIED, by_itself)
+
+
 async def _return(connection: AsyncConnection, run: PlannedRun, now: datetime, author: str) -> int:
-    own = _O.run_id == run.run_id
-    # An order of another run of the lineage (a deleted job's) is taken over: there is one per person and day.
-    returns = or_(not_(own), literal(True) if run.return_all else _O.withdrawn_by == "sync")
     which = and_(
         _O.lineage_id == run.lineage_id,
         _O.occasion_day == run.occasion_day,
-        _O.state == "withdrawn",
-        _O.attempts == 0,
-        returns,
+        _UNTRIED if run.return_all else returns_to(run.job_id),
         _is_recipient(),
         not_(_has_letter_by_now(run, _O.person_id)),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import FromClause, and_, case, delete, insert, literal, select
+from sqlalchemy import FromClause, case, delete, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, PlainText
@@ -30,9 +30,8 @@ class RehearsedRun:
 
 async def forget_open_plans(connection: AsyncConnection, held_run_ids: Collection[int]) -> None:
     """Takes out of the copy what the virtual days will plan anew; what is held stays planned."""
-    by_sync = and_(_O.state == "withdrawn", _O.withdrawn_by == "sync")
-    planned = and_(_O.state == "planned", _O.type == "contact_job", _O.run_id.not_in(held_run_ids))
-    await connection.execute(delete(write_orders).where(planned | by_sync))
+    planned = (_O.state == "planned", _O.type == "contact_job", _O.run_id.not_in(held_run_ids))
+    await connection.execute(delete(write_orders).where(*planned))
 
 
 async def forget_plan(connection: AsyncConnection, run_id: int) -> None:
