@@ -9,7 +9,7 @@ from services.cli.context import ON_OPTION, Desk, at_desk, parse_day, parse_inst
 from services.cli.order_choice import ALL, IDS, JOB, STATE, TYPE, chosen, each, order_filter
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table
 from shared.db.manual_orders import TYPES, Wish, create_order
-from shared.db.order_commands import block, retry, settle, unblock
+from shared.db.order_commands import block, retry, settle, still_blocked, unblock
 from shared.db.order_list import list_orders, show_order
 from shared.errors import InvalidInput
 
@@ -167,7 +167,10 @@ def unblock_orders(
 
     async def work(desk: Desk) -> None:
         async def one(order_id: int) -> str:
-            return f"unblocked, now {await unblock(desk.database, order_id, now=desk.now, author=desk.actor.name)}"
+            state = await unblock(desk.database, order_id, now=desk.now, author=desk.actor.name)
+            others = await still_blocked(desk.database, order_id)
+            still = f"; the person is still {'; '.join(others)} (`person unblock` lifts that)" if others else ""
+            return f"unblocked, now {state}{still}"
 
         await each(await chosen(desk, ids, which, everything), one)
 

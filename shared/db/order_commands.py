@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.letter_data import load_letter_version
-from shared.db.tables import attempts
+from shared.db.recipients import standing_blocks
+from shared.db.tables import applications, attempts, write_orders
+from shared.db.why_jobs import say_block
 from shared.db.write_orders.interventions import (
     block_order,
     lock_unclear,
@@ -34,7 +36,7 @@ async def _in_transaction(database: Database, work: Callable[[AsyncConnection], 
 async def block(
     database: Database, order_id: int, *, scope: str, reason: str, until: date | None, now: datetime, author: str
 ) -> str:
-    """'blocked', 'withdrawn' (a manual order) or 'too late'."""
+    """'blocked', 'withdrawn' (a manual order), 'too late', or that it was stopped already."""
     return await _in_transaction(
         database,
         lambda connection: block_order(
@@ -48,6 +50,16 @@ async def unblock(database: Database, order_id: int, *, now: datetime, author: s
     return await _in_transaction(
         database, lambda connection: unblock_order(connection, order_id, now=now, author=author)
     )
+
+
+async def still_blocked(database: Database, order_id: int) -> list[str]:
+    """Standing blocks that keep the order's day from its person, as people read them."""
+    o = write_orders.c
+    async with database.read() as connection:
+        order = (await connection.execute(select(write_orders).where(o.id == order_id))).mappings().one()
+        standing = standing_blocks(order["lineage_id"], order["occasion_day"])
+        theirs = standing.where(applications.c.id == order["application_id"])
+        return [say_block(row) for row in (await connection.execute(theirs)).mappings()]
 
 
 async def retry(database: Database, order_id: int, *, now: datetime, author: str) -> None:

@@ -66,7 +66,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "name_blocks_of_person",
     }
     others |= {"missing_address", "count_planned", "hold_planned", "rules_of", "move_planned_orders", "order_rows"}
-    others |= {"missing_address", "returns_to", "count_planned", "hold_planned", "rules_of", "move_planned_orders"}
+    others |= {"returns_to"}
     same = {"withdraw_open_orders_of_run", "withdraw_passed_while_off"}  # as withdraw_open_orders_of_job
     for path in sorted(OWNER.glob("*.py")):
         for name in re.findall(r"^(?:async )?def ([a-z]\w+)\(", path.read_text(), re.MULTILINE):

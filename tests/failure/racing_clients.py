@@ -83,7 +83,8 @@ class Client:
             self.database, order_id, scope=scope, reason="race", until=None, now=self.clock.now(), author=self.job
         )
         confirmed, one = time.monotonic(), frozenset({order_id})
-        excused = one if answer == "too late" else frozenset()
+        # A withdrawn letter may match again: nothing was blocked.
+        excused = one if answer in ("too late", "is withdrawn") else frozenset()
         self.races.append(Race(action, answer, confirmed, one, excused))
 
     async def unblock(self) -> None:

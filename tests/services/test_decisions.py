@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from shared.db import person_commands as people
 from shared.db.jobs import copy_job, delete_job
-from shared.db.order_commands import block, retry, settle, unblock
+from shared.db.order_commands import block, retry, settle, still_blocked, unblock
 from shared.db.order_list import show_order
-from shared.db.tables import attempts, contact_entries, events, write_orders
+from shared.db.tables import attempts, blocks, contact_entries, events, write_orders
 from shared.db.write_orders.outcomes import settle_as_sent
 from shared.db.write_orders.upkeep import resend_unclear
-from shared.errors import Refused
+from shared.errors import InvalidInput, Refused
 from tests.services.setup_files import row, rows
 from tests.services.world import DAY, JOB, MORNING, SETUP, World
 
@@ -221,6 +222,50 @@ async def blocked_order(world: World) -> int:
     order = (await world.order("A1"))["id"]
     await block(world.database, order, scope="letter", reason="asked", until=None, now=MORNING, author="anna")
     return int(order)
+
+
+async def test_d32_blocking_again_says_what_is_and_stores_no_block_that_outlives_the_first(world: World) -> None:
+    order = await blocked_order(world)
+
+    async def again(scope: str) -> str:
+        return await block(world.database, order, scope=scope, reason="more", until=None, now=MORNING, author="anna")
+
+    assert await again("letter") == "was blocked already"
+    assert await again("job") == "was blocked already; the wider block is stored"
+    assert [(b["scope"], b["reason"]) for b in await rows(world.database, blocks)] == [
+        ("letter", "asked"),
+        ("job", "more"),
+    ]
+    assert await unblock(world.database, order, now=MORNING, author="anna") == "planned"
+    assert await still_blocked(world.database, order) == ["blocked for this job by anna: more"]
+    world.clock.advance(6 * MINUTE)
+    await world.turn()
+    assert await again("letter") == "is withdrawn"
+    assert await again("all") == "is withdrawn; the wider block is stored"
+    assert await people.unblock(world.database, "A1", job=JOB, now=MORNING, author="anna") == 1
+    assert await still_blocked(world.database, order) == ["blocked for all jobs by anna: more"]
+
+
+async def test_d32_a_wide_block_covers_a_narrow_one(world: World) -> None:
+    await blocked_order(world)
+    order = (await world.order("A2"))["id"]
+    who: dict[str, Any] = {"reason": "asked", "now": MORNING, "author": "anna"}
+    assert await block(world.database, order, scope="all", until=DAY, **who) == "blocked"
+    assert await block(world.database, order, scope="all", until=DAY, **who) == "was blocked already"
+    # Until a day is not for good.
+    assert "stored" in await block(world.database, order, scope="job", until=None, **who)
+
+
+async def test_d32_a_block_until_a_day_that_has_passed_is_refused(world: World) -> None:
+    await blocked_order(world)
+    order, yesterday = (await world.order("A2"))["id"], DAY - timedelta(days=1)
+    who: dict[str, Any] = {"reason": "asked", "now": MORNING, "author": "anna"}
+    with pytest.raises(InvalidInput, match="--until: '2026-11-22': has passed"):
+        await block(world.database, order, scope="all", until=yesterday, **who)
+    with pytest.raises(InvalidInput, match="--until: '2026-11-22': has passed"):
+        await people.block(world.database, "A2", job=None, until=yesterday, **who)
+    assert await world.state(order) == "planned" and await world.count(blocks) == 1
+    assert (await people.block(world.database, "A2", job=None, until=DAY, **who)).stopped == 1
 
 
 async def test_d35_d32_unblocked_after_its_job_was_deleted_it_goes_the_way_of_its_siblings(world: World) -> None:

@@ -73,9 +73,8 @@ async def test_i17_c53_what_comes_too_late_for_a_letter_is_not_in_its_history(wo
     async def stop(connection: AsyncConnection) -> Any:
         if what == "block":
             return await block_person(connection, 1, None, reason="asked", until=None, now=now, author="anna")
-        reasons = {"withdrawn_by": "job_deleted", "reason": "job deleted"}
         # As `job delete` does, but for the lock of the job, which T2 shares.
-        return await withdraw_open_orders_of_job(connection, held.job_id or 0, **reasons, now=now, author="anna")
+        return await withdraw_open_orders_of_job(connection, held.job_id or 0, now=now, author="anna")
 
     granted, stopped = await meet(world, lambda c: intend(c, {order: held.token}, 60, now), stop)
     assert granted == {order} and stopped == ((0, 1) if what == "block" else 0)

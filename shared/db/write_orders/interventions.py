@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, lineages, persons, write_orders
 from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, record_orders, stop_orders
-from shared.errors import NotFound, Refused
+from shared.errors import InvalidInput, NotFound, Refused
 
 _O = write_orders.c
 #: An unclear letter is not resent earlier than this after its hand-over (D37).
@@ -17,6 +18,10 @@ RESEND_AFTER = timedelta(minutes=15)
 #: Why orders and runs ended: their job is gone for good, or their day is no occasion of it any more.
 JOB_DELETED = "job deleted"
 OTHER_SCHEDULE = "schedule changed"
+#: Answers about an order that does not go out anyway.
+_STOPPED = {"blocked": "was blocked already", "withdrawn": "is withdrawn"}
+#: Of blocks, from narrow to wide.
+_SCOPES = ("letter", "job", "all")
 
 
 async def withdraw_open_orders_of_job(connection: AsyncConnection, job_id: int, *, now: datetime, author: str) -> int:
@@ -125,17 +130,31 @@ async def block_order(
 ) -> str:
     """Blocks one order and, by scope, the person for the job or for all jobs (D32).
 
-    Answers 'blocked', or 'too late' when the letter is past T2 or done; a wider block is stored either way.
-    Manual orders are withdrawn.
+    Answers 'blocked', 'too late' when the letter is past T2 or done, or that it was stopped already; a wider block is
+    stored either way. Manual orders are withdrawn. Raises InvalidInput if `until` has passed.
     """
     order = await _locked(connection, order_id)
+    unchanged = _STOPPED.get(order["state"], "too late")
     if order["type"] != "contact_job":
         done = await _withdraw(connection, _O.id == order_id, "deleted", reason, now, author)
-        return "withdrawn" if done else "too late"
+        return "withdrawn" if done else unchanged
+    if order["state"] in _STOPPED and (scope == "letter" or await _covers(connection, order["block_id"], scope, until)):
+        return unchanged
     person_id = order["present_person_id"]
     block_id = await _store_block(connection, order, scope, reason, until, now, author)
     touched = await _block_orders(connection, order, block_id, person_id, scope, reason, until, now, author)
-    return "blocked" if order_id in touched else "too late"
+    if order_id in touched:
+        return "blocked"
+    return f"{unchanged}; the wider block is stored" if order["state"] in _STOPPED else unchanged
+
+
+async def _covers(connection: AsyncConnection, block_id: int | None, scope: str, until: date | None) -> bool:
+    """Whether a block stops all that a new one would: then that one would only outlive it."""
+    b = blocks.c
+    row = (await connection.execute(select(b.scope, b.until).where(b.id == block_id))).first()
+    if row is None or _SCOPES.index(row.scope) < _SCOPES.index(scope):
+        return False
+    return row.until is None or (until is not None and until <= row.until)
 
 
 async def _store_block(
@@ -147,6 +166,8 @@ async def _store_block(
     now: datetime,
     author: str,
 ) -> int:
+    if until is not None and until < now.astimezone((await load_system_settings(connection)).zone).date():
+        raise InvalidInput("--until", until.isoformat(), "has passed; give today or a later day, or none: for good")
     values = {
         "person_id": order["present_person_id"],
         "lineage_id": None if scope == "all" else order["lineage_id"],
