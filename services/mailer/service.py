@@ -23,7 +23,6 @@ from shared.db.write_orders.claims import ClaimedOrder
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import every, pause, unless_stopped
-from shared.retry import wait_until_available
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -39,10 +38,11 @@ async def run_mailer(
     """Sends what doorbells name until `stop`, then drains: nothing new, finish or give back, ack, QUIT (I19)."""
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
     journal = Journal.open(settings.kp_state_dir, name)
-    await wait_until_available(lambda: replay(database, journal, log), log, "database")
-    high_water = HighWater(
-        settings.kp_state_dir, await wait_until_available(lambda: _instance(database), log, "database")
-    )
+    instance_id = await _waited_for(partial(_begin, database, journal, log), stop, log)
+    if instance_id is None:  # told to end while the database was away
+        journal.close()
+        return
+    high_water = HighWater(settings.kp_state_dir, instance_id)
     pool = _pool(settings, log)
     timing = Timing(
         settings.kp_lease_seconds,
@@ -63,7 +63,9 @@ async def run_mailer(
         high_water.save()
 
 
-async def _instance(database: Database) -> str:
+async def _begin(database: Database, journal: Journal, log: Any) -> str:
+    """What a lost mailer of this machine left behind is settled; returns the database's instance id."""
+    await replay(database, journal, log)
     async with database.read() as connection:
         return (await load_system_settings(connection)).instance_id
 
@@ -189,7 +191,7 @@ async def _waited_for(step: Callable[[], Awaitable[T]], stop: asyncio.Event, log
         try:
             return await step()
         except (Unavailable, Conflict) as exc:
-            log.warning("claim_waits", action="claim", reason=str(exc))
+            log.warning("database_waits", action="database_waits", reason=str(exc))
             await pause(wait, stop)
             wait = min(wait * 2, 10.0)
     return None

@@ -10,6 +10,7 @@ from structlog import get_logger
 from services.mailer import deliver, service
 from services.mailer.deliver import Deliverer, Holding
 from shared.db.tables import attempts, write_orders
+from shared.errors import Unavailable
 from tests.services.running import run_all, running, settings_for, until
 from tests.services.setup_files import row
 from tests.services.test_handing_over import deliverer_of
@@ -131,3 +132,22 @@ async def test_i18_a_mailer_that_has_lost_a_part_of_itself_ends_so_that_it_is_st
             await asyncio.wait_for(run_all(world, settings, asyncio.Event()), 20)
         assert part == "acks" or oracle.mails == []
     assert set((await world.orders()).values()) <= {"queued", "sent"}
+
+
+async def test_i19_a_mailer_that_waits_for_its_database_at_the_start_ends_when_it_is_told_to(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def away(*_: object) -> None:
+        asked.set()
+        raise Unavailable("database", "somewhere", "connection refused")
+
+    monkeypatch.setattr(service, "replay", away)
+    stop = asyncio.Event()
+    settings = settings_for(tmp_path, "smtp://127.0.0.1:1")
+    mailer = asyncio.create_task(service.run_mailer(world.database, world.bus, world.clock, settings, world.log, stop))
+    await asyncio.wait_for(asked.wait(), 10)
+    stop.set()
+    await asyncio.wait_for(mailer, 5)
+    assert list((tmp_path / "state").glob("*.journal")) == []
