@@ -69,7 +69,8 @@ class Publisher:
                 await self._take_room()
                 self._send(message, batch, index)
             async with asyncio.timeout(CONFIRM_SECONDS):
-                await batch.complete
+                # Shielded: a timeout must not make it look complete, or its room would never be given back.
+                await asyncio.shield(batch.complete)
         except TimeoutError:
             self._log.warning("confirm_timeout", action="confirm_timeout", unconfirmed=batch.answers.count(False))
         finally:
