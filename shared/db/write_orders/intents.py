@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, exists, or_, update
+from sqlalchemy import and_, exists, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import any_of, lease_clock
+from shared.db.row_sets import RowSet
 from shared.db.tables import applications, attempts, contact_jobs, persons, write_orders
 from shared.db.write_orders.claims import locked_jobs
 from shared.db.write_orders.states import UNCLAIMED
@@ -64,18 +65,13 @@ async def intend(
 
 async def _note_intents(connection: AsyncConnection, intents: Mapping[int, Written | None], now: datetime) -> None:
     a = attempts.c
-    stamp = update(attempts).where(a.lease_token == bindparam("_token"))
-    values = {name: bindparam(f"_{name}", type_=a[name].type) for name in ("handed_over_at", "bytes", "body_hash")}
+    noted = RowSet(connection, token=a.lease_token, bytes=a.bytes, body_hash=a.body_hash)
+    values = {"handed_over_at": now, "bytes": noted["bytes"], "body_hash": noted["body_hash"]}
     rows = [
-        {
-            "_token": token,
-            "_handed_over_at": now,
-            "_bytes": one.bytes if one else None,
-            "_body_hash": one.body_hash if one else None,
-        }
+        {"token": token, "bytes": one.bytes if one else None, "body_hash": one.body_hash if one else None}
         for token, one in intents.items()
     ]
-    await connection.execute(stamp.values(values), rows)
+    await noted.execute(update(attempts).where(a.lease_token == noted["token"]).values(values), rows)
 
 
 async def renew(connection: AsyncConnection, held: Mapping[int, int], lease_seconds: float) -> set[int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Row, Table, and_, bindparam, case, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -186,42 +186,42 @@ def _outcome_name(one: Settlement) -> str:
 
 
 async def _write_sent(connection: AsyncConnection, sent: Sequence[Settlement]) -> None:
-    names = ("sent_at", "subject", "message_id")
+    now = RowSet(connection, id=_O.id, sent_at=_O.sent_at, subject=_O.subject, message_id=_O.message_id)
     statement = (
         update(write_orders)
-        .where(_O.id == bindparam("_id"))
+        .where(_O.id == now["id"])
         .values(state="sent", reason=None, **SILENT, phase=None, lease_until=None, fruitless_claims=0)
-        .values(**{name: bindparam(f"_{name}") for name in names})
+        .values({name: now[name] for name in ("sent_at", "subject", "message_id")})
     )
     rows = [
-        {"_id": one.order_id, "_sent_at": one.at, "_subject": one.subject, "_message_id": one.message_id}
-        for one in sent
+        {"id": one.order_id, "sent_at": one.at, "subject": one.subject, "message_id": one.message_id} for one in sent
     ]
-    await connection.execute(statement, rows)
+    await now.execute(statement, rows)
 
 
 async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement]) -> None:
     # `unclear` keeps its token: a late answer of the same attempt still settles it.
     names = ("state", "reason", "not_before", "ring_at", "phase", "lease_token")
+    now = RowSet(connection, id=_O.id, **{name: _O[name] for name in names})
     statement = (
         update(write_orders)
-        .where(_O.id == bindparam("_id"))
+        .where(_O.id == now["id"])
         .values(lease_until=None, fruitless_claims=0, handed_over_at=_unanswered_hand_over())
-        .values({name: bindparam(f"_{name}") for name in names})
+        .values({name: now[name] for name in names})
     )
     rows = [
         {
-            "_id": one.order_id,
-            "_state": one.state,
-            "_reason": one.reason,
-            "_not_before": one.not_before,
-            "_ring_at": one.not_before if one.state == "queued" else None,
-            "_phase": None,
-            "_lease_token": one.token if one.state == "unclear" else None,
+            "id": one.order_id,
+            "state": one.state,
+            "reason": one.reason,
+            "not_before": one.not_before,
+            "ring_at": one.not_before if one.state == "queued" else None,
+            "phase": None,
+            "lease_token": one.token if one.state == "unclear" else None,
         }
         for one in rest
     ]
-    await connection.execute(statement, rows)
+    await now.execute(statement, rows)
 
 
 def _unanswered_hand_over() -> Any:
@@ -283,13 +283,13 @@ def _not_set(row: Row[Any], one: Settlement, author: str) -> dict[str, Any]:
 
 
 async def _log_contacts(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]]) -> None:
+    names = ("identity", "application_id", "at", "subject", "counts_for_person")
+    new = RowSet(connection, **{name: contact_entries.c[name] for name in names})
     entries = [
         {
             "identity": f"order:{row.id}",
             "application_id": row.application_id,
             "at": one.at,
-            "medium": "form_letter_mail",
-            "direction": "outgoing",
             "subject": one.subject,
             # A letter of a contact job is a contact for all applications of the person (D20).
             "counts_for_person": row.type == "contact_job",
@@ -297,22 +297,31 @@ async def _log_contacts(connection: AsyncConnection, sent: Sequence[tuple[Row[An
         for row, one in sent
     ]
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    await connection.execute(dialect.insert(contact_entries).on_conflict_do_nothing(), entries)
+    made = select(*(new[name] for name in names), literal("form_letter_mail"), literal("outgoing"))
+    statement = dialect.insert(contact_entries).from_select([*names, "medium", "direction"], made)
+    await new.execute(statement.on_conflict_do_nothing(), entries)
 
 
 async def _touch_last_contacts(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]]) -> None:
-    at = bindparam("_at", type_=_A.last_contact_at.type)
+    own = ("last_contact_at", "last_outgoing_at")
+    await _touch(connection, applications, own, [(row.application_id, one.at) for row, one in sent])
+    of_jobs = [(row.person_id, one.at) for row, one in sent if row.type == "contact_job"]
+    await _touch(connection, persons, ("last_contact_at",), of_jobs)
 
-    def later(column: Any) -> Any:
-        return case((or_(column.is_(None), column < at), at), else_=column)
 
-    own = update(applications).where(_A.id == bindparam("_id"))
-    own = own.values(last_contact_at=later(_A.last_contact_at), last_outgoing_at=later(_A.last_outgoing_at))
-    await connection.execute(own, [{"_id": row.application_id, "_at": one.at} for row, one in sent])
-    of_jobs = [{"_id": row.person_id, "_at": one.at} for row, one in sent if row.type == "contact_job"]
-    if of_jobs:
-        whole = update(persons).where(_P.id == bindparam("_id")).values(last_contact_at=later(_P.last_contact_at))
-        await connection.execute(whole, of_jobs)
+async def _touch(
+    connection: AsyncConnection, table: Table, names: Sequence[str], moments: Sequence[tuple[int, datetime]]
+) -> None:
+    """Moves these columns of records, by id, on to a moment; of several the last, and never back."""
+    latest: dict[int, datetime] = {}
+    for record, at in moments:
+        latest[record] = max(at, latest.get(record, at))
+    new = RowSet(connection, id=table.c.id, at=table.c.last_contact_at)
+    later = {
+        name: case((or_(c.is_(None), c < new["at"]), new["at"]), else_=c) for name in names for c in [table.c[name]]
+    }
+    statement = update(table).where(table.c.id == new["id"]).values(later)
+    await new.execute(statement, [{"id": record, "at": at} for record, at in latest.items()])
 
 
 async def settle_as_sent(
