@@ -17,8 +17,17 @@ app = typer.Typer(
     no_args_is_help=True, help="The workcenter: list, show, create, block, retry and settle write orders."
 )
 ID = typer.Argument(help="Id of the order, from `order list`.")
-#: What of an attempt helps to decide about an unclear order; --json has all.
-EVIDENCE = ("attempt_no", "claimed_at", "handed_over_at", "outcome", "relay", "message_id", "bytes", "reply_text")
+#: What of an attempt helps to decide about an unclear order, field by field: a Message-ID is looked for as a whole.
+EVIDENCE = (
+    *("relay", "message_id", "handed_over_at", "bytes", "body_hash"),
+    *("mailer", "claimed_at", "settled_at", "outcome", "reply_code", "reply_text"),
+)
+#: What `settle` has done.
+SETTLED = {
+    "sent": "settled as sent",
+    "resend": "queued again; it goes out at the earliest 15 minutes after its hand-over, after another last look",
+    "failed": "settled as failed, nothing is sent",
+}
 TOO_LATE = "too late, this letter is handed over or has ended"
 COLUMNS = ("id", "job", "application", "occasion_day", "state", "planned_for", "sent_at", "email", "reason")
 
@@ -88,8 +97,8 @@ def show(order_id: int = ID, as_json: bool = JSON_OPTION) -> None:
             return
         tries, history = found.pop("attempt_history"), found.pop("events")
         print_fields(f"Write order {order_id}", found)
-        if tries:
-            print_table("Attempts", EVIDENCE, ([one[c] for c in EVIDENCE] for one in tries))
+        for one in tries:
+            print_fields(f"Attempt {one['attempt_no']}", {name: one[name] for name in EVIDENCE})
         if history:
             print_table("History", tuple(history[0]), (event.values() for event in history))
 
@@ -202,14 +211,20 @@ def retry_orders(
 @app.command("settle")
 def settle_one(
     order_id: int = ID,
-    decision: str = typer.Argument(help="sent: it arrived; resend: send it again; failed: give it up."),
+    decision: str = typer.Argument(
+        metavar="sent|resend|failed",
+        help="sent: the mail server accepted it; resend: send it again; failed: give it up.",
+    ),
 ) -> None:
-    """Decide an unclear order: it was handed over and the mail server's answer is unknown."""
-    if decision not in ("sent", "resend", "failed"):
-        raise InvalidInput("decision", decision, "one of sent, resend, failed")
+    """Decide an unclear order: it was handed over and the mail server's answer is unknown.
+
+    `order show` has the evidence. The history names who decided.
+    """
+    if decision not in SETTLED:
+        raise InvalidInput("decision", decision, f"one of {', '.join(SETTLED)}")
 
     async def work(desk: Desk) -> None:
         await settle(desk.database, order_id, decision, now=desk.now, author=desk.actor.name)
-        typer.echo(f"order {order_id}: settled as {decision}")
+        typer.echo(f"order {order_id}: {SETTLED[decision]}")
 
     at_desk("operate", work)

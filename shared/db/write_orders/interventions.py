@@ -246,7 +246,10 @@ async def retry_order(connection: AsyncConnection, order_id: int, *, now: dateti
     """failed or no_address -> queued again, valid as long as at first (D13: refused while another is under way)."""
     order = await _locked(connection, order_id)
     if order["state"] not in ("failed", "no_address"):
-        raise Refused(f"order {order_id} is {order['state']}; only failed and no_address orders can be tried again")
+        hint = "; `order settle` decides on it" if order["state"] == "unclear" else ""
+        raise Refused(
+            f"order {order_id} is {order['state']}; only failed and no_address orders can be tried again{hint}"
+        )
     await _refuse_if_under_way(connection, order)
     valid = await _validity(connection, order)
     await _requeue(connection, order_id, now, now, now + valid, author, "retry")
