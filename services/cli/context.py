@@ -18,6 +18,8 @@ from shared.errors import InvalidInput
 from shared.settings import Settings, load_settings
 
 T = TypeVar("T")
+#: Days that are asked about: far enough from the calendar's ends to reckon with.
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,12 @@ def parse_day(text: str | None, place: str = "--on") -> date | None:
     if text is None:
         return None
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise InvalidInput(place, text, "give a day like 2026-11-23") from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise InvalidInput(place, text, f"give a day from {FIRST_DAY} to {LAST_DAY}")
+    return day
 
 
 def parse_instant(text: str | None, place: str) -> datetime | None:
@@ -69,9 +74,12 @@ def parse_instant(text: str | None, place: str) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(place, text, "give a time like 2026-12-01T08:00 or 2026-12-01T08:00:00+01:00") from None
+    if not FIRST_DAY <= instant.date() <= LAST_DAY:
+        raise InvalidInput(place, text, f"give a day from {FIRST_DAY} to {LAST_DAY}")
+    return instant
 
 
 ON_OPTION = typer.Option(None, "--on", help="Occasion day, as 2026-11-23; default today.")

@@ -17,6 +17,7 @@ from shared.db.jobs import copy_job, create_job, delete_job, rehearse_job, set_j
 from shared.db.order_list import count_orders_of_run
 from shared.db.run_commands import job_runs, release_held
 from shared.db.service_instances import live_services
+from shared.domain.job_fields import JOB_FIELDS
 from shared.errors import InvalidInput, Refused
 from shared.lifecycle import HEARTBEAT_SECONDS
 from shared.retry import retry_conflicts
@@ -69,6 +70,8 @@ def create(
 ) -> None:
     """Create a job, e.g. query='Geburtstag heute' letter=Geburtstag dispatch=rolling time=08:00. It starts Aus."""
     pairs = dict(_pair(text) for text in fields)
+    if "=" in name and name.partition("=")[0] in JOB_FIELDS:
+        raise InvalidInput("job create", name, "give the name first: job create NAME key=value ...")
 
     async def work(desk: Desk) -> None:
         change = await create_job(desk.database, {"name": name, **pairs}, author=desk.actor.name, now=desk.now)
@@ -177,6 +180,8 @@ def run(
             "recipients_without_address": result.without_address,
             "held": result.held is not None,
         }
+        if result.waiting:
+            say(f"{result.waiting} orders stay planned until another letter of the same job to the person has ended")
         missing = await _missing_services(desk)
         if missing:
             say(f"nothing will move: no live {', '.join(missing)} (start with `kontaktpflege run`)")

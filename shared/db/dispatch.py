@@ -45,12 +45,16 @@ HELD_FACTOR = 3
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step did: orders released, how many of them have no usable address, and why it held them, if so."""
+    """What a step did: orders released, how many of them have no usable address, and why it held them, if so.
+
+    `waiting`: orders that stay planned, as another letter of the lineage to the person is under way (D13).
+    """
 
     run_id: int
     released: int = 0
     without_address: int = 0
     held: str | None = None
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +237,8 @@ async def _release(connection: AsyncConnection, step: _Step) -> StepResult:
     moment = step.now if step.asked else None
     valid = timedelta(days=step.job["valid_days"])
     released = await release(connection, run["id"], step.job["lineage_id"], step.now, moment, valid)
-    return StepResult(run["id"], released, without)
+    waiting, waiting_without = await count_planned(connection, run["id"])
+    return StepResult(run["id"], released, without - waiting_without, waiting=waiting)
 
 
 async def _held(connection: AsyncConnection, step: _Step, count: int) -> str | None:

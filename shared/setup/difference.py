@@ -32,7 +32,7 @@ class Difference:
             for field_name, old, new in changes:
                 yield kind, name, field_name, _short(old), _short(new)
         for job, text in self.notes:
-            yield "job", job, "note", "", text
+            yield "job", job, "effect", "", text
 
 
 def _short(value: object, limit: int = 80) -> str:

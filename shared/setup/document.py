@@ -73,7 +73,8 @@ def _entries(file: str, kind: str, raw: Any) -> tuple[Entry, ...]:
     seen: dict[str, str] = {}
     for entry in entries:
         if fold(entry.name) in seen:
-            raise InvalidInput(entry.place, entry.name, f"is given twice (first: {seen[fold(entry.name)]})")
+            hint = "; other languages of a letter go under its `variants:`" if kind == "letters" else ""
+            raise InvalidInput(entry.place, entry.name, f"is given twice (first: {seen[fold(entry.name)]}){hint}")
         seen[fold(entry.name)] = entry.place
     for entry in entries:
         # A record has one successor: else who comes first in the file would decide.

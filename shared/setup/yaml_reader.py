@@ -52,6 +52,8 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _date)
 def read_yaml(path: Path) -> Lined:
     """The document of a file; raises InvalidInput naming file, line and fix."""
     document = _parsed(path.name, _text(path))
+    if document is None:
+        raise InvalidInput(path.name, "", "the file is empty")
     if not isinstance(document, Lined):
         raise InvalidInput(path.name, type(document).__name__, "the file must be a mapping with jobs, letters, ...")
     return document

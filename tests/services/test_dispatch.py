@@ -65,6 +65,15 @@ async def test_d13_planned_orders_of_an_earlier_day_count_as_if_sent(world: Worl
     assert [r["occasion_day"] for r in await world.rows()] == [DAY]
 
 
+async def test_d13_job_run_counts_who_waits_for_another_letter_of_the_lineage_apart(world: World) -> None:
+    await world.begin("A1,,Eins,,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+    await world.change(repeat_guard_days="0")
+    first = await world.run()
+    assert (first.released, first.without_address, first.waiting) == (2, 1, 0)
+    second = await world.run(on=TOMORROW)
+    assert (second.released, second.without_address, second.waiting) == (0, 0, 2)
+
+
 async def test_d13_no_address_stops_counting_when_the_address_changes(world: World) -> None:
     await world.begin("A1,,Eins,,Neu,")
     world.clock.set(EIGHT)
