@@ -92,12 +92,13 @@ class Deliverer:
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.005)
 
-    async def claim(self, order_ids: Sequence[int], tries: list[int]) -> tuple[Claim, Writing | None]:
+    async def claim(self, order_ids: Sequence[int], tries: list[int] | None = None) -> tuple[Claim, Writing | None]:
         """T1 for a batch, with the last look. `tries` is one list for every try of the batch, empty at first.
 
         It keeps the token bases of tries that came to their COMMIT: what one of them claimed without an answer is taken
         over by the next (C25).
         """
+        bases = [] if tries is None else tries
 
         async def once() -> tuple[Claim, Writing | None]:
             async with self._database.begin() as connection:
@@ -108,13 +109,13 @@ class Deliverer:
                 now, relay = self._clock.now(), self._pool.address
                 rate = self._timing.domain_rate
                 who = Claimant(
-                    self._name, self._timing.lease, now, settings, message_ids, relay, rate, earlier_bases=tries
+                    self._name, self._timing.lease, now, settings, message_ids, relay, rate, earlier_bases=bases
                 )
                 found = await claim(connection, order_ids, who)
                 if not found.orders:
                     return found, None
                 writing = await self._letters.prepare(connection, found.orders, settings)
-                tries.append(who.token_base)
+                bases.append(who.token_base)
                 return found, writing
 
         found, writing = await retry_conflicts(once)

@@ -71,7 +71,7 @@ async def test_i20_i14_whatever_breaks_t2_fails_no_letter_and_sends_none(
 
     monkeypatch.setattr(deliver, "intend", breaks)
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        found, writing = await sending.claim([order], [])
+        found, writing = await sending.claim([order])
         assert writing is not None
         with capture_logs() as told:
             async with settling(sending):
@@ -109,7 +109,7 @@ async def test_i15_i20_c22_a_settlement_that_breaks_holds_up_no_other_and_is_mad
             at_last.set()
 
     async with deliverer_of(world, tmp_path) as (sending, journal, oracle):
-        found, writing = await sending.claim(orders, [])
+        found, writing = await sending.claim(orders)
         assert writing is not None
         for one in found.orders:
             await sending.deliver(Holding(one, writing, partial(ack, one.id)))

@@ -58,7 +58,7 @@ async def test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_af
     (order,) = await world.queued()
     acked: list[int] = []
     async with deliverer_of(world, tmp_path) as (sending, journal, oracle):
-        found, writing = await sending.claim([order], [])
+        found, writing = await sending.claim([order])
         assert writing is not None
         await sending.deliver(Holding(found.orders[0], writing, lambda: acked.append(order)))
         assert len(oracle.mails) == 1
@@ -81,11 +81,11 @@ async def test_i3_i11_c6_of_two_claims_on_one_order_in_one_group_only_the_living
     (order,) = await world.queued()
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
         # A mailer stopped for longer than its lease goes on with both: what it held, and what it was given again.
-        old, writing = await sending.claim([order], [])
+        old, writing = await sending.claim([order])
         assert writing is not None
         await expire(world, order)
         await world.sweep()
-        new, _ = await sending.claim([order], [])
+        new, _ = await sending.claim([order])
         released: list[str] = []
         await asyncio.gather(
             *(
@@ -124,7 +124,7 @@ class Forgetful:
 async def test_i5_c25_a_lost_answer_to_t2_makes_no_letter_unclear(world: World, tmp_path: Path) -> None:
     (order,) = await world.queued()
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        found, writing = await sending.claim([order], [])
+        found, writing = await sending.claim([order])
         assert writing is not None
         sending._database = forgetful = Forgetful(world.database)  # type: ignore[assignment]
         forgetful.lost_answers = 1
@@ -186,7 +186,7 @@ async def test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over(
     (order,) = await world.queued()
     monkeypatch.setattr(Journal, "writable", False)
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        found, writing = await sending.claim([order], [])
+        found, writing = await sending.claim([order])
         assert writing is not None
         await sending.deliver(Holding(found.orders[0], writing, lambda: None))
         assert oracle.mails == []
@@ -251,7 +251,7 @@ async def test_i4_i14_c58_what_breaks_in_this_machine_is_no_refusal(
 
     monkeypatch.setattr(breaks, put_back, broken)
     async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
-        found, writing = await sending.claim([order], [])
+        found, writing = await sending.claim([order])
         assert writing is not None
         settling = asyncio.create_task(sending.settlements.run())
         await sending.deliver(Holding(found.orders[0], writing, lambda: None))
