@@ -22,7 +22,7 @@ GUARDS = (
         "a publish counts only when it is confirmed",
         "I13",
         _PUBLISHER,
-        "                await batch.complete\n",
+        "                await asyncio.shield(batch.complete)\n",
         "                return [True] * len(messages)\n",
         f"{_BROKER}::test_rabbitmq_c15_c23_answers_false_when_the_queue_refuses",
     ),
