@@ -39,10 +39,13 @@ async def watch(database: Database, clock: Clock, idle: list[Window]) -> None:
 
 async def _anything_due(database: Database, now: datetime) -> bool:
     order, run, job = write_orders.c, dispatch_runs.c, contact_jobs.c
+    long_ago = now - RESEND_AFTER
+    # When a lost mailer was noticed stands there, and the wait counts from then too.
+    noticed = or_(order.not_before.is_(None), order.not_before < long_ago)
     waits = or_(
         and_(order.state == "planned", order.planned_for <= now),
         and_(order.state == "queued", or_(order.not_before.is_(None), order.not_before <= now)),
-        and_(order.state == "unclear", job.on_unclear == "resend", order.handed_over_at < now - RESEND_AFTER),
+        and_(order.state == "unclear", job.on_unclear == "resend", order.handed_over_at < long_ago, noticed),
     )
     on_its_way: Any = select(order.id).join(contact_jobs, job.id == order.job_id)
     looks = (

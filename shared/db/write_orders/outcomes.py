@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.core_data import erase_traces, reduce_to_core_data
 from shared.db.row_sets import RowSet
-from shared.db.system_settings import SystemSettings, load_system_settings
+from shared.db.system_settings import load_system_settings
 from shared.db.tables import (
     application_statuses,
     applications,
@@ -77,8 +77,7 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement],
     if rest:
         await _write_unsent(connection, rest)
     if sent:
-        settings = await load_system_settings(connection)
-        await apply_effects(connection, [(rows[one.order_id], one) for one in sent], settings, author)
+        await apply_effects(connection, [(rows[one.order_id], one) for one in sent], author)
     # Reduced while the letter was being handed over: what T3 has just written down is no core data either (D42).
     reduced = {rows[one.order_id].application_id for one in settlements if _is_reduced(rows.get(one.order_id))}
     if reduced:
@@ -233,12 +232,7 @@ def _unanswered_hand_over() -> Any:
     return last.scalar_subquery()
 
 
-async def apply_effects(
-    connection: AsyncConnection,
-    sent: Sequence[tuple[Row[Any], Settlement]],
-    settings: SystemSettings,
-    author: str,
-) -> None:
+async def apply_effects(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]], author: str) -> None:
     """D40-D42 for accepted letters: contact entries, last contacts, statuses, pool, core data."""
     await _log_contacts(connection, sent)
     await _touch_last_contacts(connection, sent)
@@ -252,7 +246,8 @@ async def apply_effects(
             await connection.execute(insert(events).values(_not_set(row, one, author)))
     for (status_id, meta), group in by_status.items():
         await _set_status(connection, status_id, meta, group)
-        if meta == "rejected" and settings.reduce_core_data == "at_once":
+        settings = await load_system_settings(connection) if meta == "rejected" else None
+        if settings is not None and settings.reduce_core_data == "at_once":
             ids = [row.application_id for row, _ in group]
             await reduce_to_core_data(connection, ids, settings, group[0][1].at, author)
 
