@@ -15,6 +15,9 @@ from tests.services.world import SETUP, World
 
 Meanwhile = Callable[[World], Awaitable[Any]]
 
+#: SQLite has one writer at a time: nothing can change during a claim.
+TWO_WRITERS = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
 
 async def claim_while(world: World, monkeypatch: pytest.MonkeyPatch, order: int, meanwhile: Meanwhile) -> ClaimedOrder:
     """T1, with another transaction that commits between its reading and its writing."""
@@ -43,17 +46,10 @@ async def _other_letter(world: World) -> None:
     await apply(world.database, STATUSES.replace("Kommen Sie", "Kommen Sie bald"), now=world.clock.now())
 
 
-@pytest.fixture
-def two_writers(world: World) -> World:
-    if world.database.dialect == "sqlite":
-        pytest.skip("one writer at a time")
-    return world
-
-
+@TWO_WRITERS
 async def test_i10_c52_an_address_changed_during_the_claim_gets_no_letter_and_the_old_one_none(
-    two_writers: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = two_writers
     (order,) = await world.queued()
     held = await claim_while(world, monkeypatch, order, _other_address)
     found = await row(world.database, write_orders, id=order)
@@ -61,10 +57,10 @@ async def test_i10_c52_an_address_changed_during_the_claim_gets_no_letter_and_th
     assert await world.intend(held) == set()
 
 
+@TWO_WRITERS
 async def test_d40_a_status_changed_during_the_claim_is_not_overwritten(
-    two_writers: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = two_writers
     (order,) = await world.queued(setup=SETUP.replace("letter: Brief", "letter: Ende"))
     held = await claim_while(world, monkeypatch, order, _other_status)
     changed = (await row(world.database, applications, external_id="A1"))["status_id"]
@@ -74,10 +70,10 @@ async def test_d40_a_status_changed_during_the_claim_is_not_overwritten(
     assert "status_not_set" in {e["action"] for e in await rows(world.database, events, noun="order")}
 
 
+@TWO_WRITERS
 async def test_i12_the_version_that_is_written_is_the_one_that_is_pinned(
-    two_writers: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = two_writers
     await world.begin(ONE, setup=STATUSES)
     order = await create(world, "invitation", "Einladung")
     await world.turn()

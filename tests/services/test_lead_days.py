@@ -35,7 +35,8 @@ async def lived(world: World, seed: int, leads: tuple[int, ...]) -> Found:
         await world.applicants(
             f"N{number},{chance.choice(['', 'S1'])},Neu,n{number}@x.example,Neu,1970-11-2{number + 3}"
         )
-        blocked = {"job": None, "until": DAY + timedelta(days=3), "reason": "Ruhe", "author": "anna"}
+        until = world.clock.now().date() + timedelta(days=2)
+        blocked = {"job": None, "until": until, "reason": "Ruhe", "author": "anna"}
         await people.block(world.database, chance.choice(sorted(names)), now=world.clock.now(), **blocked)
 
     return await live_through(world, DAY, DAYS, change)
