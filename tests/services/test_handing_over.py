@@ -34,6 +34,16 @@ from tests.services.world import World
 from tests.smtp_oracle import SmtpOracle
 
 
+async def deliver_one(sending: Deliverer, order: int) -> None:
+    """Claims an order, delivers its letter and waits for the settlement."""
+    found, writing = await sending.claim([order])
+    assert writing is not None
+    settling = asyncio.create_task(sending.settlements.run())
+    await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+    await sending.settlements.idle()
+    settling.cancel()
+
+
 @asynccontextmanager
 async def deliverer_of(world: World, folder: Path) -> AsyncIterator[tuple[Deliverer, Journal, SmtpOracle]]:
     """A mailer's sending path whose T2 and journal work, and whose T3 never comes."""
@@ -251,12 +261,7 @@ async def test_i4_i14_c58_what_breaks_in_this_machine_is_no_refusal(
 
     monkeypatch.setattr(breaks, put_back, broken)
     async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
-        found, writing = await sending.claim([order])
-        assert writing is not None
-        settling = asyncio.create_task(sending.settlements.run())
-        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
-        await sending.settlements.idle()
-        settling.cancel()
+        await deliver_one(sending, order)
     ended = await row(world.database, write_orders, id=order)
     assert ended["state"] == state and ended["reason"]
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from services.mailer.deliver import Holding
 from shared.db.tables import write_orders
 from tests.services.setup_files import row
 from tests.services.smtp_sending import pool_for
 from tests.services.test_decisions import decide
-from tests.services.test_handing_over import deliverer_of, expire
+from tests.services.test_handing_over import deliver_one, deliverer_of, expire
 from tests.services.world import World
 
 
@@ -37,12 +36,7 @@ async def test_i11_c6_no_dot_is_written_when_the_reply_s_lease_is_over(
             return granted
 
         sending.intents.submit = stopped_after  # type: ignore[method-assign]
-        found, writing = await sending.claim([order])
-        assert writing is not None
-        settling = asyncio.create_task(sending.settlements.run())
-        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
-        await sending.settlements.idle()
-        settling.cancel()
+        await deliver_one(sending, order)
         await sending._pool.close()
         assert oracle.mails == [] and oracle.ledger == []
     ended = await row(world.database, write_orders, id=order)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, and_, any_, insert, literal, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, and_, insert, literal, literal_column, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Identifier, Instant
+from shared.db.column_types import Instant, any_of
 from shared.db.tables import attempts, events, write_orders
 
 #: An order without a claim: what every transition out of `sending` writes.
@@ -87,7 +87,7 @@ async def _lock(connection: AsyncConnection, which: ColumnElement[bool]) -> Colu
     # answers - an event without its change, or a change without its event.
     locked = select(_o.id).where(which).order_by(_o.id).with_for_update()
     ids = list((await connection.execute(locked)).scalars())
-    return _o.id == any_(literal(ids, ARRAY(Identifier)))
+    return any_of(_o.id, ids)
 
 
 async def _record(connection: AsyncConnection, which: ColumnElement[bool], change: Change) -> None:
