@@ -26,7 +26,7 @@ _FEW = 100_000
 def main() -> int:
     """0: every ratio is as wanted; 1: at least one is not, or the servers cannot be had."""
     arguments = _arguments()
-    results = Results()
+    results = Results(small=arguments.quick)
     try:
         servers.up()
     except ServersImpossible as exc:

@@ -28,6 +28,8 @@ class Ratio:
     bound: Literal["at least", "at most"]
     wanted: float
     goal: float | None = None
+    #: Said of a million applications; with fewer it is not measured.
+    of_a_million: bool = False
 
     def holds(self, value: float) -> bool:
         """Whether a measured value is within the bound."""
@@ -67,6 +69,7 @@ RATIOS = (
         "at most",
         1.5,
         1.15,
+        of_a_million=True,
     ),
     Ratio(
         "reevaluation_vs_first",
@@ -75,8 +78,17 @@ RATIOS = (
         "orders made",
         "at most",
         1 / 20,
+        of_a_million=True,
     ),
-    Ratio("birthday_vs_scan", "birthdays counted, of a full scan", "birthdays", "full scan", "at most", 1 / 50),
+    Ratio(
+        "birthday_vs_scan",
+        "birthdays counted, of a full scan",
+        "birthdays",
+        "full scan",
+        "at most",
+        1 / 50,
+        of_a_million=True,
+    ),
     Ratio(
         "publish_vs_pika", "doorbells published with confirms, of raw pika", "published", "raw pika", "at least", 0.5
     ),
@@ -100,6 +112,8 @@ class Results:
     #: Cost against size: one row of figures for each size, times in seconds.
     growth: list[dict[str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    #: Whether there were fewer than a million applications.
+    small: bool = False
 
     def add(self, name: str, value: float) -> None:
         """One more sample."""
@@ -110,7 +124,9 @@ class Results:
         return median(self.samples[name]) if self.samples.get(name) else None
 
     def ratio(self, one: Ratio) -> float | None:
-        """A ratio of medians; None where a side was not measured."""
+        """A ratio of medians; None where a side was not measured, or not at the size that the ratio is about."""
+        if self.small and one.of_a_million:
+            return None
         ours, reference = self.median(one.ours), self.median(one.reference)
         return ours / reference if ours is not None and reference else None
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -21,7 +20,7 @@ from shared.db.holds import hold_in_force
 from shared.db.send_slots import take_relay_slots
 from shared.db.system_settings import load_system_settings
 from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_up
-from shared.db.write_orders.intents import Written, give_back, intend, renew
+from shared.db.write_orders.intents import Intent, give_back, intend, renew
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import pause
@@ -40,14 +39,6 @@ class Holding:
     release: Callable[[], None]
     #: Its slot under the relay's rate limit, if there is one.
     send_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Handing:
-    """A letter whose body is on the wire: it asks for its T2."""
-
-    order: ClaimedOrder
-    written: Written
 
 
 @dataclass(slots=True)
@@ -88,9 +79,9 @@ class Deliverer:
         #: Seconds until the next try of settlements that break, by token.
         self._broken_settlements: dict[int, float] = {}
         self._pace = Pace(clock)
-        self.intents: GroupCommit[Handing, bool] = GroupCommit(self._commit_intents, 0.003)
+        self.intents: GroupCommit[Intent, bool] = GroupCommit(self._commit_intents, 0.003)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
-        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.02)
+        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.05)
 
     async def claim(self, order_ids: Sequence[int], tries: list[int] | None = None) -> tuple[Claim, Writing | None]:
         """T1 for a batch, with the last look. `tries` is one list for every try of the batch, empty at first.
@@ -135,18 +126,16 @@ class Deliverer:
         mail: Mail | None = None
         granted = False
 
-        async def intend_it(handing: Handing) -> bool:
+        async def intend_it(intent: Intent) -> bool:
             nonlocal granted
-            granted = await self.intents.submit(handing)
+            granted = await self.intents.submit(intent)
             return granted
 
         await self._at_its_slot(holding)
         try:
             mail = self._letters.write(order, holding.writing)
-            handing = Handing(order, Written(len(mail.content), sha256(mail.content).hexdigest()))
-            outcome = await self._pool.send(
-                mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(handing)
-            )
+            intent = Intent(order.id, order.token, order.job_id, len(mail.content), mail.body_hash)
+            outcome = await self._pool.send(mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent))
         except asyncio.CancelledError:
             # No dot is written, or there were an outcome. T2 may be committed all the same: T3 answers it either way.
             self.let_go(order.id, order.token)
@@ -271,7 +260,7 @@ class Deliverer:
             values |= {
                 "subject": mail.subject,
                 "message_id": mail.message_id,
-                "body_hash": sha256(mail.content).hexdigest(),
+                "body_hash": mail.body_hash,
                 "bytes": len(mail.content),
             }
         match outcome:
@@ -294,29 +283,28 @@ class Deliverer:
             seconds = backoff_seconds(order.deferrals + 1 if outcome.counts else 1, self._timing.backoff, self._random)
         return now + timedelta(seconds=seconds)
 
-    async def _commit_intents(self, handings: Sequence[Handing]) -> list[bool]:
+    async def _commit_intents(self, intents: Sequence[Intent]) -> list[bool]:
         """T2 for whoever waits before the dot (I8, I9, I11, I20). Without a commit nobody may send."""
         if not self._journal.writable:
-            return [False] * len(handings)
+            return [False] * len(intents)
         # A mailer that was stopped may hold an order under an old claim and under a new one: only the new one counts.
-        newest = [one for one in handings if self.held.get(one.order.id) == one.order.token]
-        held = {one.order.id: one.order.token for one in (*handings, *newest)}
-        written = {one.order.id: one.written for one in handings if held[one.order.id] == one.order.token}
+        asked = {one.order_id: one for one in intents}
+        asked |= {one.order_id: one for one in intents if self.held.get(one.order_id) == one.token}
 
         async def once() -> set[int]:
             async with self._database.begin() as connection:
-                return await intend(connection, held, self._timing.reply_lease, self._clock.now(), written)
+                return await intend(connection, list(asked.values()), self._timing.reply_lease, self._clock.now())
 
         try:
             granted = await retry_conflicts(once)
         except Exception as exc:
             # Whatever it is, no letter is to blame, and whether T2 was committed is not known.
-            self._log.warning("intent_failed", action="intent", orders=len(handings), **_told(exc))
+            self._log.warning("intent_failed", action="intent", orders=len(intents), **_told(exc))
             granted = set()
-            self._unanswered_intents |= {one.order.token for one in handings}
+            self._unanswered_intents |= {one.token for one in intents}
         if granted:
-            self._high_water.token = held[max(granted)]
-        return [one.order.id in granted and one.order.token == held[one.order.id] for one in handings]
+            self._high_water.token = asked[max(granted)].token
+        return [one.order_id in granted and asked[one.order_id] is one for one in intents]
 
     async def _commit_settlements(self, settlements: Sequence[Settlement]) -> list[bool]:
         """T3. What was handed over is in the journal already: a lost database cannot make it unclear (I20)."""
@@ -363,13 +351,17 @@ class Deliverer:
             del self.held[order_id]
 
     def _report(self, settlements: Sequence[Settlement], kept: set[int]) -> None:
+        sent: dict[tuple[int | None, bool], list[int]] = {}
         for one in settlements:
-            known = one.order_id in kept
-            fields = {"order": one.order_id, "state": one.state, "code": one.code, "late": not known}
+            late = one.order_id not in kept
             if one.state == "sent":
-                self._log.info("settled", action="settled", **fields)
+                sent.setdefault((one.code, late), []).append(one.order_id)
             else:
+                fields = {"order": one.order_id, "state": one.state, "code": one.code, "late": late}
                 self._log.warning("settled", action="settled", reason=one.reason, **fields)
+        for (code, late), ids in sent.items():
+            # One line for what went well together: a line for each letter costs as much as composing it.
+            self._log.info("settled", action="settled", state="sent", orders=ids, code=code, late=late)
 
 
 def _told(exc: Exception) -> dict[str, Any]:

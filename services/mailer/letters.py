@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -34,6 +35,8 @@ class Mail:
     subject: str
     message_id: str
     content: bytes
+    #: SHA-256, hexadecimal: evidence of what was handed over (D37).
+    body_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +99,5 @@ class Letters:
             date=day,
         )
         content = compose(rendered, headers, letter.attachments)
-        return Mail(sender.email, order.email, rendered.subject, order.message_id, content)
+        body_hash = sha256(content).hexdigest()
+        return Mail(sender.email, order.email, rendered.subject, order.message_id, content, body_hash)

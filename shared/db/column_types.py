@@ -101,8 +101,8 @@ class lease_clock(FunctionElement[datetime]):
     type = Instant()
     inherit_cache = True
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__(literal(float(seconds), Double))
+    def __init__(self, seconds: float | ColumnElement[Any] = 0.0) -> None:
+        super().__init__(seconds if isinstance(seconds, ColumnElement) else literal(float(seconds), Double))
 
 
 @compiles(lease_clock, "postgresql")

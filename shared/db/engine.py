@@ -1,5 +1,6 @@
 """Connections and transactions on both databases; driver errors become ours here."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -29,6 +30,8 @@ _NOTICE_LOSS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_cou
 _AWAY_WORDS = ("unable to open", "disk I/O", "disk is full", "readonly database")
 #: Seconds to wait for a free connection. SQLite has one that writes: a long import is to be waited for, not reported.
 _POOL_TIMEOUT, _WRITER_TIMEOUT = 30.0, 300.0
+#: Seconds without use after which a connection is asked whether it is still there.
+_UNASKED_SECONDS = 1.0
 
 
 class Database:
@@ -52,10 +55,10 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=0,
                 pool_timeout=_POOL_TIMEOUT,
-                pool_pre_ping=True,
                 hide_parameters=True,
                 connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS},
             )
+            _ping_after_idling(self._writer)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -126,6 +129,24 @@ def _driver_url(url: str) -> URL:
     raise InvalidSettings(
         f"setting DATABASE_URL: scheme {name!r} is not supported; use postgresql:// or sqlite:///FILE"
     )
+
+
+def _ping_after_idling(engine: AsyncEngine) -> None:
+    """Replaces connections that were lost while nobody used them; one just used is not asked again for each use."""
+    dialect = engine.sync_engine.dialect
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def _note(_: Any, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _look(connection: Any, record: Any, _: Any) -> None:
+        since = record.info.get("idle_since")
+        if since is not None and time.monotonic() - since > _UNASKED_SECONDS:
+            try:
+                dialect.do_ping(connection)
+            except dialect.loaded_dbapi.Error as exc:
+                raise DisconnectionError(str(exc)) from exc
 
 
 def _sqlite_engine(url: URL, begin: str, pool_size: int, pool_timeout: float) -> AsyncEngine:

@@ -11,15 +11,29 @@ that has inserted a row which refers to them, such as the run that `job run` has
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, cast, func, literal, select
+from sqlalchemy import ColumnElement, Integer, bindparam, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList, any_of
+from shared.db.prepared import Prepared
 from shared.db.tables import contact_jobs, lineages
 
 _J = contact_jobs.c
 #: Namespace of the advisory locks, whose second part is the job's id.
 _NAMESPACE = 0x6B70
+_IDS = bindparam("ids", type_=IdList())
+
+
+_ONE = func.unnest(_IDS).column_valued("one")
+
+
+def _each(lock: Any) -> Prepared:
+    # The locks are taken in the order of the ids.
+    return Prepared(lambda: select(lock(literal(_NAMESPACE, Integer), cast(_ONE, Integer))))
+
+
+_QUEUE, _SHARED_QUEUE = _each(func.pg_advisory_xact_lock), _each(func.pg_advisory_xact_lock_shared)
+_SHARED = Prepared(lambda: select(_J.id).where(any_of(_J.id, _IDS)).order_by(_J.id).with_for_update(read=True))
 
 
 async def share_jobs(
@@ -28,9 +42,15 @@ async def share_jobs(
     """These columns of these jobs, which stay as they are until the transaction ends."""
     if not ids:
         return []
-    await _queue(connection, ids, func.pg_advisory_xact_lock_shared)
+    await _wait_in(_SHARED_QUEUE, connection, ids)
     statement = select(*columns).where(any_of(_J.id, ids)).order_by(_J.id).with_for_update(read=True)
     return [{str(key): value for key, value in row.items()} for row in (await connection.execute(statement)).mappings()]
+
+
+async def hold_jobs(connection: AsyncConnection, ids: Collection[int]) -> None:
+    """The same without reading them: they stay as they are until the transaction ends."""
+    await _wait_in(_SHARED_QUEUE, connection, ids)
+    await _wait_in(_SHARED, connection, ids)
 
 
 async def lock_jobs(connection: AsyncConnection, which: ColumnElement[bool], *, with_lineage: bool = True) -> None:
@@ -39,12 +59,10 @@ async def lock_jobs(connection: AsyncConnection, which: ColumnElement[bool], *, 
         theirs = select(lineages.c.id).where(lineages.c.id.in_(select(_J.lineage_id).where(which)))
         await connection.execute(theirs.order_by(lineages.c.id).with_for_update(key_share=True))
     statement = select(_J.id).where(which)
-    await _queue(connection, (await connection.execute(statement)).scalars().all(), func.pg_advisory_xact_lock)
+    await _wait_in(_QUEUE, connection, (await connection.execute(statement)).scalars().all())
     await connection.execute(statement.order_by(_J.id).with_for_update(key_share=True))
 
 
-async def _queue(connection: AsyncConnection, ids: Collection[int], lock: Any) -> None:
-    if connection.dialect.name == "postgresql":
-        # The locks are taken in the order of the ids.
-        one = func.unnest(literal(sorted(ids), IdList())).column_valued("one")
-        await connection.execute(select(lock(literal(_NAMESPACE, Integer), cast(one, Integer))))
+async def _wait_in(lock: Prepared, connection: AsyncConnection, ids: Collection[int]) -> None:
+    if ids and connection.dialect.name == "postgresql":
+        await lock.execute(connection, ids=sorted(ids))

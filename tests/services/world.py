@@ -23,7 +23,7 @@ from shared.db.jobs import set_job
 from shared.db.system_settings import ensure_instance_id, load_system_settings
 from shared.db.tables import applications, write_orders
 from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim
-from shared.db.write_orders.intents import intend
+from shared.db.write_orders.intents import Intent, intend
 from shared.db.write_orders.outcomes import Settlement, settle
 from tests.services.import_files import Files, lines
 from tests.services.setup_files import apply
@@ -130,7 +130,8 @@ class World:
     async def intend(self, *held: ClaimedOrder, reply_lease: float = 60) -> set[int]:
         """T2."""
         async with self.database.begin() as connection:
-            return await intend(connection, {o.id: o.token for o in held}, reply_lease, self.clock.now())
+            intents = [Intent(o.id, o.token, o.job_id, 2048, "0" * 64) for o in held]
+            return await intend(connection, intents, reply_lease, self.clock.now())
 
     async def settle(self, order: ClaimedOrder, state: str, **values: Any) -> set[int]:
         """T3."""

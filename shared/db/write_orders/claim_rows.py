@@ -1,10 +1,8 @@
 """What T1 reads of the orders that it may claim."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Select, case, func, select
 
 from shared.db.letter_data import APPLICATION_COLUMNS
 from shared.db.tables import application_statuses, applications, attempts, form_letters, persons, write_orders
@@ -17,7 +15,7 @@ _ORDER_COLUMNS = (
 )
 
 
-async def order_rows(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Mapping[str, Any]]:
+def order_rows(which: ColumnElement[bool]) -> Select[Any]:
     """These orders with application, person, letter and status, locked by ascending id."""
     a = attempts.c
     # What was given back, lost or put off says nothing about the order.
@@ -26,7 +24,11 @@ async def order_rows(connection: AsyncConnection, which: ColumnElement[bool]) ->
     columns = [
         *[_O[name].label(name) for name in _ORDER_COLUMNS],
         *[_A[name].label(f"their_{name}") for name in APPLICATION_COLUMNS],
-        *(_O.person_id, _A.person_id.label("present_person_id"), persons.c.opted_out_at),
+        *(
+            _O.person_id.label("person_id"),
+            _A.person_id.label("present_person_id"),
+            persons.c.opted_out_at.label("opted_out_at"),
+        ),
         deferrals.label("deferrals"),
         func.coalesce(_O.letter_version, form_letters.c.version).label("letter_version"),
         application_statuses.c.name.label("application_status"),
@@ -38,5 +40,4 @@ async def order_rows(connection: AsyncConnection, which: ColumnElement[bool]) ->
         .join(form_letters, form_letters.c.id == _O.letter_id)
         .outerjoin(application_statuses, application_statuses.c.id == _A.status_id)
     )
-    statement = select(*columns).select_from(source).where(which).order_by(_O.id).with_for_update(of=write_orders)
-    return [dict(row) for row in (await connection.execute(statement)).mappings()]
+    return select(*columns).select_from(source).where(which).order_by(_O.id).with_for_update(of=write_orders)

@@ -7,14 +7,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, bindparam, func, insert, literal, select, update
+from sqlalchemy import Double, and_, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Identifier, Instant, PlainText, any_of, lease_clock
+from shared.db.column_types import Identifier, IdList, Instant, PlainText, any_of, lease_clock
 from shared.db.job_locks import share_jobs
+from shared.db.prepared import Prepared, PreparedForRows, Rows
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import ORDER_IDS, JobRules, last_look
-from shared.db.row_sets import RowSet
 from shared.db.send_slots import take_domain_slots
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
@@ -89,6 +89,47 @@ class Claimant:
     token_base: int = field(default_factory=lambda: secrets.randbits(_TOKEN_BITS))
     #: Those of earlier tries of the batch whose COMMIT got no answer: what carries them is claimed already (C25).
     earlier_bases: Collection[int] = ()
+
+
+_NOW, _IDS = bindparam("now", type_=Instant()), bindparam("ids", type_=IdList())
+
+
+def _take_up(seen: Rows) -> Any:
+    # What the letter is written from, as it was read: T2 and T3 compare it with what stands there then, so whatever
+    # changed between the reading and this statement is noticed (I10, C52).
+    values = {
+        "state": "sending",
+        "phase": "claimed",
+        "attempts": _O.attempts + 1,
+        "fruitless_claims": _O.fruitless_claims + 1,
+        "lease_token": bindparam("base", type_=Identifier) + _O.id,
+        "lease_until": lease_clock(bindparam("lease", type_=Double)),
+        "claimed_epoch": seen["epoch"],
+        "claimed_status_id": seen["status_id"],
+        "email": seen["email"],
+        "letter_version": seen["version"],
+        "mail_date": func.coalesce(_O.mail_date, _NOW),
+        "reason": None,
+        **SILENT,
+    }
+    return update(write_orders).where(_O.id == seen["id"]).values(values)
+
+
+def _begin_attempts(new: Rows) -> Any:
+    given = ("order_id", "attempt_no", "lease_token", "message_id")
+    by, over = bindparam("by", type_=PlainText), bindparam("over", type_=PlainText)
+    started = select(*(new[name] for name in given), by, over, _NOW)
+    return insert(attempts).from_select([*given, "mailer", "relay", "claimed_at"], started)
+
+
+_JOBS = Prepared(lambda: select(_O.job_id).where(any_of(_O.id, _IDS), _O.job_id.is_not(None)).distinct())
+_CANDIDATES = Prepared(lambda: order_rows(and_(any_of(_O.id, _IDS), _O.state == "queued", _O.not_before <= _NOW)))
+_TAKE = PreparedForRows(
+    _take_up, id=_O.id, status_id=_A.status_id, email=_A.email, epoch=_J.epoch, version=_O.letter_version
+)
+_BEGIN = PreparedForRows(
+    _begin_attempts, **{name: attempts.c[name] for name in ("order_id", "attempt_no", "lease_token", "message_id")}
+)
 
 
 async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Claimant) -> Claim:
@@ -172,13 +213,13 @@ async def _at_the_domains_pace(
 
 async def locked_jobs(connection: AsyncConnection, order_ids: Collection[int]) -> dict[int, Mapping[str, Any]]:
     """The jobs of these orders, which stay as they are until the commit."""
-    ids = select(_O.job_id).where(any_of(_O.id, order_ids), _O.job_id.is_not(None)).distinct()
-    found = (await connection.execute(ids)).scalars().all()
+    found = (await _JOBS.execute(connection, ids=list(order_ids))).scalars().all()
     return {row["id"]: row for row in await share_jobs(connection, list(contact_jobs.c), found)}
 
 
 async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:
-    return await order_rows(connection, and_(any_of(_O.id, order_ids), _O.state == "queued", _O.not_before <= now))
+    found = await _CANDIDATES.execute(connection, ids=list(order_ids), now=now)
+    return [dict(row) for row in found.mappings()]
 
 
 async def _claimed_before(
@@ -189,7 +230,7 @@ async def _claimed_before(
         *(any_of(_O.id, order_ids), _O.state == "sending", _O.phase == "claimed", _O.lease_until > lease_clock()),
         *((_O.lease_token - _O.id).in_(who.earlier_bases), _A.email == _O.email, _A.usable_email.is_not(None)),
     )
-    rows = await order_rows(connection, mine)
+    rows = [dict(row) for row in (await connection.execute(order_rows(mine))).mappings()]
     message_ids = await _message_ids(connection, rows, who)
     found = []
     for row in rows:
@@ -272,26 +313,6 @@ async def _take(
     who: Claimant,
 ) -> list[ClaimedOrder]:
     base = who.token_base
-    # What the letter is written from, as it was read: T2 and T3 compare it with what stands there then, so whatever
-    # changed between the reading and this statement is noticed (I10, C52).
-    seen = RowSet(
-        connection, id=_O.id, status_id=_A.status_id, email=_A.email, epoch=_J.epoch, version=_O.letter_version
-    )
-    values = {
-        "state": "sending",
-        "phase": "claimed",
-        "attempts": _O.attempts + 1,
-        "fruitless_claims": _O.fruitless_claims + 1,
-        "lease_token": literal(base, Identifier) + _O.id,
-        "lease_until": lease_clock(who.lease_seconds),
-        "claimed_epoch": seen["epoch"],
-        "claimed_status_id": seen["status_id"],
-        "email": seen["email"],
-        "letter_version": seen["version"],
-        "mail_date": func.coalesce(_O.mail_date, literal(who.now, Instant())),
-        "reason": None,
-        **SILENT,
-    }
     read = [
         {
             "id": row["id"],
@@ -302,25 +323,18 @@ async def _take(
         }
         for row in rows
     ]
-    await seen.execute(update(write_orders).where(_O.id == seen["id"]).values(values), read)
+    await _TAKE.execute(connection, read, base=base, lease=who.lease_seconds, now=who.now)
     message_ids = await _message_ids(connection, rows, who)
-    a = attempts.c
-    made = RowSet(connection, order=a.order_id, no=a.attempt_no, token=a.lease_token, message_id=a.message_id)
-    started = select(
-        *(made["order"], made["no"], made["token"], made["message_id"]),
-        *(literal(who.mailer), literal(who.relay, PlainText), literal(who.now, Instant())),
-    )
-    names = ("order_id", "attempt_no", "lease_token", "message_id", "mailer", "relay", "claimed_at")
     tries = [
         {
-            "order": row["id"],
-            "no": row["attempts"] + 1,
-            "token": base + row["id"],
+            "order_id": row["id"],
+            "attempt_no": row["attempts"] + 1,
+            "lease_token": base + row["id"],
             "message_id": message_ids[row["id"]],
         }
         for row in rows
     ]
-    await made.execute(insert(attempts).from_select(names, started), tries)
+    await _BEGIN.execute(connection, tries, by=who.mailer, over=who.relay, now=who.now)
     return [_claimed(row, jobs.get(row["job_id"] or 0), base, who.now, message_ids[row["id"]]) for row in rows]
 
 

@@ -1,45 +1,40 @@
 """T2: the intent, directly before the final dot (reliability, B.4); renewing and giving back a claim before it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import and_, exists, or_, update
+from sqlalchemy import Double, and_, bindparam, exists, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import any_of, lease_clock
-from shared.db.row_sets import RowSet
+from shared.db.column_types import IdList, Instant, any_of, lease_clock
+from shared.db.job_locks import hold_jobs
+from shared.db.prepared import Prepared, PreparedForRows, Rows
 from shared.db.tables import applications, attempts, contact_jobs, persons, write_orders
-from shared.db.write_orders.claims import locked_jobs
 from shared.db.write_orders.states import UNCLAIMED
 
-_O, _A = write_orders.c, applications.c
+_O, _A, _T = write_orders.c, applications.c, attempts.c
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What stands before the final dot: the letter's size and hash, noted with the intent as evidence (D37)."""
+class Intent:
+    """A held order whose letter stands before its final dot. Size and hash are noted as evidence (D37)."""
 
+    order_id: int
+    token: int
+    job_id: int | None
     bytes: int
     body_hash: str
 
 
-async def intend(
-    connection: AsyncConnection,
-    held: Mapping[int, int],
-    reply_lease_seconds: float,
-    now: datetime,
-    written: Mapping[int, Written] | None = None,
-) -> set[int]:
-    """T2 for a group of orders (id -> lease token): records "about to send"; returns those that may be sent (I8, I9).
-
-    The job row is locked FOR SHARE first: in READ COMMITTED a plain join would miss a switch-off that commits
-    between the statement's snapshot and its update.
-    """
-    await locked_jobs(connection, held)
-    mine = and_(any_of(_O.id, held), any_of(_O.lease_token, held.values()))
+def _intend() -> Any:
     job = contact_jobs.c
-    unchanged = exists().where(job.id == _O.job_id, job.status == "on", job.epoch == _O.claimed_epoch)
+    # Only of a job that is locked: READ COMMITTED would miss a switch-off that commits after this statement's snapshot.
+    unchanged = exists().where(
+        *(job.id == _O.job_id, any_of(job.id, bindparam("jobs", type_=IdList()))),
+        *(job.status == "on", job.epoch == _O.claimed_epoch),
+    )
     reachable = exists().where(
         _A.id == _O.application_id,
         _A.email == _O.email,
@@ -49,29 +44,53 @@ async def intend(
         or_(persons.c.opted_out_at.is_(None), _O.type != "contact_job"),
     )
     statement = update(write_orders).where(
-        mine,
+        any_of(_O.id, bindparam("ids", type_=IdList())),
+        any_of(_O.lease_token, bindparam("tokens", type_=IdList())),
         _O.state == "sending",
         _O.phase == "claimed",
         _O.lease_until > lease_clock(),
         or_(and_(_O.type != "contact_job", _O.claimed_epoch == 0), unchanged),
         reachable,
     )
-    values = {"phase": "handed_over", "handed_over_at": now, "lease_until": lease_clock(reply_lease_seconds)}
-    granted = set((await connection.execute(statement.values(values).returning(_O.id))).scalars())
-    if granted:
-        await _note_intents(connection, {held[order_id]: (written or {}).get(order_id) for order_id in granted}, now)
-    return granted
+    until = lease_clock(bindparam("reply_lease", type_=Double))
+    values = {"phase": "handed_over", "handed_over_at": bindparam("now", type_=Instant()), "lease_until": until}
+    return statement.values(values).returning(_O.id)
 
 
-async def _note_intents(connection: AsyncConnection, intents: Mapping[int, Written | None], now: datetime) -> None:
-    a = attempts.c
-    noted = RowSet(connection, token=a.lease_token, bytes=a.bytes, body_hash=a.body_hash)
-    values = {"handed_over_at": now, "bytes": noted["bytes"], "body_hash": noted["body_hash"]}
-    rows = [
-        {"token": token, "bytes": one.bytes if one else None, "body_hash": one.body_hash if one else None}
-        for token, one in intents.items()
+def _note(new: Rows) -> Any:
+    values = {"handed_over_at": bindparam("now", type_=Instant()), "bytes": new["bytes"], "body_hash": new["body_hash"]}
+    return update(attempts).where(_T.lease_token == new["token"]).values(values)
+
+
+_INTEND = Prepared(_intend)
+_NOTE = PreparedForRows(_note, token=_T.lease_token, bytes=_T.bytes, body_hash=_T.body_hash)
+
+
+async def intend(
+    connection: AsyncConnection, intents: Sequence[Intent], reply_lease_seconds: float, now: datetime
+) -> set[int]:
+    """T2 for a group, one intent an order: records "about to send"; returns the orders that may be sent (I8, I9).
+
+    The job row is locked FOR SHARE first: a switch-off waits for this commit, or this statement sees it.
+    """
+    jobs = {one.job_id for one in intents if one.job_id is not None}
+    await hold_jobs(connection, jobs)
+    found = await _INTEND.execute(
+        connection,
+        ids=[one.order_id for one in intents],
+        tokens=[one.token for one in intents],
+        jobs=list(jobs),
+        reply_lease=reply_lease_seconds,
+        now=now,
+    )
+    granted = set(found.scalars())
+    noted = [
+        {"token": one.token, "bytes": one.bytes, "body_hash": one.body_hash}
+        for one in intents
+        if one.order_id in granted
     ]
-    await noted.execute(update(attempts).where(a.lease_token == noted["token"]).values(values), rows)
+    await _NOTE.execute(connection, noted, now=now)
+    return granted
 
 
 async def renew(connection: AsyncConnection, held: Mapping[int, int], lease_seconds: float) -> set[int]:

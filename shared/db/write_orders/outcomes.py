@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, Table, and_, bindparam, case, func, insert, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, Select, Table, and_, bindparam, case, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.column_types import IdList, any_of
 from shared.db.core_data import erase_traces, reduce_to_core_data
-from shared.db.row_sets import RowSet
+from shared.db.prepared import Prepared, PreparedForRows, Rows
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import (
     application_statuses,
@@ -25,7 +25,7 @@ from shared.db.tables import (
 from shared.db.write_orders.states import SILENT, Change, record_orders
 from shared.errors import Refused
 
-_O, _A, _P = write_orders.c, applications.c, persons.c
+_O, _A, _P, _T = write_orders.c, applications.c, persons.c, attempts.c
 #: Outcomes of attempts that the mail server did not accept, for certain.
 _DEFINITE = ("deferred", "put off", "refused")
 
@@ -126,42 +126,54 @@ def _is_reduced(row: Row[Any] | None) -> bool:
     return row is not None and row.reduced_at is not None
 
 
-async def _locked(connection: AsyncConnection, order_ids: Sequence[int]) -> dict[int, Row[Any]]:
-    """The orders with their application and person, locked in the house's order."""
-    mine = select(_O.application_id).where(_O.id.in_(order_ids))
-    people = select(_A.person_id).where(_A.id.in_(mine))
-    await connection.execute(select(_P.id).where(_P.id.in_(people)).order_by(_P.id).with_for_update())
-    await connection.execute(select(_A.id).where(_A.id.in_(mine)).order_by(_A.id).with_for_update())
+def _orders() -> Select[Any]:
     version = form_letter_versions.c
     columns = (
         *(_O.id, _O.state, _O.type, _O.job_name, _O.lease_token, _O.claimed_status_id, _O.application_id),
-        *(
-            _A.person_id,
-            _A.status_id,
-            _A.reduced_at,
-            version.sets_status_id,
-            application_statuses.c.meta.label("sets_meta"),
-        ),
+        *(_A.person_id, _A.status_id, _A.reduced_at, version.sets_status_id),
+        application_statuses.c.meta.label("sets_meta"),
     )
     source = (
         write_orders.join(applications, _A.id == _O.application_id)
         .outerjoin(form_letter_versions, and_(version.letter_id == _O.letter_id, version.version == _O.letter_version))
         .outerjoin(application_statuses, application_statuses.c.id == version.sets_status_id)
     )
-    statement = select(*columns).select_from(source).where(_O.id.in_(order_ids)).order_by(_O.id)
-    rows: Any = await connection.execute(statement.with_for_update(of=write_orders))
+    ours = select(*columns).select_from(source).where(any_of(_O.id, _IDS)).order_by(_O.id)
+    return ours.with_for_update(of=write_orders)
+
+
+_IDS = bindparam("ids", type_=IdList())
+_THEIRS = select(_O.application_id).where(any_of(_O.id, _IDS))
+_PEOPLE = select(_A.person_id).where(_A.id.in_(_THEIRS))
+#: In the house's order of locks.
+_LOCKS = (
+    Prepared(lambda: select(_P.id).where(_P.id.in_(_PEOPLE)).order_by(_P.id).with_for_update()),
+    Prepared(lambda: select(_A.id).where(_A.id.in_(_THEIRS)).order_by(_A.id).with_for_update()),
+    Prepared(_orders),
+)
+
+
+async def _locked(connection: AsyncConnection, order_ids: Sequence[int]) -> dict[int, Row[Any]]:
+    """The orders with their application and person, all locked."""
+    for lock in _LOCKS:
+        rows = await lock.execute(connection, ids=order_ids)
     return {row.id: row for row in rows}
 
 
-async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Settlement], held: set[int]) -> None:
-    a = attempts.c
-    names = ("lease_token", "outcome", "settled_at", "reply_code", "reply_text", "relay", "body_hash", "bytes")
-    said = RowSet(connection, plain=a.outcome, **{name: a[name] for name in names})
+def _say(said: Rows) -> Any:
     written = {name: said[name] for name in ("outcome", "settled_at", "reply_code", "reply_text")}
     # A person and a journal know nothing of these: what stands there is evidence (D37).
-    kept = {name: func.coalesce(said[name], a[name]) for name in ("relay", "body_hash", "bytes")}
+    kept = {name: func.coalesce(said[name], _T[name]) for name in ("relay", "body_hash", "bytes")}
     # A commit whose answer was lost is done again: what it wrote then is not late.
-    anew = and_(a.lease_token == said["lease_token"], func.coalesce(a.outcome, "") != said["plain"])
+    anew = and_(_T.lease_token == said["lease_token"], func.coalesce(_T.outcome, "") != said["plain"])
+    return update(attempts).where(anew).values({**written, **kept})
+
+
+_SAID = ("lease_token", "outcome", "settled_at", "reply_code", "reply_text", "relay", "body_hash", "bytes")
+_SAY = PreparedForRows(_say, plain=_T.outcome, **{name: _T[name] for name in _SAID})
+
+
+async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Settlement], held: set[int]) -> None:
     # One row each: of several outcomes of one attempt the last is the one that counts.
     rows = {
         one.token: {
@@ -177,37 +189,51 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
         }
         for one in settlements
     }
-    await said.execute(update(attempts).where(anew).values({**written, **kept}), list(rows.values()))
+    await _SAY.execute(connection, list(rows.values()))
 
 
 def _outcome_name(one: Settlement) -> str:
     return {"queued": "deferred" if one.counts else "put off", "failed": "refused"}.get(one.state, one.state)
 
 
+def _mark_sent(now: Rows) -> Any:
+    values = {name: now[name] for name in ("sent_at", "subject", "message_id")}
+    ended = {"state": "sent", "reason": None, "phase": None, "lease_until": None, "fruitless_claims": 0, **SILENT}
+    return update(write_orders).where(_O.id == now["id"]).values({**values, **ended})
+
+
+_MARK_SENT = PreparedForRows(_mark_sent, id=_O.id, sent_at=_O.sent_at, subject=_O.subject, message_id=_O.message_id)
+
+
 async def _write_sent(connection: AsyncConnection, sent: Sequence[Settlement]) -> None:
-    now = RowSet(connection, id=_O.id, sent_at=_O.sent_at, subject=_O.subject, message_id=_O.message_id)
-    statement = (
-        update(write_orders)
-        .where(_O.id == now["id"])
-        .values(state="sent", reason=None, **SILENT, phase=None, lease_until=None, fruitless_claims=0)
-        .values({name: now[name] for name in ("sent_at", "subject", "message_id")})
-    )
     rows = [
         {"id": one.order_id, "sent_at": one.at, "subject": one.subject, "message_id": one.message_id} for one in sent
     ]
-    await now.execute(statement, rows)
+    await _MARK_SENT.execute(connection, rows)
+
+
+def _unanswered_hand_over() -> Any:
+    """The last T2 of the order, of any attempt, that a definite refusal or deferral did not answer (D37)."""
+    # Not IN: its list of parameters cannot be part of a statement that runs for many rows.
+    unanswered = and_(*(_T.outcome != late + name for late in ("", "late: ") for name in _DEFINITE))
+    last = select(func.max(_T.handed_over_at)).where(_T.order_id == _O.id, or_(_T.outcome.is_(None), unanswered))
+    return last.scalar_subquery()
+
+
+# `unclear` keeps its token: a late answer of the same attempt still settles it.
+_UNSENT = ("state", "reason", "not_before", "ring_at", "phase", "lease_token")
+
+
+def _mark_unsent(now: Rows) -> Any:
+    values = {name: now[name] for name in _UNSENT}
+    ended = {"lease_until": None, "fruitless_claims": 0, "handed_over_at": _unanswered_hand_over()}
+    return update(write_orders).where(_O.id == now["id"]).values({**values, **ended})
+
+
+_MARK_UNSENT = PreparedForRows(_mark_unsent, id=_O.id, **{name: _O[name] for name in _UNSENT})
 
 
 async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement]) -> None:
-    # `unclear` keeps its token: a late answer of the same attempt still settles it.
-    names = ("state", "reason", "not_before", "ring_at", "phase", "lease_token")
-    now = RowSet(connection, id=_O.id, **{name: _O[name] for name in names})
-    statement = (
-        update(write_orders)
-        .where(_O.id == now["id"])
-        .values(lease_until=None, fruitless_claims=0, handed_over_at=_unanswered_hand_over())
-        .values({name: now[name] for name in names})
-    )
     rows = [
         {
             "id": one.order_id,
@@ -220,16 +246,7 @@ async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement])
         }
         for one in rest
     ]
-    await now.execute(statement, rows)
-
-
-def _unanswered_hand_over() -> Any:
-    """The last T2 of the order, of any attempt, that a definite refusal or deferral did not answer (D37)."""
-    a = attempts.c
-    # Not IN: its list of parameters cannot be part of a statement that runs for many rows.
-    unanswered = and_(*(a.outcome != late + name for late in ("", "late: ") for name in _DEFINITE))
-    last = select(func.max(a.handed_over_at)).where(a.order_id == _O.id, or_(a.outcome.is_(None), unanswered))
-    return last.scalar_subquery()
+    await _MARK_UNSENT.execute(connection, rows)
 
 
 async def apply_effects(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]], author: str) -> None:
@@ -277,9 +294,18 @@ def _not_set(row: Row[Any], one: Settlement, author: str) -> dict[str, Any]:
     }
 
 
+_ENTRY = ("identity", "application_id", "at", "subject", "counts_for_person")
+
+
+def _log(new: Rows) -> Any:
+    made = select(*(new[name] for name in _ENTRY), literal("form_letter_mail"), literal("outgoing"))
+    return new.insert(contact_entries).from_select([*_ENTRY, "medium", "direction"], made).on_conflict_do_nothing()
+
+
+_LOG = PreparedForRows(_log, **{name: contact_entries.c[name] for name in _ENTRY})
+
+
 async def _log_contacts(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]]) -> None:
-    names = ("identity", "application_id", "at", "subject", "counts_for_person")
-    new = RowSet(connection, **{name: contact_entries.c[name] for name in names})
     entries = [
         {
             "identity": f"order:{row.id}",
@@ -291,32 +317,38 @@ async def _log_contacts(connection: AsyncConnection, sent: Sequence[tuple[Row[An
         }
         for row, one in sent
     ]
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    made = select(*(new[name] for name in names), literal("form_letter_mail"), literal("outgoing"))
-    statement = dialect.insert(contact_entries).from_select([*names, "medium", "direction"], made)
-    await new.execute(statement.on_conflict_do_nothing(), entries)
+    await _LOG.execute(connection, entries)
+
+
+def _touching(table: Table, *names: str) -> PreparedForRows:
+    """Moves these columns of records, by id, on to a moment; never back."""
+
+    def touch(new: Rows) -> Any:
+        later = {
+            name: case((or_(c.is_(None), c < new["at"]), new["at"]), else_=c) for name in names for c in [table.c[name]]
+        }
+        return update(table).where(table.c.id == new["id"]).values(later)
+
+    return PreparedForRows(touch, id=table.c.id, at=table.c.last_contact_at)
+
+
+_TOUCH_APPLICATIONS = _touching(applications, "last_contact_at", "last_outgoing_at")
+_TOUCH_PERSONS = _touching(persons, "last_contact_at")
 
 
 async def _touch_last_contacts(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]]) -> None:
-    own = ("last_contact_at", "last_outgoing_at")
-    await _touch(connection, applications, own, [(row.application_id, one.at) for row, one in sent])
+    theirs = [(row.application_id, one.at) for row, one in sent]
+    await _TOUCH_APPLICATIONS.execute(connection, _latest(theirs))
     of_jobs = [(row.person_id, one.at) for row, one in sent if row.type == "contact_job"]
-    await _touch(connection, persons, ("last_contact_at",), of_jobs)
+    await _TOUCH_PERSONS.execute(connection, _latest(of_jobs))
 
 
-async def _touch(
-    connection: AsyncConnection, table: Table, names: Sequence[str], moments: Sequence[tuple[int, datetime]]
-) -> None:
-    """Moves these columns of records, by id, on to a moment; of several the last, and never back."""
+def _latest(moments: Sequence[tuple[int, datetime]]) -> list[dict[str, Any]]:
+    """One row a record, as an UPDATE needs it: of several moments the last."""
     latest: dict[int, datetime] = {}
     for record, at in moments:
         latest[record] = max(at, latest.get(record, at))
-    new = RowSet(connection, id=table.c.id, at=table.c.last_contact_at)
-    later = {
-        name: case((or_(c.is_(None), c < new["at"]), new["at"]), else_=c) for name in names for c in [table.c[name]]
-    }
-    statement = update(table).where(table.c.id == new["id"]).values(later)
-    await new.execute(statement, [{"id": record, "at": at} for record, at in latest.items()])
+    return [{"id": record, "at": at} for record, at in latest.items()]
 
 
 async def settle_as_sent(
