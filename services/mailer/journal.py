@@ -6,14 +6,15 @@ journal turns at most the letters in that window into `unclear`; it never sends 
 
 import asyncio
 import fcntl
-import json
 import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import orjson
 
 from shared.errors import KontaktpflegeError
 
@@ -38,10 +39,6 @@ class JournalEntry:
     at: datetime
     subject: str | None
     message_id: str | None
-
-
-#: Read once: dataclasses.asdict copies every value, for each letter.
-_FIELDS = tuple(one.name for one in fields(JournalEntry))
 
 
 class Journal:
@@ -186,8 +183,7 @@ def _write_all(descriptor: int, view: memoryview) -> None:
 
 
 def _line(entry: JournalEntry) -> bytes:
-    known = {name: getattr(entry, name) for name in _FIELDS}
-    return json.dumps({**known, "at": entry.at.isoformat()}, ensure_ascii=False).encode() + b"\n"
+    return orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _lock_if_free(path: Path) -> int | None:
@@ -214,6 +210,6 @@ def _entries(descriptor: int) -> list[JournalEntry]:
     for line in lines:
         # A torn last line was never synced: its letter's fate is not known from here.
         with suppress(ValueError, KeyError, TypeError):
-            fields = json.loads(line)
+            fields = orjson.loads(line)
             found.append(JournalEntry(**{**fields, "at": datetime.fromisoformat(fields["at"])}))
     return found

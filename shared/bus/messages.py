@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import orjson
+
 from shared.errors import KontaktpflegeError
 
 #: Version of the wire format. A reader leaves a message of a higher version to a newer reader's queue.
@@ -44,7 +46,7 @@ def encode(message: Message) -> bytes:
 def decode(body: bytes, expected: type[JobDue] | type[WriteOrderReady]) -> Message:
     """The message in `body`; raises UndecodableMessage for anything that is not exactly one of the `expected` kind."""
     try:
-        fields: dict[str, Any] = json.loads(body)
+        fields: dict[str, Any] = orjson.loads(body)
         if fields.pop("v") != WIRE_VERSION:
             raise UndecodableMessage("unknown wire version")
         cls = _CLASSES[fields.pop("type")]

@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import any_of
+from shared.db.column_types import IdList, any_of
+from shared.db.prepared import Prepared
 from shared.db.tables import (
     application_statuses,
     applications,
@@ -27,6 +28,12 @@ APPLICATION_COLUMNS = (
     *("id", "external_id", "kind", "salutation", "title", "first_name", "last_name", "birth_date", "email"),
     *("usable_email", "phone", "street", "postal_code", "city", "country", "language", "vacancy", "department"),
     *("location", "source", "recruiter", "recruiter_folded", "status_id", "received_on", "pool_since", "reduced_at"),
+)
+
+
+_ALL_CUSTOM_FIELDS = select(custom_fields.c.application_id, custom_fields.c.name, custom_fields.c.value)
+_CUSTOM_FIELDS = Prepared(
+    lambda: _ALL_CUSTOM_FIELDS.where(any_of(custom_fields.c.application_id, bindparam("ids", type_=IdList())))
 )
 
 
@@ -81,6 +88,8 @@ async def load_attachments(connection: AsyncConnection, ids: Sequence[int]) -> t
 async def load_users(connection: AsyncConnection, names: Collection[str]) -> dict[str, User]:
     """The users of these names, by folded name."""
     folded = {fold(name) for name in names}
+    if not folded:
+        return {}
     statement = select(users).where(users.c.name_folded.in_(folded))
     rows = (await connection.execute(statement)).mappings()
     return {row["name_folded"]: User(row["name"], row["display_name"], row["email"]) for row in rows}
@@ -90,12 +99,13 @@ async def load_custom_fields(
     connection: AsyncConnection, application_ids: Sequence[int] | None
 ) -> dict[int, dict[str, str]]:
     """Custom fields by application and name; None: of all applications."""
-    field = custom_fields.c
-    statement = select(field.application_id, field.name, field.value)
-    if application_ids is not None:
-        statement = statement.where(any_of(field.application_id, application_ids))
+    rows = await (
+        connection.execute(_ALL_CUSTOM_FIELDS)
+        if application_ids is None
+        else _CUSTOM_FIELDS.execute(connection, ids=list(application_ids))
+    )
     found: dict[int, dict[str, str]] = {}
-    for row in await connection.execute(statement):
+    for row in rows:
         found.setdefault(row.application_id, {})[row.name] = row.value
     return found
 

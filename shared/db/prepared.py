@@ -5,16 +5,17 @@ statements say is written in SQLAlchemy as everywhere; on PostgreSQL the driver 
 JSON text: an array per column costs the driver three times as much, a statement per row both sides far more.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, CursorResult, String, Text, bindparam, cast, column, func
+import orjson
+from sqlalchemy import Column, ColumnElement, CursorResult, String, Text, and_, bindparam, cast, column, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_ROWS = "rows_"
+from shared.db.column_types import IdList, any_of
+
+_ROWS, _IDS = "rows_", "ids_"
 
 
 class Rows:
@@ -24,9 +25,16 @@ class Rows:
         self._columns = columns
         #: Knows ON CONFLICT.
         self.insert = dialect.insert
+        self._by_list = dialect is postgresql
 
     def __getitem__(self, name: str) -> ColumnElement[Any]:
         return self._columns[name]
+
+    def meet(self, target: ColumnElement[int]) -> ColumnElement[bool]:
+        """The condition of an UPDATE that takes each row's first column as the id of a record."""
+        same = target == next(iter(self._columns.values()))
+        # Named as a list too: PostgreSQL guesses 100 rows whatever comes, and reads the whole of a table for these.
+        return and_(any_of(target, bindparam(_IDS, type_=IdList())), same) if self._by_list else same
 
 
 class Prepared:
@@ -68,12 +76,13 @@ class Prepared:
 class PreparedForRows:
     """A statement for rows of values: an UPDATE or INSERT ... SELECT that uses their columns.
 
-    `like`: for each column of a row the table's column whose type it has. An UPDATE must meet each of its rows with one
-    row of values at most: with several, PostgreSQL takes any of them.
+    `like`: for each column of a row the table's column whose type it has, the id first. An UPDATE must meet each of its
+    rows with one row of values at most: with several, PostgreSQL takes any of them.
     """
 
     def __init__(self, build: Callable[[Rows], Any], **like: Column[Any]) -> None:
         self._like = like
+        self._id = next(iter(like))
         self._on_postgresql = Prepared(lambda: build(self._from_json()))
         self._build = build
         self._on_sqlite: Any = None
@@ -83,8 +92,9 @@ class PreparedForRows:
         if not rows:
             return
         if connection.dialect.name == "postgresql":
-            text = json.dumps(rows, default=datetime.isoformat)
-            await self._on_postgresql.execute(connection, **{_ROWS: text}, **values)
+            values[_ROWS] = orjson.dumps(rows).decode()
+            values[_IDS] = [row[self._id] for row in rows]
+            await self._on_postgresql.execute(connection, **values)
             return
         if self._on_sqlite is None:
             columns = {name: bindparam(f"_{name}", type_=one.type) for name, one in self._like.items()}

@@ -39,7 +39,8 @@ class Part:
 
     def render(self, values: Mapping[str, object]) -> str:
         """The text with the values (of `letter_value`, by flat name) filled in; raises UnrenderableLetter."""
-        return self.template.render(values)
+        # Not `render`: it copies the values, and rewrites the traceback of what a filter raises on purpose.
+        return "".join(self.template.root_render_func(self.template.new_context(values, shared=True)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 from shared.domain.letters import (
     CompiledLetter,
+    LetterContext,
     LetterText,
     RenderedLetter,
     compile_letter,
     language_of,
-    letter_context,
 )
 from shared.domain.placeholders import Sender
 from shared.domain.senders import User, resolve_sender
@@ -54,7 +54,7 @@ def write_letter(
     """The letter to an application and who it comes from; raises UnrenderableLetter."""
     sender = resolve_sender(occasion.wishes, application["recruiter"], occasion.users, occasion.system_sender)
     recruiter = occasion.users.get(application["recruiter_folded"] or "")
-    context = letter_context(
+    context = LetterContext(
         application=application,
         recruiter=_as_mapping(recruiter),
         sender=sender,

@@ -15,9 +15,7 @@ from shared.domain.placeholders import (
     Placeholder,
     Sender,
     UnrenderableLetter,
-    letter_context,
     sample_value,
-    value_at,
 )
 from shared.domain.salutation import salutation_line
 from shared.errors import InvalidInput
@@ -36,7 +34,6 @@ __all__ = [
     "compile_letter",
     "compose_letter",
     "language_of",
-    "letter_context",
 ]
 
 #: Bounds of a rendered letter, in characters.
@@ -83,9 +80,9 @@ class CompiledLetter:
 
     def _raw(self, context: LetterContext, path: str) -> object:
         if path != "salutation_line":
-            return value_at(context, path)
-        who = context["applicant"]
-        return salutation_line(self.language, who["salutation"], who["title"], who["first_name"], who["last_name"])
+            return context.value(path)
+        who = context.application.get
+        return salutation_line(self.language, who("salutation"), who("title"), who("first_name"), who("last_name"))
 
     def _filled(self, values: Mapping[str, object]) -> RenderedLetter:
         subject = _BLANKS.sub(" ", self.subject.render(values)).strip()

@@ -40,9 +40,6 @@ class Sender:
     email: str
 
 
-#: Nested plain values by placeholder: only str, date and None, never a row or an object with methods (S2).
-LetterContext = Mapping[str, Any]
-
 CUSTOM = "application.custom."
 
 PLACEHOLDERS: list[Placeholder] = [
@@ -79,45 +76,42 @@ PLACEHOLDERS: list[Placeholder] = [
     Placeholder("today", "day of sending", "Tag des Versands", "2026-11-23", is_date=True),
 ]
 
-_APPLICANT = "salutation title first_name last_name birth_date email phone street postal_code city country language"
-_APPLICATION = "external_id kind vacancy department location source status received_on pool_since"
 
-
-def letter_context(
-    application: Mapping[str, Any],
-    recruiter: Mapping[str, Any] | None,
-    sender: Sender,
-    company_name: str | None,
-    today: date,
-) -> LetterContext:
-    """The values of one letter, copied out of the records; a missing key means unknown.
+@dataclass(frozen=True, slots=True)
+class LetterContext:
+    """What one letter is written from; a missing key means unknown.
 
     `application` holds the columns by name, `status` as its name and `custom` as a mapping name -> value;
     `recruiter` holds name, display_name and email. `today` is the send day in the job's time zone.
     """
-    names = (application.get("first_name"), application.get("last_name"))
-    return {
-        "applicant": {
-            **{name: application.get(name) for name in _APPLICANT.split()},
-            "full_name": " ".join(name for name in names if name),
-        },
-        "application": {
-            **{name: application.get(name) for name in _APPLICATION.split()},
-            "custom": {fold(name): value for name, value in (application.get("custom") or {}).items()},
-        },
-        "recruiter": {name: (recruiter or {}).get(name) for name in ("name", "display_name", "email")},
-        "sender": {"display_name": sender.display_name, "email": sender.email},
-        "company": {"name": company_name},
-        "today": today,
-    }
 
+    application: Mapping[str, Any]
+    recruiter: Mapping[str, Any] | None
+    sender: Sender
+    company_name: str | None
+    today: date
 
-def value_at(context: LetterContext, path: str) -> Any:
-    """The plain value of a placeholder; names of custom fields ignore case, like all names."""
-    if path.startswith(CUSTOM):
-        return context["application"]["custom"].get(fold(path.removeprefix(CUSTOM)))
-    group, _, name = path.partition(".")
-    return context[group][name] if name else context[group]
+    def value(self, path: str) -> Any:
+        """The plain value of a placeholder: str, date or None, never a row or an object with methods (S2)."""
+        group, _, name = path.partition(".")
+        match group:
+            case "applicant" if name == "full_name":
+                names = (self.application.get("first_name"), self.application.get("last_name"))
+                return " ".join(name for name in names if name)
+            case "application" if path.startswith(CUSTOM):
+                return self._custom(path.removeprefix(CUSTOM))
+            case "applicant" | "application":
+                return self.application.get(name)
+            case "recruiter":
+                return (self.recruiter or {}).get(name)
+            case "sender":
+                return self.sender.email if name == "email" else self.sender.display_name
+        return self.company_name if group == "company" else self.today
+
+    def _custom(self, name: str) -> Any:
+        # Names of custom fields ignore case, like all names.
+        fields = self.application.get("custom") or {}
+        return {fold(given): value for given, value in fields.items()}.get(fold(name))
 
 
 def sample_value(path: str) -> str | date:

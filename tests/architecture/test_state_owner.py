@@ -65,7 +65,15 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "apply_effects",
         "name_blocks_of_person",
     }
-    others |= {"missing_address", "count_planned", "hold_planned", "rules_of", "move_planned_orders", "order_rows"}
+    others |= {
+        "missing_address",
+        "count_planned",
+        "hold_planned",
+        "rules_of",
+        "move_planned_orders",
+        "order_rows",
+        "as_claimable",
+    }
     others |= {"returns_to"}
     same = {"withdraw_open_orders_of_run", "withdraw_passed_while_off"}  # as withdraw_open_orders_of_job
     for path in sorted(OWNER.glob("*.py")):

@@ -12,7 +12,6 @@ from shared.domain.letters import (
     Sender,
     check_letter,
     compile_letter,
-    letter_context,
 )
 from shared.errors import InvalidInput
 
@@ -50,7 +49,7 @@ SENDER = Sender("Anna Weber", "a.weber@firma.example")
 
 
 def context(**changes: Any) -> LetterContext:
-    return letter_context({**ERIKA, **changes}, None, SENDER, "Firma GmbH", date(2026, 11, 23))
+    return LetterContext({**ERIKA, **changes}, None, SENDER, "Firma GmbH", date(2026, 11, 23))
 
 
 def text(source: str, language: str = "de", **changes: Any) -> str:

@@ -124,7 +124,7 @@ async def test_i20_a_full_disk_stops_sending_and_a_free_one_starts_it_again(
     real_write = os.write
 
     def torn(descriptor: int, data: bytes) -> int:
-        if len(data) > 10:
+        if len(data) > 60:
             return real_write(descriptor, data[:10])
         raise OSError(28, "No space left on device")
 

@@ -24,7 +24,7 @@ from shared.db.tables import (
     write_orders,
 )
 from shared.db.write_orders.applications import follow_persons
-from shared.db.write_orders.claim_rows import order_rows
+from shared.db.write_orders.claim_rows import as_claimable, order_rows
 from shared.db.write_orders.states import SILENT, Change, record_orders, stop_resends
 from shared.errors import InvalidInput
 
@@ -112,7 +112,7 @@ def _take_up(seen: Rows) -> Any:
         "reason": None,
         **SILENT,
     }
-    return update(write_orders).where(_O.id == seen["id"]).values(values)
+    return update(write_orders).where(seen.meet(_O.id)).values(values)
 
 
 def _begin_attempts(new: Rows) -> Any:
@@ -163,10 +163,10 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
 
 async def _few_suspects(
     connection: AsyncConnection,
-    rows: list[Mapping[str, Any]],
+    rows: list[dict[str, Any]],
     verdicts: Mapping[int, tuple[str, str]],
     now: datetime,
-) -> list[Mapping[str, Any]]:
+) -> list[dict[str, Any]]:
     """Of orders whose claims keep ending without an outcome only a few at a time, first in their batch (I15).
 
     A letter that kills its mailer ends as poison; those that merely died with it are not to share its fate. The more
@@ -187,15 +187,15 @@ async def _few_suspects(
 
 async def _at_the_domains_pace(
     connection: AsyncConnection,
-    rows: list[Mapping[str, Any]],
+    rows: list[dict[str, Any]],
     verdicts: Mapping[int, tuple[str, str]],
     who: Claimant,
-) -> tuple[list[Mapping[str, Any]], dict[int, datetime]]:
+) -> tuple[list[dict[str, Any]], dict[int, datetime]]:
     """Who has a slot of its recipient's domain, and when it is; the others wait in the queue, untried (I16)."""
     if who.domain_rate is None:
         return rows, {}
     going = [row for row in rows if row["id"] not in verdicts]
-    domains = [str(row["their_usable_email"]).rpartition("@")[2].lower() for row in going]
+    domains = [str(row["application"]["usable_email"]).rpartition("@")[2].lower() for row in going]
     found = await take_domain_slots(connection, domains, who.domain_rate, who.now) if going else []
     slots, later = {}, []
     for row, domain, (at, free) in zip(going, domains, found, strict=True):
@@ -217,9 +217,9 @@ async def locked_jobs(connection: AsyncConnection, order_ids: Collection[int]) -
     return {row["id"]: row for row in await share_jobs(connection, list(contact_jobs.c), found)}
 
 
-async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[Mapping[str, Any]]:
+async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[dict[str, Any]]:
     found = await _CANDIDATES.execute(connection, ids=list(order_ids), now=now)
-    return [dict(row) for row in found.mappings()]
+    return as_claimable(found)
 
 
 async def _claimed_before(
@@ -230,7 +230,7 @@ async def _claimed_before(
         *(any_of(_O.id, order_ids), _O.state == "sending", _O.phase == "claimed", _O.lease_until > lease_clock()),
         *((_O.lease_token - _O.id).in_(who.earlier_bases), _A.email == _O.email, _A.usable_email.is_not(None)),
     )
-    rows = [dict(row) for row in (await connection.execute(order_rows(mine))).mappings()]
+    rows = as_claimable(await connection.execute(order_rows(mine)))
     message_ids = await _message_ids(connection, rows, who)
     found = []
     for row in rows:
@@ -258,8 +258,8 @@ async def _judge(
     for (job_id, day), ids in groups.items():
         verdicts |= await _look(connection, jobs[job_id], day, ids, who.settings)
     for row in rows:
-        if row["id"] not in verdicts and row["their_usable_email"] is None:
-            verdicts[row["id"]] = ("no_address", missing_address(row["their_email"]))
+        if row["id"] not in verdicts and row["application"]["usable_email"] is None:
+            verdicts[row["id"]] = ("no_address", missing_address(row["application"]["email"]))
     return verdicts
 
 
@@ -269,7 +269,7 @@ def _without_query(row: Mapping[str, Any], job: Mapping[str, Any] | None, now: d
         (row["type"] == "contact_job" and job is None, "withdrawn", "job deleted"),
         (job is not None and job["status"] == "off", "planned", "job is off"),
         (row["expires_at"] is not None and row["expires_at"] <= now, "withdrawn", "expired"),
-        (row["their_reduced_at"] is not None, "withdrawn", "reduced to core data"),
+        (row["application"]["reduced_at"] is not None, "withdrawn", "reduced to core data"),
         (row["type"] == "contact_job" and row["opted_out_at"] is not None, "withdrawn", "opted out"),
         (
             row["type"] == "scheduled_rejection" and row["application_meta"] in ("hired", "rejected"),
@@ -316,8 +316,8 @@ async def _take(
     read = [
         {
             "id": row["id"],
-            "status_id": row["their_status_id"],
-            "email": row["their_email"],
+            "status_id": row["application"]["status_id"],
+            "email": row["application"]["email"],
             "epoch": jobs[row["job_id"]]["epoch"] if row["job_id"] in jobs else 0,
             "version": row["letter_version"],
         }
@@ -350,9 +350,6 @@ async def _message_ids(connection: AsyncConnection, rows: Sequence[Mapping[str, 
 def _claimed(
     row: Mapping[str, Any], job: Mapping[str, Any] | None, base: int, now: datetime, message_id: str
 ) -> ClaimedOrder:
-    prefix = "their_"
-    application = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
-    application["status"] = row["application_status"]
     return ClaimedOrder(
         id=row["id"],
         token=base + row["id"],
@@ -368,10 +365,10 @@ def _claimed(
         letter_version=row["letter_version"],
         time_zone=row["time_zone"],
         mail_date=row["mail_date"] or now,
-        email=row["their_usable_email"],
+        email=row["application"]["usable_email"],
         expires_at=row["expires_at"],
         message_id=message_id,
-        application=application,
+        application=row["application"],
     )
 
 

@@ -59,7 +59,7 @@ def _intend() -> Any:
 
 def _note(new: Rows) -> Any:
     values = {"handed_over_at": bindparam("now", type_=Instant()), "bytes": new["bytes"], "body_hash": new["body_hash"]}
-    return update(attempts).where(_T.lease_token == new["token"]).values(values)
+    return update(attempts).where(new.meet(_T.lease_token)).values(values)
 
 
 _INTEND = Prepared(_intend)

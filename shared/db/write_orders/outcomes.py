@@ -165,12 +165,12 @@ def _say(said: Rows) -> Any:
     # A person and a journal know nothing of these: what stands there is evidence (D37).
     kept = {name: func.coalesce(said[name], _T[name]) for name in ("relay", "body_hash", "bytes")}
     # A commit whose answer was lost is done again: what it wrote then is not late.
-    anew = and_(_T.lease_token == said["lease_token"], func.coalesce(_T.outcome, "") != said["plain"])
+    anew = and_(said.meet(_T.lease_token), func.coalesce(_T.outcome, "") != said["plain"])
     return update(attempts).where(anew).values({**written, **kept})
 
 
 _SAID = ("lease_token", "outcome", "settled_at", "reply_code", "reply_text", "relay", "body_hash", "bytes")
-_SAY = PreparedForRows(_say, plain=_T.outcome, **{name: _T[name] for name in _SAID})
+_SAY = PreparedForRows(_say, **{name: _T[name] for name in _SAID}, plain=_T.outcome)
 
 
 async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Settlement], held: set[int]) -> None:
@@ -199,7 +199,7 @@ def _outcome_name(one: Settlement) -> str:
 def _mark_sent(now: Rows) -> Any:
     values = {name: now[name] for name in ("sent_at", "subject", "message_id")}
     ended = {"state": "sent", "reason": None, "phase": None, "lease_until": None, "fruitless_claims": 0, **SILENT}
-    return update(write_orders).where(_O.id == now["id"]).values({**values, **ended})
+    return update(write_orders).where(now.meet(_O.id)).values({**values, **ended})
 
 
 _MARK_SENT = PreparedForRows(_mark_sent, id=_O.id, sent_at=_O.sent_at, subject=_O.subject, message_id=_O.message_id)
@@ -227,7 +227,7 @@ _UNSENT = ("state", "reason", "not_before", "ring_at", "phase", "lease_token")
 def _mark_unsent(now: Rows) -> Any:
     values = {name: now[name] for name in _UNSENT}
     ended = {"lease_until": None, "fruitless_claims": 0, "handed_over_at": _unanswered_hand_over()}
-    return update(write_orders).where(_O.id == now["id"]).values({**values, **ended})
+    return update(write_orders).where(now.meet(_O.id)).values({**values, **ended})
 
 
 _MARK_UNSENT = PreparedForRows(_mark_unsent, id=_O.id, **{name: _O[name] for name in _UNSENT})
@@ -327,7 +327,7 @@ def _touching(table: Table, *names: str) -> PreparedForRows:
         later = {
             name: case((or_(c.is_(None), c < new["at"]), new["at"]), else_=c) for name in names for c in [table.c[name]]
         }
-        return update(table).where(table.c.id == new["id"]).values(later)
+        return update(table).where(new.meet(table.c.id)).values(later)
 
     return PreparedForRows(touch, id=table.c.id, at=table.c.last_contact_at)
 
