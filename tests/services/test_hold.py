@@ -6,10 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import delete, select, update
 
-from services.mailer.deliver import Handing
 from shared.db.holds import load_hold, release_hold
 from shared.db.tables import attempts, contact_entries, events, write_orders
-from shared.db.write_orders.intents import Written
+from shared.db.write_orders.intents import Intent
 from tests.services.running import running, settings_for, until
 from tests.services.test_handing_over import deliverer_of
 from tests.services.world import World
@@ -65,7 +64,8 @@ async def test_c27_a_database_replaced_in_mid_run_is_noticed_at_the_next_claim(w
     first, second = await world.queued(*PEOPLE)
     async with deliverer_of(world, tmp_path) as (mailer, _, oracle):
         found, writing = await mailer.claim([first])
-        assert writing is not None and await mailer.intents.submit(Handing(found.orders[0], Written(1, "")))
+        (held,) = found.orders
+        assert writing is not None and await mailer.intents.submit(Intent(held.id, held.token, held.job_id, 1, ""))
         await restore(world)
         found, writing = await mailer.claim([first, second])
         assert found.orders == [] and writing is None

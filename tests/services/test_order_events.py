@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import attempts, events, write_orders
-from shared.db.write_orders.intents import intend
+from shared.db.write_orders.intents import Intent, intend
 from shared.db.write_orders.interventions import block_person, withdraw_open_orders_of_job
 from shared.db.write_orders.upkeep import resend_unclear, withdraw_expired
 from tests.services.setup_files import row, rows
@@ -76,7 +76,8 @@ async def test_i17_c53_what_comes_too_late_for_a_letter_is_not_in_its_history(wo
         # As `job delete` does, but for the lock of the job, which T2 shares.
         return await withdraw_open_orders_of_job(connection, held.job_id or 0, now=now, author="anna")
 
-    granted, stopped = await meet(world, lambda c: intend(c, {order: held.token}, 60, now), stop)
+    intent = Intent(order, held.token, held.job_id, 1, "")
+    granted, stopped = await meet(world, lambda c: intend(c, [intent], 60, now), stop)
     assert granted == {order} and stopped == ((0, 1) if what == "block" else 0)
     await world.settle(held, "sent")
     assert (await world.state(order), await told(world)) == ("sent", [])

@@ -18,7 +18,7 @@ from shared.db.job_rows import load_job_row, schedule_of
 from shared.db.system_settings import ensure_instance_id, load_system_settings
 from shared.db.tables import applications, metadata, write_orders
 from shared.db.write_orders.claims import Claimant, claim
-from shared.db.write_orders.intents import intend
+from shared.db.write_orders.intents import Intent, intend
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import NotFound
 from shared.importing import import_applications, import_contacts
@@ -71,7 +71,8 @@ async def letters_of_job_run(connection: AsyncConnection, name: str, day: date) 
     who = Claimant("m1", 600, now, settings, Letters(None).message_ids(settings))
     taken = (await claim(connection, list(released.scalars()), who)).orders
     if taken:
-        await intend(connection, {order.id: order.token for order in taken}, 600, now)
+        intents = [Intent(order.id, order.token, order.job_id, 1, "") for order in taken]
+        await intend(connection, intents, 600, now)
         await settle(connection, [Settlement(order.id, order.token, "sent", now) for order in taken])
     return {(day, name, order.application["external_id"]) for order in taken}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from shared.db.engine import Database
-from shared.db.write_orders.intents import Written, intend
+from shared.db.write_orders.intents import Intent, intend
 from tests.services.command_line import CommandLine
 from tests.services.world import World
 
@@ -21,7 +21,7 @@ async def three_unclear_and_one_queued(cli: CommandLine, folder: Path) -> list[i
     orders = await world.queued(*APPLICANTS)
     for held in (await world.claim(*orders[:3])).orders:
         async with database.begin() as connection:
-            await intend(connection, {held.id: held.token}, 60, world.clock.now(), {held.id: Written(2345, HASH)})
+            await intend(connection, [Intent(held.id, held.token, held.job_id, 2345, HASH)], 60, world.clock.now())
         evidence = {"relay": "mail.example:25", "bytes": 2345, "body_hash": HASH}
         await world.settle(held, "unclear", reason="answer unknown: timeout", **evidence)
     await database.close()
