@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pika import URLParameters
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelClosed
+from pika.exceptions import AMQPError, ChannelClosed, ConnectionClosedByBroker
 
 from shared.errors import InvalidSettings, Unavailable
 from shared.settings import without_password
@@ -23,7 +23,7 @@ GOODBYE_SECONDS = 5.0
 
 
 class BrokerRefused(Unavailable):
-    """The broker refuses a request and closed its channel."""
+    """The broker refuses a request and closed its channel, or the connection."""
 
     def __init__(self, address: str, code: int, reason: str) -> None:
         super().__init__("broker", address, f"{code} {reason}")
@@ -148,7 +148,7 @@ class BrokerChannel:
         if not self.closed.done():
             raise Unavailable("broker", self.address, f"no answer within {ANSWER_SECONDS:.0f} s")
         reason = self.closed.result()
-        if isinstance(reason, ChannelClosed):
+        if isinstance(reason, ChannelClosed | ConnectionClosedByBroker):
             raise BrokerRefused(self.address, reason.reply_code, reason.reply_text)
         raise Unavailable("broker", self.address, reason_of(reason))
 

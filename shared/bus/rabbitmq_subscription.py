@@ -11,7 +11,7 @@ from pika.spec import Basic
 from shared.bus.inbox import Inbox
 from shared.bus.interface import Delivery
 from shared.bus.messages import UndecodableMessage, decode
-from shared.bus.rabbitmq_connection import BrokerChannel, BrokerConnection
+from shared.bus.rabbitmq_connection import BrokerChannel, BrokerConnection, BrokerRefused
 from shared.bus.rabbitmq_link import BrokerLink
 from shared.bus.rabbitmq_queues import declare
 from shared.bus.topology import Route
@@ -19,6 +19,8 @@ from shared.errors import Unavailable
 
 #: A subscription with room for so many unacked messages may hold some acks back.
 MANY = 100
+#: The broker's own failure (AMQP 541), and after how many of them in a row a queue counts as broken.
+_INTERNAL_ERROR, BROKEN_AFTER = 541, 3
 
 
 class RabbitSubscription:
@@ -36,6 +38,8 @@ class RabbitSubscription:
         self._answered: set[int] = set()
         self._held_back = prefetch // 4 if prefetch >= MANY else 0
         self._inbox = Inbox()
+        #: Times in a row that the broker broke when it was to serve the queue.
+        self._breaks = 0
 
     async def batch(self, limit: int, linger: float) -> list[Delivery]:
         """See Subscription.batch."""
@@ -92,6 +96,8 @@ class RabbitSubscription:
     async def _prepare(self, connection: BrokerConnection) -> None:
         if self._inbox.closed:
             return
+        if self._breaks >= BROKEN_AFTER:
+            await self._discard_queue(connection)
         await declare(connection, self._log)
         channel = await connection.channel()
         channel.closed.add_done_callback(lambda _: connection.end())
@@ -101,12 +107,34 @@ class RabbitSubscription:
         self._lost()
         self._generation += 1
         self._channel = channel
-        consuming = await channel.call(
-            channel.pika.basic_consume, queue=self._queue, on_message_callback=self._on_message
-        )
+        try:
+            consuming = await channel.call(
+                channel.pika.basic_consume, queue=self._queue, on_message_callback=self._on_message
+            )
+        except BrokerRefused as exc:
+            self._breaks = self._breaks + 1 if exc.code == _INTERNAL_ERROR else 0
+            raise
+        self._breaks = 0
         self._consumer_tag = consuming.consumer_tag
         if self._inbox.closed:  # meanwhile
             connection.end()
+
+    async def _discard_queue(self, connection: BrokerConnection) -> None:
+        """Deletes a queue that the broker lists but cannot serve: a kill at the wrong moment can lose a queue's files.
+
+        Nothing else brings it back, and it holds hints only: what was in it is rung for again from the rows.
+        """
+        self._breaks = 0
+        channel = await connection.channel()
+        try:
+            await channel.call(channel.pika.queue_delete, queue=self._queue)
+        except BrokerRefused as exc:
+            self._log.error("queue_broken", action="queue_broken", queue=self._queue, reason=exc.reason)
+            return
+        self._log.error(
+            "queue_remade", action="queue_remade", queue=self._queue, reason="the broker could not serve it"
+        )
+        await channel.close()
 
     def _lost(self) -> None:
         self._channel = None

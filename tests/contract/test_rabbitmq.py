@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -289,6 +290,33 @@ async def test_rabbitmq_deleted_queue_is_made_again_and_consumed(amqp_url: str) 
             connection.channel().queue_delete(ORDERS)
         await until(lambda: publishes(bus))
         assert ids(await receive(subscription, 1)) == [99]
+
+
+async def test_rabbitmq_c10_a_queue_whose_files_a_kill_has_lost_is_made_anew() -> None:
+    broker = await asyncio.to_thread(Broker)
+    try:
+        async with opened(broker.url) as bus:
+            assert await bus.publish(orders(3)) == [True] * 3
+        await asyncio.to_thread(broker.stop)
+        # What a kill soon after the queue was declared can leave behind: it is listed, and has no files.
+        (config,) = [path for path in broker.folder.glob("data/*/quorum/*/*/config") if queue_in(path) == ORDERS]
+        config.unlink()
+        await asyncio.to_thread(broker.start)
+        log = Recorder()
+        bus = open_bus(broker.url, log)
+        await bus.open()
+        subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
+        await until(lambda: says(log, "queue_remade"))
+        await until(lambda: publishes(bus))
+        assert ids(await receive(subscription, 1)) == [99]
+        await bus.close()
+    finally:
+        await asyncio.to_thread(broker.close)
+
+
+def queue_in(config: Path) -> str:
+    """The queue that a folder of the broker's is about."""
+    return next((name for name in (ORDERS, f"{ORDERS}.dead") if f"_{name}'" in config.read_text()), "")
 
 
 async def test_rabbitmq_any_of_several_nodes_will_do(amqp_url: str) -> None:
