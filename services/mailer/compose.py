@@ -7,8 +7,9 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from email.utils import format_datetime
+from functools import lru_cache
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
@@ -105,12 +106,12 @@ def _multipart(kind: bytes, boundary: bytes, parts: Sequence[bytes]) -> bytes:
 def _header_lines(subject: str, headers: MailHeaders) -> Iterator[str]:
     if headers.date.tzinfo is None:
         raise InvalidInput("date of a mail", str(headers.date), "must have a time zone")
-    yield _mailbox("From", headers.sender)
+    yield _from(headers.sender)
     yield _mailbox("To", Sender("", headers.recipient))
     if headers.reply_to:
         yield _mailbox("Reply-To", headers.reply_to)
     yield _text("Subject", subject)
-    yield f"Date: {format_datetime(headers.date)}"
+    yield f"Date: {_date(headers.date, headers.date.tzinfo)}"
     # Never folded: readers exist that find no id in a continuation line.
     yield f"Message-ID: {_checked('Message-ID', _MESSAGE_ID, headers.message_id)}"
     yield "MIME-Version: 1.0"
@@ -119,6 +120,18 @@ def _header_lines(subject: str, headers: MailHeaders) -> Iterator[str]:
     yield "Auto-Submitted: auto-generated"
     for name, value in headers.extra.items():
         yield _extra(name, value)
+
+
+@lru_cache(256)
+def _from(sender: Sender) -> str:
+    # A few senders write all letters.
+    return _mailbox("From", sender)
+
+
+@lru_cache(256)
+def _date(date: datetime, _: tzinfo | None) -> str:
+    # Letters claimed together have their date in common. One instant is equal to itself in every zone, hence the zone.
+    return format_datetime(date)
 
 
 def _mailbox(name: str, who: Sender) -> str:
