@@ -79,7 +79,7 @@ class Deliverer:
         #: Seconds until the next try of settlements that break, by token.
         self._broken_settlements: dict[int, float] = {}
         self._pace = Pace(clock)
-        self.intents: GroupCommit[Intent, bool] = GroupCommit(self._commit_intents, 0.003)
+        self.intents: GroupCommit[Intent, bool] = GroupCommit(self._commit_intents, 0.002)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.05)
 
@@ -120,14 +120,22 @@ class Deliverer:
         async with self._database.begin() as connection:
             await give_up(connection, order_id, reason, self._clock.now())
 
-    async def deliver(self, holding: Holding) -> None:
-        """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit."""
+    async def deliver(
+        self, holding: Holding, last: "asyncio.Future[None] | None" = None
+    ) -> "asyncio.Future[None] | None":
+        """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit.
+
+        What it returns is done when the letter is in the journal, if it was accepted. Give it as `last` with the same
+        sender's next letter, whose intent waits for it: a kill makes at most one letter per connection unclear.
+        """
         order = holding.order
         mail: Mail | None = None
         granted = False
 
         async def intend_it(intent: Intent) -> bool:
             nonlocal granted
+            if last is not None and not last.done():
+                await asyncio.wait([last])
             granted = await self.intents.submit(intent)
             return granted
 
@@ -150,16 +158,15 @@ class Deliverer:
         if isinstance(outcome, NotHandedOver):
             await self._give_back({order.id: order.token}, outcome.reason)
             holding.release()
-            return
+            return None
         self.let_go(order.id, order.token)
         settlement = self._settlement(order, mail, outcome)
-        if settlement.state == "sent":
-            # The sender's next letter waits for the disk: a kill makes at most one letter per connection unclear.
-            written = self.records.enqueue(_entry(settlement))
-            written.add_done_callback(lambda _: self._enqueue(settlement, holding))
-            await asyncio.wait([written])
-        else:
+        if settlement.state != "sent":
             self._enqueue(settlement, holding)
+            return None
+        written = self.records.enqueue(_entry(settlement))
+        written.add_done_callback(lambda _: self._enqueue(settlement, holding))
+        return written
 
     def _broken(self, order: ClaimedOrder, exc: Exception, *, after_intent: bool) -> Outcome:
         """What an exception means for a letter: it is to blame only for what it says itself (I4, I14)."""

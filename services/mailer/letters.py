@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.mailer.compose import MailHeaders, attachment_part, compose, message_id
+from services.mailer.compose import MailHeaders, attachment_part, compose, message_id, quoted_lines
 from shared.db.letter_data import StoredLetter, load_custom_fields, load_letter_version, load_users
 from shared.db.system_settings import SystemSettings
 from shared.db.write_orders.claims import ClaimedOrder
@@ -45,12 +45,16 @@ class ReadyLetter:
 
     forms: LetterForms
     attachments: tuple[bytes, ...]
+    #: Its lines without a placeholder, as its mails carry them.
+    quoted: Mapping[str, bytes]
 
 
 def make_ready(letter: StoredLetter) -> ReadyLetter:
     """Costs milliseconds; raises InvalidInput for a letter that a later release does not allow any more."""
     files = tuple(attachment_part(one.file_name, one.media_type, one.content) for one in letter.attachments)
-    return ReadyLetter(compile_forms(letter.texts, composed=letter.composed), files)
+    lines = (line for one in letter.texts for line in f"{one.html or ''}\n{one.text or ''}".split("\n"))
+    quoted = quoted_lines(line for line in lines if "{" not in line)
+    return ReadyLetter(compile_forms(letter.texts, composed=letter.composed), files, quoted)
 
 
 class Letters:
@@ -98,6 +102,6 @@ class Letters:
             recipient=order.email,
             date=day,
         )
-        content = compose(rendered, headers, letter.attachments)
+        content = compose(rendered, headers, letter.attachments, letter.quoted)
         body_hash = sha256(content).hexdigest()
         return Mail(sender.email, order.email, rendered.subject, order.message_id, content, body_hash)

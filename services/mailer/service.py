@@ -212,9 +212,10 @@ async def _given_up(
 
 
 async def _send(deliverer: Deliverer, claimed: "asyncio.Queue[Holding | None]", log: Any) -> None:
+    written = None
     while (holding := await claimed.get()) is not None:
         try:
-            await deliverer.deliver(holding)
+            written = await deliverer.deliver(holding, written)
         except Exception:
             # Neither acked nor renewed: the lease runs out and the sweep decides from the row.
             log.exception("delivery_broken", action="deliver", order=holding.order.id)

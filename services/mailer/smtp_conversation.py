@@ -30,6 +30,8 @@ class SmtpConversation(asyncio.Protocol):
         self._wake: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._late = False
 
     @property
     def lost(self) -> bool:
@@ -50,6 +52,19 @@ class SmtpConversation(asyncio.Protocol):
         """A new mail starts."""
         self.answered = False
 
+    def limit(self, seconds: float | None) -> None:
+        """From now on `drain` and `reply` raise TimeoutError after so many seconds in all; None: no more limit."""
+        # A timer for several waits: asyncio.timeout around them costs as much as what they wait for.
+        if self._timer is not None:
+            self._timer.cancel()
+        self._late = False
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._end_wait) if seconds is not None else None
+
+    def _end_wait(self) -> None:
+        self._late = True
+        self._writable.set()
+        self._notify()
+
     def write(self, data: bytes) -> None:
         """Writes without waiting; raises ConnectionTrouble on a lost connection."""
         if self.lost:
@@ -61,12 +76,16 @@ class SmtpConversation(asyncio.Protocol):
         await self._writable.wait()
         if self.lost:
             raise ConnectionTrouble(self._lost or "connection closed")
+        if self._late:
+            raise TimeoutError
 
     async def reply(self) -> Reply:
         """The next complete reply; raises ConnectionTrouble when there will be none."""
         while not self._replies:
             if self._lost is not None:
                 raise ConnectionTrouble(self._lost)
+            if self._late:
+                raise TimeoutError
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
         self.answered = True

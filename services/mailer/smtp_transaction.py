@@ -79,8 +79,9 @@ class Transaction:
         is raised at the caller's next await. Before the dot a cancellation is raised at once: nothing was handed over.
         """
         try:
-            async with asyncio.timeout(self._timeout):
-                refusal = await self._say_envelope(commands) or await self._write_body(mail)
+            self._conversation.limit(self._timeout)
+            refusal = await self._say_envelope(commands) or await self._write_body(mail)
+            self._conversation.limit(None)
             if refusal is not None:
                 return refusal
             asked_at = time.monotonic()
@@ -97,6 +98,8 @@ class Transaction:
             return self._refusal or judge_trouble(self._stage, str(exc))
         except TimeoutError:
             return self._refusal or judge_trouble(self._stage, f"no answer within {self._limit:g} seconds")
+        finally:
+            self._conversation.limit(None)
 
     @property
     def _limit(self) -> float:
@@ -141,9 +144,9 @@ class Transaction:
         self._conversation.write(b".\r\n")
         # From here on the server may have the letter.
         self._stage = Stage.DOT
+        self._conversation.limit(self._final_timeout)
         try:
-            async with asyncio.timeout(self._final_timeout):
-                reply = await self._conversation.reply()
+            reply = await self._conversation.reply()
         except asyncio.CancelledError:
             cancel_again()
             answer = self._conversation.spoken_reply()

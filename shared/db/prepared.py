@@ -59,7 +59,8 @@ class Prepared:
             self._compile(connection)
         if missing := self._asked - values.keys():
             raise TypeError(f"no value for {', '.join(sorted(missing))}")
-        return await connection.exec_driver_sql(self._text, {**self._fixed, **values})
+        given = {name: _array(value) if isinstance(value, list) else value for name, value in values.items()}
+        return await connection.exec_driver_sql(self._text, {**self._fixed, **given})
 
     def _statement(self, dialect: str) -> Any:
         if dialect not in self._statements:
@@ -71,6 +72,11 @@ class Prepared:
         self._fixed = dict(compiled.params)
         self._asked = {name for name, parameter in compiled.binds.items() if parameter.required}
         self._text = str(compiled)
+
+
+def _array(ids: list[int]) -> str:
+    # As text: the driver looks at each element several times.
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 class PreparedForRows:

@@ -65,7 +65,10 @@ def compile_part(place: str, source: str, language: str, html: bool) -> Part:
     tree = _translated(place, source, lambda: environment.parse(source))
     checker = _Checker(place, source)
     checker.statements(tree.body, 0)
-    return Part(environment.from_string(tree), checker.paths)
+    template = environment.from_string(tree)
+    # A plain mapping in the place of a chain of empty ones, which every rendering would walk.
+    template.globals = {}
+    return Part(template, checker.paths)
 
 
 def segments(place: str, source: str) -> Iterator[Segment]:
