@@ -87,8 +87,8 @@ def compose(
 ) -> bytes:
     """The mail with CRLF line ends, the last one included; multipart/alternative if the letter has HTML.
 
-    `attachments` are parts made by `attachment_part`: with them the mail is multipart/mixed. `quoted` are lines that the
-    letter may contain, from `quoted_lines`: they make it faster, never different.
+    `attachments` are parts made by `attachment_part`: with them the mail is multipart/mixed. `quoted` are lines that
+    the letter may contain, from `quoted_lines`: they make it faster, never different.
 
     Display names and subject lose control characters; anything else that could break out of its header raises
     InvalidInput (S5). A local part beyond ASCII stays as UTF-8: such a mail needs a relay with SMTPUTF8 (S9).

@@ -81,7 +81,7 @@ class Deliverer:
         self._pace = Pace(clock)
         self.intents: GroupCommit[Intent, bool] = GroupCommit(self._commit_intents, 0.002)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
-        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.05)
+        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.03)
 
     async def claim(self, order_ids: Sequence[int], tries: list[int] | None = None) -> tuple[Claim, Writing | None]:
         """T1 for a batch, with the last look. `tries` is one list for every try of the batch, empty at first.

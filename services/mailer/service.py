@@ -26,6 +26,8 @@ from shared.lifecycle import every, pause, unless_stopped
 from shared.settings import Settings
 
 T = TypeVar("T")
+#: One batch waits for its claim, one for senders, one is on its way, one waits for its settlement.
+BATCHES_ASKED_FOR = 4
 #: Seconds to wait for more doorbells before a batch is claimed.
 LINGER = 0.005
 #: Seconds between two notes of the last letter handed over.
@@ -54,7 +56,7 @@ async def run_mailer(
     deliverer = Deliverer(
         name, database, clock, pool, journal, Letters(settings.kp_mail_domain), timing, high_water, log
     )
-    subscription = await bus.subscribe(WriteOrderReady, prefetch=2 * settings.kp_claim_batch)
+    subscription = await bus.subscribe(WriteOrderReady, prefetch=BATCHES_ASKED_FOR * settings.kp_claim_batch)
     try:
         await _work(deliverer, subscription, settings, log, stop)
     finally:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
@@ -26,6 +27,8 @@ _AWAY_CLASSES = ("08", "53", "57", "58")
 _READ_ONLY = "25006"
 #: A host that vanishes without a word is noticed within half a minute (libpq; seconds, but the last in milliseconds).
 _NOTICE_LOSS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+#: Errors without a state that are not the statement's.
+_OF_THE_CONNECTION = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 #: SQLite's words for a file that cannot be read or written just now.
 _AWAY_WORDS = ("unable to open", "disk I/O", "disk is full", "readonly database")
 #: Seconds to wait for a free connection. SQLite has one that writes: a long import is to be waited for, not reported.
@@ -95,20 +98,22 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, InterfaceError, DBAPIError) as exc:
-            raise self._ours(exc) from exc
+        except DBAPIError as exc:
+            raise self._ours(exc, exc.orig, lost=exc.connection_invalidated) from exc
+        except psycopg.Error as exc:
+            raise self._ours(exc, exc, lost=False) from exc
         except NoConnectionFree as exc:
             raise Unavailable("database", self.address, "every connection is in use") from exc
         except (ConnectionError, TimeoutError, OSError) as exc:
             raise Unavailable("database", self.address, exc) from exc
 
-    def _ours(self, exc: DBAPIError) -> Exception:
-        state = getattr(exc.orig, "sqlstate", None)
-        message = str(exc.orig).strip().splitlines()[0] if str(exc.orig).strip() else type(exc.orig).__name__
+    def _ours(self, exc: Exception, said: BaseException | None, *, lost: bool) -> Exception:
+        state = getattr(said, "sqlstate", None)
+        message = str(said).strip().splitlines()[0] if str(said).strip() else type(said).__name__
         if state in _CONFLICT_STATES or "database is locked" in message:
             return Conflict(message)
-        away = exc.connection_invalidated or (state or "").startswith((*_AWAY_CLASSES, _READ_ONLY))
-        if away or (state is None and isinstance(exc, OperationalError | InterfaceError) and self._is_away(message)):
+        away = lost or (state or "").startswith((*_AWAY_CLASSES, _READ_ONLY))
+        if away or (state is None and isinstance(exc, _OF_THE_CONNECTION) and self._is_away(message)):
             return Unavailable("database", self.address, message)
         return exc
 

@@ -99,10 +99,10 @@ async def load_custom_fields(
     connection: AsyncConnection, application_ids: Sequence[int] | None
 ) -> dict[int, dict[str, str]]:
     """Custom fields by application and name; None: of all applications."""
-    rows = await (
-        connection.execute(_ALL_CUSTOM_FIELDS)
+    rows = (
+        (await connection.execute(_ALL_CUSTOM_FIELDS)).all()
         if application_ids is None
-        else _CUSTOM_FIELDS.execute(connection, ids=list(application_ids))
+        else await _CUSTOM_FIELDS.fetch(connection, ids=list(application_ids))
     )
     found: dict[int, dict[str, str]] = {}
     for row in rows:

@@ -5,11 +5,15 @@ statements say is written in SQLAlchemy as everywhere; on PostgreSQL the driver 
 JSON text: an array per column costs the driver three times as much, a statement per row both sides far more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from sqlalchemy import Column, ColumnElement, CursorResult, String, Text, and_, bindparam, cast, column, func
+import psycopg
+from psycopg import AsyncCursor
+from psycopg.rows import namedtuple_row
+from sqlalchemy import Column, ColumnElement, String, Text, and_, bindparam, cast, column, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -50,17 +54,28 @@ class Prepared:
         self._fixed: dict[str, Any] = {}
         self._asked: set[str] = set()
 
-    async def execute(self, connection: AsyncConnection, **values: Any) -> CursorResult[Any]:
-        """Executes it with these values; the rows come as the driver makes them, instants in any zone."""
-        if connection.dialect.name != "postgresql":
-            result: CursorResult[Any] = await connection.execute(self._statement("sqlite"), values)
-            return result
+    async def execute(self, connection: AsyncConnection, **values: Any) -> None:
+        """Executes it with these values; its rows, if it has any, are not wanted."""
+        if connection.dialect.name == "postgresql":
+            await self._on_driver(connection, values)
+        else:
+            await connection.execute(self._statement("sqlite"), values)
+
+    async def fetch(self, connection: AsyncConnection, **values: Any) -> Sequence[Any]:
+        """The same, and its rows, with columns by name, as the driver makes them: instants in any zone."""
+        if connection.dialect.name == "postgresql":
+            return await (await self._on_driver(connection, values)).fetchall()
+        return (await connection.execute(self._statement("sqlite"), values)).all()
+
+    async def _on_driver(self, connection: AsyncConnection, values: Mapping[str, Any]) -> AsyncCursor[Any]:
         if not self._text:
             self._compile(connection)
         if missing := self._asked - values.keys():
             raise TypeError(f"no value for {', '.join(sorted(missing))}")
         given = {name: _array(value) if isinstance(value, list) else value for name, value in values.items()}
-        return await connection.exec_driver_sql(self._text, {**self._fixed, **given})
+        return (
+            await _driver(connection).cursor(row_factory=namedtuple_row).execute(self._text, {**self._fixed, **given})
+        )
 
     def _statement(self, dialect: str) -> Any:
         if dialect not in self._statements:
@@ -72,6 +87,26 @@ class Prepared:
         self._fixed = dict(compiled.params)
         self._asked = {name for name, parameter in compiled.binds.items() if parameter.required}
         self._text = str(compiled)
+
+
+@asynccontextmanager
+async def together(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Statements in this block go to PostgreSQL without waiting for each other's answers; `fetch` waits for all so far.
+
+    Each still sees what the ones before it did, and what others had committed when its turn came.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    async with _driver(connection).pipeline():
+        yield
+
+
+def _driver(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
+    """The driver's own connection, in SQLAlchemy's transaction: its errors are ours to translate (`Database`)."""
+    assert connection.sync_connection is not None  # noqa: S101 - it has begun
+    driver: psycopg.AsyncConnection[Any] = connection.sync_connection.connection.driver_connection  # type: ignore[assignment]
+    return driver
 
 
 def _array(ids: list[int]) -> str:

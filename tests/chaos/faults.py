@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 import pika
 from sqlalchemy import select
 
+from services.mailer.service import BATCHES_ASKED_FOR
 from shared.bus.connect import look
 from shared.bus.messages import JobDue, WriteOrderReady, encode
 from shared.bus.topology import EXCHANGE, route_of
@@ -127,7 +128,7 @@ async def _queue_full(scene: Scene, _: Event) -> None:
     stopped = [(slot, slot.process) for slot in mailers if scene.crew.send(slot, signal.SIGSTOP)]
     await asyncio.to_thread(scene.broker.limit_queues, QUEUE_LENGTH)
     # More than they have asked for in advance.
-    ids = range(999_000_000, 999_000_000 + 2 * int(SCALED["KP_CLAIM_BATCH"]) * len(mailers) + 100)
+    ids = range(999_000_000, 999_000_000 + BATCHES_ASKED_FOR * int(SCALED["KP_CLAIM_BATCH"]) * len(mailers) + 100)
     filling = [(_QUEUES[1], encode(WriteOrderReady(number))) for number in ids]
     await asyncio.to_thread(_publish, scene, filling, confirmed=False)
     await _on_for(scene, 3.0)

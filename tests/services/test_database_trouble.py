@@ -18,7 +18,7 @@ from shared.db.engine import Database
 from shared.db.tables import write_orders
 from shared.errors import Conflict, Unavailable
 from tests.services.setup_files import row
-from tests.services.test_handing_over import deliverer_of
+from tests.services.test_handing_over import deliverer_of, recorded
 from tests.services.test_lock_waits import postgres_world
 from tests.services.world import World
 
@@ -75,7 +75,7 @@ async def test_i20_i14_whatever_breaks_t2_fails_no_letter_and_sends_none(
         assert writing is not None
         with capture_logs() as told:
             async with settling(sending):
-                await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+                await recorded(sending, Holding(found.orders[0], writing, lambda: None))
         assert "intent_failed" in {line["event"] for line in told}
         assert oracle.mails == []
     waits = await row(world.database, write_orders, id=order)
@@ -112,7 +112,7 @@ async def test_i15_i20_c22_a_settlement_that_breaks_holds_up_no_other_and_is_mad
         found, writing = await sending.claim(orders)
         assert writing is not None
         for one in found.orders:
-            await sending.deliver(Holding(one, writing, partial(ack, one.id)))
+            await recorded(sending, Holding(one, writing, partial(ack, one.id)))
         with capture_logs() as told:
             async with settling(sending), asyncio.timeout(20):
                 await often.wait()

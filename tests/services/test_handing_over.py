@@ -39,9 +39,15 @@ async def deliver_one(sending: Deliverer, order: int) -> None:
     found, writing = await sending.claim([order])
     assert writing is not None
     settling = asyncio.create_task(sending.settlements.run())
-    await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+    await recorded(sending, Holding(found.orders[0], writing, lambda: None))
     await sending.settlements.idle()
     settling.cancel()
+
+
+async def recorded(sending: Deliverer, holding: Holding) -> None:
+    """Delivers a letter and waits until the journal has what became of it."""
+    if written := await sending.deliver(holding):
+        await written
 
 
 @asynccontextmanager
@@ -70,7 +76,7 @@ async def test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_af
     async with deliverer_of(world, tmp_path) as (sending, journal, oracle):
         found, writing = await sending.claim([order])
         assert writing is not None
-        await sending.deliver(Holding(found.orders[0], writing, lambda: acked.append(order)))
+        await recorded(sending, Holding(found.orders[0], writing, lambda: acked.append(order)))
         assert len(oracle.mails) == 1
     # What a person needs when the mailer does not come back (D37).
     told = await row(world.database, attempts, order_id=order)
@@ -139,7 +145,7 @@ async def test_i5_c25_a_lost_answer_to_t2_makes_no_letter_unclear(world: World, 
         sending._database = forgetful = Forgetful(world.database)  # type: ignore[assignment]
         forgetful.lost_answers = 1
         settling = asyncio.create_task(sending.settlements.run())
-        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+        await recorded(sending, Holding(found.orders[0], writing, lambda: None))
         await sending.settlements.idle()
         settling.cancel()
         assert oracle.mails == []
@@ -160,7 +166,7 @@ async def test_i18_c25_a_lost_answer_to_t1_is_asked_for_again(world: World, tmp_
         assert found is not None and [(order.id, order.attempt_no) for order, _ in found] == [(one, 1) for one in ids]
         assert sending.held == {order.id: order.token for order, _ in found}
         for order, writing in found:
-            await sending.deliver(Holding(order, writing, lambda: None))
+            await recorded(sending, Holding(order, writing, lambda: None))
         assert {mail.recipient for mail in oracle.mails} == {"a1@x.example", "a2@x.example"}
     assert await world.count(attempts) == 2
 
@@ -198,9 +204,38 @@ async def test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over(
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
         found, writing = await sending.claim([order])
         assert writing is not None
-        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+        await recorded(sending, Holding(found.orders[0], writing, lambda: None))
         assert oracle.mails == []
     assert await world.state(order) == "queued"
+
+
+async def test_i20_the_next_letter_s_intent_waits_for_the_last_one_s_record(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = await world.queued("A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+    async with deliverer_of(world, tmp_path) as (sending, journal, oracle):
+        disk, append = asyncio.Event(), journal.append
+
+        async def slow(entries: Any) -> None:
+            await disk.wait()
+            await append(entries)
+
+        monkeypatch.setattr(journal, "append", slow)
+        found, writing = await sending.claim(orders)
+        assert writing is not None
+        first, second = (Holding(order, writing, lambda: None) for order in found.orders)
+        written = await sending.deliver(first)
+        # A kill here makes one letter of this connection unclear, not two.
+        going = asyncio.create_task(sending.deliver(second, written))
+        await asyncio.sleep(0.5)
+        assert await phases(world) == ["claimed", "handed_over"] and len(oracle.mails) == 1
+        disk.set()
+        await going
+        assert len(oracle.mails) == 2
+
+
+async def phases(world: World) -> list[str]:
+    return sorted(order["phase"] for order in await world.rows())
 
 
 async def test_i16_c30_while_the_journal_cannot_be_written_nothing_is_claimed(
@@ -304,7 +339,7 @@ async def test_i20_a_database_that_is_away_at_the_replay_costs_no_entry_of_the_j
     async with deliverer_of(world, tmp_path) as (sending, journal, _oracle):
         found, writing = await sending.claim([order])
         assert writing is not None
-        await sending.deliver(Holding(found.orders[0], writing, lambda: None))
+        await recorded(sending, Holding(found.orders[0], writing, lambda: None))
     journal.close()
     second = Journal.open(tmp_path / "state", "second")
 

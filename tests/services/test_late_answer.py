@@ -11,7 +11,7 @@ from services.mailer.deliver import Holding
 from shared.db.tables import attempts
 from shared.db.write_orders.interventions import RESEND_AFTER
 from tests.services.setup_files import rows
-from tests.services.test_handing_over import deliverer_of, expire
+from tests.services.test_handing_over import deliverer_of, expire, recorded
 from tests.services.world import SETUP, World
 
 
@@ -28,7 +28,7 @@ async def test_c7_i3_i4_an_answer_after_the_lease_settles_the_order_and_one_lett
         oracle.write_down = lambda entry, then: write_down(entry, partial(answers.append, then))  # type: ignore[method-assign]
         acked: list[int] = []
         holding = Holding(found.orders[0], writing, lambda: acked.append(order))
-        delivering = asyncio.create_task(sending.deliver(holding))
+        delivering = asyncio.create_task(recorded(sending, holding))
         settling = asyncio.create_task(sending.settlements.run())
         async with asyncio.timeout(10):
             while not answers:  # noqa: ASYNC110 - stored, and the mailer waits for its 250

@@ -1,9 +1,9 @@
 """What T1 reads of the orders that it may claim."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 
 from shared.db.letter_data import APPLICATION_COLUMNS
 from shared.db.tables import application_statuses, applications, attempts, form_letters, persons, write_orders
@@ -48,7 +48,7 @@ def order_rows(which: ColumnElement[bool]) -> Select[Any]:
     return select(*columns).select_from(source).where(which).order_by(_O.id).with_for_update(of=write_orders)
 
 
-def as_claimable(rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:
+def as_claimable(rows: Sequence[Any]) -> list[dict[str, Any]]:
     """Each order by column, with its `application` as a mapping of its own, which letters are written from."""
     theirs = len(_ORDER_NAMES)
     return [

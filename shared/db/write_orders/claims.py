@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, IdList, Instant, PlainText, any_of, lease_clock
 from shared.db.job_locks import share_jobs
-from shared.db.prepared import Prepared, PreparedForRows, Rows
+from shared.db.prepared import Prepared, PreparedForRows, Rows, together
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import ORDER_IDS, JobRules, last_look
 from shared.db.send_slots import take_domain_slots
@@ -213,13 +213,12 @@ async def _at_the_domains_pace(
 
 async def locked_jobs(connection: AsyncConnection, order_ids: Collection[int]) -> dict[int, Mapping[str, Any]]:
     """The jobs of these orders, which stay as they are until the commit."""
-    found = (await _JOBS.execute(connection, ids=list(order_ids))).scalars().all()
+    found = [row[0] for row in await _JOBS.fetch(connection, ids=list(order_ids))]
     return {row["id"]: row for row in await share_jobs(connection, list(contact_jobs.c), found)}
 
 
 async def _candidates(connection: AsyncConnection, order_ids: Sequence[int], now: datetime) -> list[dict[str, Any]]:
-    found = await _CANDIDATES.execute(connection, ids=list(order_ids), now=now)
-    return as_claimable(found)
+    return as_claimable(await _CANDIDATES.fetch(connection, ids=list(order_ids), now=now))
 
 
 async def _claimed_before(
@@ -230,7 +229,7 @@ async def _claimed_before(
         *(any_of(_O.id, order_ids), _O.state == "sending", _O.phase == "claimed", _O.lease_until > lease_clock()),
         *((_O.lease_token - _O.id).in_(who.earlier_bases), _A.email == _O.email, _A.usable_email.is_not(None)),
     )
-    rows = as_claimable(await connection.execute(order_rows(mine)))
+    rows = as_claimable((await connection.execute(order_rows(mine))).all())
     message_ids = await _message_ids(connection, rows, who)
     found = []
     for row in rows:
@@ -323,7 +322,6 @@ async def _take(
         }
         for row in rows
     ]
-    await _TAKE.execute(connection, read, base=base, lease=who.lease_seconds, now=who.now)
     message_ids = await _message_ids(connection, rows, who)
     tries = [
         {
@@ -334,7 +332,9 @@ async def _take(
         }
         for row in rows
     ]
-    await _BEGIN.execute(connection, tries, by=who.mailer, over=who.relay, now=who.now)
+    async with together(connection):
+        await _TAKE.execute(connection, read, base=base, lease=who.lease_seconds, now=who.now)
+        await _BEGIN.execute(connection, tries, by=who.mailer, over=who.relay, now=who.now)
     return [_claimed(row, jobs.get(row["job_id"] or 0), base, who.now, message_ids[row["id"]]) for row in rows]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList, Instant, any_of, lease_clock
 from shared.db.job_locks import hold_jobs
-from shared.db.prepared import Prepared, PreparedForRows, Rows
+from shared.db.prepared import Prepared, PreparedForRows, Rows, together
 from shared.db.tables import applications, attempts, contact_jobs, persons, write_orders
 from shared.db.write_orders.states import UNCLAIMED
 
@@ -74,22 +74,23 @@ async def intend(
     The job row is locked FOR SHARE first: a switch-off waits for this commit, or this statement sees it.
     """
     jobs = {one.job_id for one in intents if one.job_id is not None}
-    await hold_jobs(connection, jobs)
-    found = await _INTEND.execute(
-        connection,
-        ids=[one.order_id for one in intents],
-        tokens=[one.token for one in intents],
-        jobs=list(jobs),
-        reply_lease=reply_lease_seconds,
-        now=now,
-    )
-    granted = set(found.scalars())
-    noted = [
-        {"token": one.token, "bytes": one.bytes, "body_hash": one.body_hash}
-        for one in intents
-        if one.order_id in granted
-    ]
-    await _NOTE.execute(connection, noted, now=now)
+    async with together(connection):
+        await hold_jobs(connection, jobs)
+        found = await _INTEND.fetch(
+            connection,
+            ids=[one.order_id for one in intents],
+            tokens=[one.token for one in intents],
+            jobs=list(jobs),
+            reply_lease=reply_lease_seconds,
+            now=now,
+        )
+        granted = {row.id for row in found}
+        noted = [
+            {"token": one.token, "bytes": one.bytes, "body_hash": one.body_hash}
+            for one in intents
+            if one.order_id in granted
+        ]
+        await _NOTE.execute(connection, noted, now=now)
     return granted
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList, any_of
 from shared.db.core_data import erase_traces, reduce_to_core_data
-from shared.db.prepared import Prepared, PreparedForRows, Rows
+from shared.db.prepared import Prepared, PreparedForRows, Rows, together
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import (
     application_statuses,
@@ -69,15 +69,14 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement],
     ]
     after_all = await _accepted_after_all(connection, settlements, rows, held, author)
     held = [*after_all, *(one for one in held if one.order_id not in {late.order_id for late in after_all})]
-    await _write_attempts(connection, settlements, {one.token for one in held})
-    sent = [one for one in held if one.state == "sent"]
-    rest = [one for one in held if one.state != "sent"]
-    if sent:
-        await _write_sent(connection, sent)
-    if rest:
-        await _write_unsent(connection, rest)
-    if sent:
-        await apply_effects(connection, [(rows[one.order_id], one) for one in sent], author)
+    sent = [(rows[one.order_id], one) for one in held if one.state == "sent"]
+    async with together(connection):
+        await _write_attempts(connection, settlements, {one.token for one in held})
+        await _write_sent(connection, [one for _, one in sent])
+        await _write_unsent(connection, [one for one in held if one.state != "sent"])
+        await _log_contacts(connection, sent)
+        await _touch_last_contacts(connection, sent)
+    await _set_statuses(connection, sent, author)
     # Reduced while the letter was being handed over: what T3 has just written down is no core data either (D42).
     reduced = {rows[one.order_id].application_id for one in settlements if _is_reduced(rows.get(one.order_id))}
     if reduced:
@@ -145,18 +144,18 @@ def _orders() -> Select[Any]:
 _IDS = bindparam("ids", type_=IdList())
 _THEIRS = select(_O.application_id).where(any_of(_O.id, _IDS))
 _PEOPLE = select(_A.person_id).where(_A.id.in_(_THEIRS))
-#: In the house's order of locks.
-_LOCKS = (
-    Prepared(lambda: select(_P.id).where(_P.id.in_(_PEOPLE)).order_by(_P.id).with_for_update()),
-    Prepared(lambda: select(_A.id).where(_A.id.in_(_THEIRS)).order_by(_A.id).with_for_update()),
-    Prepared(_orders),
-)
+_LOCK_PERSONS = Prepared(lambda: select(_P.id).where(_P.id.in_(_PEOPLE)).order_by(_P.id).with_for_update())
+_LOCK_APPLICATIONS = Prepared(lambda: select(_A.id).where(_A.id.in_(_THEIRS)).order_by(_A.id).with_for_update())
+_LOCK_ORDERS = Prepared(_orders)
 
 
 async def _locked(connection: AsyncConnection, order_ids: Sequence[int]) -> dict[int, Row[Any]]:
-    """The orders with their application and person, all locked."""
-    for lock in _LOCKS:
-        rows = await lock.execute(connection, ids=order_ids)
+    """The orders with their application and person, locked in the house's order."""
+    ids = list(order_ids)
+    async with together(connection):
+        await _LOCK_PERSONS.execute(connection, ids=ids)
+        await _LOCK_APPLICATIONS.execute(connection, ids=ids)
+        rows = await _LOCK_ORDERS.fetch(connection, ids=ids)
     return {row.id: row for row in rows}
 
 
@@ -249,10 +248,8 @@ async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement])
     await _MARK_UNSENT.execute(connection, rows)
 
 
-async def apply_effects(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]], author: str) -> None:
-    """D40-D42 for accepted letters: contact entries, last contacts, statuses, pool, core data."""
-    await _log_contacts(connection, sent)
-    await _touch_last_contacts(connection, sent)
+async def _set_statuses(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]], author: str) -> None:
+    """D41, D42 for accepted letters: statuses, pool, core data."""
     by_status: dict[tuple[int, str], list[tuple[Row[Any], Settlement]]] = {}
     for row, one in sent:
         if row.sets_status_id is None:
