@@ -13,6 +13,7 @@ _CHANGES = f"{_DELIVERY}::test_i8_i9_i10_c52_c53_nothing_is_handed_over_after_a_
 _LOOK = f"{_DELIVERY}::test_d33_d34_the_last_look_decides_on_current_data"
 _TWICE = f"{_OVER}::test_i6_i7_the_database_itself_refuses_what_would_be_sent_twice"
 _JOURNAL = f"{_OVER}::test_i20_c26_what_was_accepted_is_in_the_journal_before_t3_and_sent_after_a_crash"
+_UNWRITABLE = f"{_OVER}::test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over"
 _NEXT = f"{_OVER}::test_i20_the_next_letter_s_intent_waits_for_the_last_one_s_record"
 _FAULTS = "tests/services/test_smtp_failures.py"
 _ACCEPTED = "tests/services/test_accepted_after_all.py"
@@ -293,18 +294,9 @@ GUARDS = (
         "if True:",
         _JOURNAL,
     ),
-    _guard(
-        "a sender waits for the journal", "I20", _DELIVER, "if last is not None and not last.done():", "if 0:", _NEXT
-    ),
+    _guard("a sender waits for the journal", "I20", _DELIVER, "last is not None and not last.done()", "False", _NEXT),
     _guard("the journal is replayed at the start", "I20", _MAILER, "    if entries:\n", "    if False:\n", _JOURNAL),
-    _guard(
-        "without a journal no T2",
-        "I20",
-        _DELIVER,
-        "if not self._journal.writable:",
-        "if False:",
-        f"{_OVER}::test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over",
-    ),
+    _guard("without a journal no T2", "I20", _DELIVER, "if not self._journal.writable:", "if False:", _UNWRITABLE),
     _guard(
         "a sender refused five times in a row fails no more letters",
         "I14",
