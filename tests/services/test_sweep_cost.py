@@ -64,20 +64,28 @@ async def read_in_vain(world: World, step: Step) -> list[str]:
     event.listen(engine, "before_cursor_execute", note)
     try:
         async with world.database.begin() as connection:
+            before = await rows_read(connection)
             await step(connection, world)
             event.remove(engine, "before_cursor_execute", note)
             assert any("write_orders" in statement for statement, _ in said)
-            return await whole_reads(connection, said)
+            return await whole_reads(connection, said, before)
     finally:
         if event.contains(engine, "before_cursor_execute", note):
             event.remove(engine, "before_cursor_execute", note)
 
 
-async def whole_reads(connection: AsyncConnection, said: list[tuple[str, Any]]) -> list[str]:
+async def rows_read(connection: AsyncConnection) -> int:
+    """What PostgreSQL counted on this connection; it may not have told yet of the connection's earlier transactions."""
+    if connection.dialect.name != "postgresql":
+        return 0
+    read = text("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'write_orders'")
+    return int((await connection.execute(read)).scalar_one())
+
+
+async def whole_reads(connection: AsyncConnection, said: list[tuple[str, Any]], before: int) -> list[str]:
     """What shows that the whole table was read: the statistics of PostgreSQL, the plans of SQLite."""
     if connection.dialect.name == "postgresql":
-        read = text("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'write_orders'")
-        count = (await connection.execute(read)).scalar_one()
+        count = await rows_read(connection) - before
         return [f"{count} rows read"] if count else []
     plans = []
     for statement, parameters in said:
