@@ -65,6 +65,7 @@ async def read_in_vain(world: World, step: Step) -> list[str]:
     try:
         async with world.database.begin() as connection:
             before = await rows_read(connection)
+            said.clear()
             await step(connection, world)
             event.remove(engine, "before_cursor_execute", note)
             assert any("write_orders" in statement for statement, _ in said)
