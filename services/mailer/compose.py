@@ -123,7 +123,7 @@ def _header_lines(subject: str, headers: MailHeaders) -> Iterator[str]:
     if headers.reply_to:
         yield _mailbox("Reply-To", headers.reply_to)
     yield _text("Subject", subject)
-    yield f"Date: {_date(headers.date, headers.date.tzinfo)}"
+    yield f"Date: {_date(headers.date, headers.date.tzinfo, headers.date.fold)}"
     # Never folded: readers exist that find no id in a continuation line.
     yield f"Message-ID: {_checked('Message-ID', _MESSAGE_ID, headers.message_id)}"
     yield "MIME-Version: 1.0"
@@ -141,8 +141,8 @@ def _from(sender: Sender) -> str:
 
 
 @lru_cache(256)
-def _date(date: datetime, _: tzinfo | None) -> str:
-    # Letters claimed together have their date in common. One instant is equal to itself in every zone, hence the zone.
+def _date(date: datetime, _: tzinfo | None, __: int) -> str:
+    # Letters claimed together have their date in common. Dates are equal in every zone, and in both of autumn's hours.
     return format_datetime(date)
 
 
@@ -240,7 +240,8 @@ def _with_lf(text: str) -> str:
 
 
 def _quoted(line: str) -> bytes:
-    return binascii.b2a_qp(line.encode(errors="replace")).replace(b"\n", b"\r\n")
+    # With its end, which blanks before it are encoded for.
+    return binascii.b2a_qp(f"{line}\n".encode(errors="replace"))[:-1].replace(b"\n", b"\r\n")
 
 
 def _base64(data: bytes) -> bytes:

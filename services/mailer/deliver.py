@@ -125,8 +125,8 @@ class Deliverer:
     ) -> "asyncio.Future[None] | None":
         """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit.
 
-        What it returns is done when the letter is in the journal, if it was accepted. Give it as `last` with the same
-        sender's next letter, whose intent waits for it: a kill makes at most one letter per connection unclear.
+        What it returns is done when the sender's last accepted letter is in the journal. Give it as `last` with the
+        same sender's next letter, whose intent waits for it: a kill makes at most one letter per connection unclear.
         """
         order = holding.order
         mail: Mail | None = None
@@ -158,12 +158,12 @@ class Deliverer:
         if isinstance(outcome, NotHandedOver):
             await self._give_back({order.id: order.token}, outcome.reason)
             holding.release()
-            return None
+            return last
         self.let_go(order.id, order.token)
         settlement = self._settlement(order, mail, outcome)
         if settlement.state != "sent":
             self._enqueue(settlement, holding)
-            return None
+            return last
         written = self.records.enqueue(_entry(settlement))
         written.add_done_callback(lambda _: self._enqueue(settlement, holding))
         return written
@@ -211,6 +211,8 @@ class Deliverer:
         try:
             async with asyncio.timeout(seconds):
                 await self.records.idle()
+                # What a record leads to happens in the loop's next turn.
+                await asyncio.sleep(0)
                 await self.settlements.idle()
         except TimeoutError:
             return False

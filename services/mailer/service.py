@@ -28,6 +28,8 @@ from shared.settings import Settings
 T = TypeVar("T")
 #: One batch waits for its claim, one for senders, one is on its way, one waits for its settlement.
 BATCHES_ASKED_FOR = 4
+#: RabbitMQ closes a consumer that holds a message for 30 minutes.
+HELD_SECONDS = 600
 #: Seconds to wait for more doorbells before a batch is claimed.
 LINGER = 0.005
 #: Seconds between two notes of the last letter handed over.
@@ -56,7 +58,7 @@ async def run_mailer(
     deliverer = Deliverer(
         name, database, clock, pool, journal, Letters(settings.kp_mail_domain), timing, high_water, log
     )
-    subscription = await bus.subscribe(WriteOrderReady, prefetch=BATCHES_ASKED_FOR * settings.kp_claim_batch)
+    subscription = await bus.subscribe(WriteOrderReady, prefetch=_prefetch(settings))
     try:
         await _work(deliverer, subscription, settings, log, stop)
     finally:
@@ -70,6 +72,13 @@ async def _begin(database: Database, journal: Journal, log: Any) -> str:
     await replay(database, journal, log)
     async with database.read() as connection:
         return (await load_system_settings(connection)).instance_id
+
+
+def _prefetch(settings: Settings) -> int:
+    """Messages held at once: at a low rate not more than go out long before a broker asks for its acks back."""
+    rate = settings.kp_relay_rate
+    wanted = BATCHES_ASKED_FOR * settings.kp_claim_batch
+    return wanted if rate is None else max(settings.kp_claim_batch, min(wanted, int(rate * HELD_SECONDS)))
 
 
 def _pool(settings: Settings, log: Any) -> SmtpPool:

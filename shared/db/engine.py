@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -151,7 +151,8 @@ def _ping_after_idling(engine: AsyncEngine) -> None:
             try:
                 dialect.do_ping(connection)
             except dialect.loaded_dbapi.Error as exc:
-                raise DisconnectionError(str(exc)) from exc
+                # The others were lost with it.
+                raise InvalidatePoolError(str(exc)) from exc
 
 
 def _sqlite_engine(url: URL, begin: str, pool_size: int, pool_timeout: float) -> AsyncEngine:

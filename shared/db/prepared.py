@@ -64,7 +64,9 @@ class Prepared:
     async def fetch(self, connection: AsyncConnection, **values: Any) -> Sequence[Any]:
         """The same, and its rows, with columns by name, as the driver makes them: instants in any zone."""
         if connection.dialect.name == "postgresql":
-            return await (await self._on_driver(connection, values)).fetchall()
+            cursor = await self._on_driver(connection, values)
+            async with _given_up_if_cancelled(connection):
+                return await cursor.fetchall()
         return (await connection.execute(self._statement("sqlite"), values)).all()
 
     async def _on_driver(self, connection: AsyncConnection, values: Mapping[str, Any]) -> AsyncCursor[Any]:
@@ -73,9 +75,9 @@ class Prepared:
         if missing := self._asked - values.keys():
             raise TypeError(f"no value for {', '.join(sorted(missing))}")
         given = {name: _array(value) if isinstance(value, list) else value for name, value in values.items()}
-        return (
-            await _driver(connection).cursor(row_factory=namedtuple_row).execute(self._text, {**self._fixed, **given})
-        )
+        cursor = _driver(connection).cursor(row_factory=namedtuple_row)
+        async with _given_up_if_cancelled(connection):
+            return await cursor.execute(self._text, {**self._fixed, **given})
 
     def _statement(self, dialect: str) -> Any:
         if dialect not in self._statements:
@@ -98,8 +100,25 @@ async def together(connection: AsyncConnection) -> AsyncIterator[None]:
     if connection.dialect.name != "postgresql":
         yield
         return
-    async with _driver(connection).pipeline():
+    async with _given_up_if_cancelled(connection), _driver(connection).pipeline():
         yield
+
+
+class _given_up_if_cancelled:
+    """A cancelled statement costs its connection: the driver closes one that hangs, and SQLAlchemy does not know.
+
+    Its ROLLBACK would fail then, and that failure would take the place of the cancellation.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            await self._connection.invalidate()
 
 
 def _driver(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
@@ -132,6 +151,8 @@ class PreparedForRows:
         """Executes it with these rows, of which each has every column; nothing if there are none."""
         if not rows:
             return
+        if rows[0].keys() != self._like.keys():
+            raise TypeError(f"rows must have {', '.join(self._like)}; the first has {', '.join(rows[0])}")
         if connection.dialect.name == "postgresql":
             values[_ROWS] = orjson.dumps(rows).decode()
             values[_IDS] = [row[self._id] for row in rows]

@@ -212,7 +212,7 @@ async def test_i20_while_the_journal_cannot_be_written_nothing_is_handed_over(
 async def test_i20_the_next_letter_s_intent_waits_for_the_last_one_s_record(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orders = await world.queued("A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+    orders = await world.queued(*(f"A{n},,Name{n},a{n}@x.example,Neu," for n in (1, 2, 3)))
     async with deliverer_of(world, tmp_path) as (sending, journal, oracle):
         disk, append = asyncio.Event(), journal.append
 
@@ -223,12 +223,15 @@ async def test_i20_the_next_letter_s_intent_waits_for_the_last_one_s_record(
         monkeypatch.setattr(journal, "append", slow)
         found, writing = await sending.claim(orders)
         assert writing is not None
-        first, second = (Holding(order, writing, lambda: None) for order in found.orders)
+        first, refused, second = (Holding(order, writing, lambda: None) for order in found.orders)
         written = await sending.deliver(first)
+        # What is refused in between is no reason to wait no longer.
+        oracle.script = lambda address, _: "refuse_rcpt_550" if address == "a2@x.example" else None
+        written = await sending.deliver(refused, written)
         # A kill here makes one letter of this connection unclear, not two.
         going = asyncio.create_task(sending.deliver(second, written))
         await asyncio.sleep(0.5)
-        assert await phases(world) == ["claimed", "handed_over"] and len(oracle.mails) == 1
+        assert await phases(world) == ["claimed", "claimed", "handed_over"] and len(oracle.mails) == 1
         disk.set()
         await going
         assert len(oracle.mails) == 2

@@ -1,0 +1,73 @@
+"""Statements that run below SQLAlchemy, on a server that is slow or does not answer any more."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from sqlalchemy import Double, bindparam, func, select, text
+
+from shared.db.engine import Database
+from shared.db.prepared import Prepared, together
+from shared.errors import Unavailable
+from tests.servers.fresh import fresh_database
+from tests.servers.relay import Relay
+
+SLEEP = Prepared(lambda: select(func.pg_sleep(bindparam("seconds", type_=Double))))
+
+
+async def sleep(database: Database, seconds: float, *, in_a_row: bool) -> None:
+    async with database.begin() as connection:
+        if in_a_row:
+            async with together(connection):
+                await SLEEP.execute(connection, seconds=seconds)
+                await SLEEP.fetch(connection, seconds=seconds)
+        else:
+            await SLEEP.fetch(connection, seconds=seconds)
+
+
+@pytest.mark.parametrize("in_a_row", [False, True])
+async def test_i19_a_cancelled_statement_on_a_frozen_database_ends_as_cancelled(
+    servers: Mapping[str, str], in_a_row: bool
+) -> None:
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        relay = Relay(url)
+        database = Database(await relay.open())
+        await sleep(database, 0.0, in_a_row=in_a_row)
+        sleeping = asyncio.create_task(sleep(database, 60.0, in_a_row=in_a_row))
+        await asyncio.sleep(0.3)
+        relay.freeze()
+        sleeping.cancel()
+        # Not as "the database is away", which would be tried again for ever.
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(40):
+                await sleeping
+        relay.thaw()
+        relay.cut()
+        async with database.begin() as connection:
+            assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+        await database.close()
+        relay.shut()
+
+
+async def test_c24_a_connection_that_breaks_among_statements_is_told_of_and_replaced(
+    servers: Mapping[str, str],
+) -> None:
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        relay = Relay(url)
+        database = Database(await relay.open())
+        sleeping = asyncio.create_task(sleep(database, 60.0, in_a_row=True))
+        await asyncio.sleep(0.5)
+        relay.cut()
+        with pytest.raises(Unavailable):
+            await sleeping
+        await sleep(database, 0.0, in_a_row=True)
+        await database.close()
+        relay.shut()
+
+
+async def test_a_value_that_is_missing_is_named(servers: Mapping[str, str]) -> None:
+    database = Database(servers["TEST_DATABASE_URL"])
+    with pytest.raises(TypeError, match="no value for seconds"):
+        async with database.begin() as connection:
+            await SLEEP.fetch(connection)
+    await database.close()
