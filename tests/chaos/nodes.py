@@ -47,9 +47,17 @@ class Broker:
         shutil.rmtree(self._node.folder / "data")
 
     def delete_queue(self, name: str) -> None:
-        """Somebody deletes a queue with everything in it."""
-        with suppress(OSError):
+        """Somebody deletes a queue with everything in it, as soon as there is one and its management answers."""
+        with suppress(ServersImpossible):
+            wait_until(lambda: self._is_deleted(name), 20, f"{name} cannot be deleted")
+
+    def _is_deleted(self, name: str) -> bool:
+        # A broker that has just come back answers at its management port later than at its own.
+        try:
             self._manage("DELETE", f"queues/%2F/{name}")
+        except OSError:
+            return False
+        return True
 
     def limit_queues(self, length: int | None) -> None:
         """Queues refuse messages beyond a length; None: no more limit."""
