@@ -1,8 +1,8 @@
 """What the services keep about themselves: signs of life, daily chores, queue depths, rate limits."""
 
-from sqlalchemy import Column, Date, Integer, Table
+from sqlalchemy import Column, Date, ForeignKey, Integer, Table
 
-from shared.db.column_types import Instant, PlainText
+from shared.db.column_types import Identifier, Instant, PlainText
 from shared.db.table_parts import metadata
 
 service_instances = Table(
@@ -39,4 +39,15 @@ send_slots = Table(
     Column("scope", PlainText, primary_key=True),
     Column("next_at", Instant, nullable=False),
     Column("queue_end", Instant, nullable=False),
+)
+
+#: Who is signed in at the console. The token itself is known to the browser only.
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("token_hash", PlainText, primary_key=True),
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("csrf", PlainText, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
 )
