@@ -14,6 +14,7 @@ from shared.db.engine import Database
 from shared.db.tables import metadata
 from shared.importing import batches
 from tests.servers.fresh import fresh_database
+from tests.services import triggers  # noqa: F401 - tables are made with them
 from tests.services.command_line import CommandLine
 from tests.services.import_files import Files
 from tests.services.setup_files import SETUP, apply
