@@ -1,7 +1,6 @@
 """Random things that happen between two looks at a plan, all by the product's own functions."""
 
 import random
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +22,13 @@ from tests.services.world import DAY, World
 
 _STATUSES = ("Neu online", "Interview vereinbart", "Absage", "Bewerber-Pool", "Eingestellt")
 
+NAMES = (
+    *("edit_applications", "edit_applications", "import_contacts", "import_contacts", "import_people", "opt_out"),
+    *("opt_in", "opt_in", "block_person", "unblock_person", "unblock_person", "block_order", "edit_blocks"),
+    *("unblock_order", "send_k", "send_k", "send_j", "retry_order", "settle_order", "edit_address", "assign", "reduce"),
+    *("copy_and_delete", "another_program"),
+)
+
 
 class Changes:
     """What may happen in an installation with the job J, whose plans are looked at, and K, which goes before it."""
@@ -31,22 +37,13 @@ class Changes:
         self.world, self.rng = world, rng
         self.files = Files(world.database, world.folder)
         self.done = 0
-        self.all: dict[str, Callable[[], Awaitable[object]]] = {
-            name: getattr(self, name)
-            for name in (
-                *("edit_applications", "edit_applications", "import_contacts", "import_people", "opt_out", "opt_in"),
-                *("block_person", "unblock_person", "block_order", "unblock_order", "send_k", "send_k", "send_j"),
-                *("retry_order", "settle_order", "edit_address", "assign", "reduce", "copy_and_delete", "edit_blocks"),
-                *("another_program", "opt_in", "unblock_person"),
-            )
-        }
 
     async def happen(self) -> str:
         """One of them; its name."""
         self.done += 1
-        name = self.rng.choice(list(self.all))
+        name = self.rng.choice(NAMES)
         with suppress(Refused):
-            await self.all[name]()
+            await getattr(self, name)()
         return name
 
     async def application(self, *where: Any) -> str:

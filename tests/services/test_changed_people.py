@@ -173,6 +173,48 @@ async def log(world: World) -> list[Any]:
         return list(rows.scalars())
 
 
+#: By what happens: statements, of which the last one is about the person 1 (and about person 2 where it says so).
+KINDS = {
+    "a new application": "INSERT INTO applications (external_id, person_id, kind) VALUES ('B', 1, 'other')",
+    "an application": "UPDATE applications SET language_folded = 'de' WHERE id = 1",
+    "an application moves to 2": "UPDATE applications SET person_id = 2 WHERE id = 1",
+    "an application goes": "INSERT INTO applications (external_id, person_id, kind) VALUES ('B', 1, 'other');"
+    "DELETE FROM applications WHERE external_id = 'B'",
+    "a person": "UPDATE persons SET opted_out_at = NULL, last_contact_at = {now} WHERE id = 1",
+    "a new field": "{field}",
+    "a field": "{field};UPDATE custom_fields SET value_folded = 'y'",
+    "a field goes": "{field};DELETE FROM custom_fields",
+    "a new block": "{block}",
+    "a block is lifted": "{block};UPDATE blocks SET lifted_at = {now}",
+    "a block goes": "{block};DELETE FROM blocks",
+    "an order is blocked": "UPDATE write_orders SET state = 'blocked' WHERE person_id = 1",
+    "an order without address": "UPDATE write_orders SET state = 'no_address' WHERE person_id = 1;"
+    "UPDATE write_orders SET email = 'x' WHERE person_id = 1",
+    "an order gets an application of 2": "UPDATE write_orders SET application_id = 2 WHERE person_id = 1",
+    "an order loses its job": "UPDATE write_orders SET job_id = NULL WHERE person_id = 1",
+    "an order goes": "DELETE FROM write_orders WHERE person_id = 1",
+}
+_FIELD = (
+    "INSERT INTO custom_fields (application_id, name_folded, name, value, value_folded) VALUES (1, 'x', 'x', 'x', 'x')"
+)
+_BLOCK = "INSERT INTO blocks (person_id, scope, reason, author, created_at, lifted_at) VALUES (1, 'all', 'r', 'a', {now}, NULL)"
+
+
+@pytest.mark.parametrize("what", KINDS)
+async def test_d14_every_kind_of_change_is_logged(world: World, what: str) -> None:
+    await planned(world)
+    now = "1" if world.database.dialect == "sqlite" else "now()"
+    statements = KINDS[what].replace("{field}", _FIELD).replace("{block}", _BLOCK).replace("{now}", now)
+    *before, last = statements.split(";")
+    async with world.database.begin() as connection:
+        for statement in before:
+            await connection.execute(text(statement))
+        await connection.execute(person_changes.delete())
+        await connection.execute(text(last))
+    people = {one for row in await log(world) for one in row}
+    assert people == ({1, 2} if what.endswith(" 2") else {1})
+
+
 async def forget(world: World) -> None:
     async with world.database.begin() as connection:
         await connection.execute(person_changes.delete())
