@@ -10,7 +10,21 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Text, and_, cast, delete, func, insert, null, select, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    cast,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList
@@ -104,6 +118,8 @@ async def forget_changes(connection: AsyncConnection, marks: Collection[int]) ->
     gone = _position(connection) < first_needed
     if (await connection.execute(select(_L.id).where(gone, _L.forgotten_to.is_(None)).limit(1))).first() is None:
         return 0
+    # An older note too, unless it tells of more.
+    gone = or_(gone, _L.forgotten_to <= first_needed)
     removed = (await connection.execute(delete(person_changes).where(gone))).rowcount
     own = {} if on_sqlite else {"transaction_id": _OWN}
     await connection.execute(insert(person_changes).values(forgotten_to=first_needed, **own))
