@@ -26,7 +26,7 @@ NAMES = (
     *("edit_applications", "edit_applications", "import_contacts", "import_contacts", "import_people", "opt_out"),
     *("opt_in", "opt_in", "block_person", "unblock_person", "unblock_person", "block_order", "edit_blocks"),
     *("unblock_order", "send_k", "send_k", "send_j", "retry_order", "settle_order", "edit_address", "assign", "reduce"),
-    *("copy_and_delete", "another_program"),
+    *("copy_and_delete", "another_program", "edit_field", "edit_field", "edit_field"),
 )
 
 
@@ -70,6 +70,10 @@ class Changes:
         for name in self.rng.sample(list(columns), 2):
             row = f"{await self.application()},{self.rng.choice(columns[name])}"
             await self.files.applications(lines(f"external_id,{name}", row))
+
+    async def edit_field(self) -> None:
+        row = f"{await self.application()},{self.rng.choice(('x', 'Python', ''))}"
+        await self.files.applications(lines("external_id,custom.skills", row))
 
     async def import_contacts(self) -> None:
         at = self.world.clock.now() - timedelta(days=self.rng.choice((0, 10, 25, 300)))

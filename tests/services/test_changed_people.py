@@ -16,6 +16,7 @@ from tests.services.setup_files import apply
 from tests.services.test_agreement import CONDITIONS, STATUSES, begin
 from tests.services.world import DAY, MORNING, SETUP, World
 
+CONDITIONS_ON_FIELDS = [one for one in CONDITIONS if "custom" in one]
 #: J has three plans at a time, each of which the ones before guard; K goes before it, and both are capped.
 JOBS = """
 jobs:
@@ -31,7 +32,7 @@ async def test_d14_looking_at_the_changed_people_is_looking_at_everybody(
 ) -> None:
     rng = random.Random(seed)
     await begin(world, rng, tmp_path)
-    filters = ", ".join(rng.sample(CONDITIONS, rng.randint(1, 3)))
+    filters = ", ".join([*rng.sample(CONDITIONS, rng.randint(1, 2)), *(CONDITIONS_ON_FIELDS if seed % 3 == 0 else ())])
     setup = f"{STATUSES}queries: [{{name: Q, filters: [{filters}]}}]\n{JOBS}"
     capped = setup.replace("settings: {", "settings: {frequency_cap_days: 2, ")
     await apply(world.database, capped if seed % 2 else setup, now=MORNING - timedelta(days=1))
