@@ -8,6 +8,7 @@ from shared.bus.messages import WriteOrderReady
 from shared.bus.topology import route_of
 from shared.clock import Clock
 from shared.db.engine import Database
+from shared.db.plan_basis import forget_read_changes
 from shared.db.send_slots import forget_idle_slots
 from shared.db.service_instances import store_depths
 from shared.db.write_orders.interventions import RESEND_AFTER
@@ -34,6 +35,7 @@ async def sweep(database: Database, bus: Bus, clock: Clock, ring_again: timedelt
         repaired["released"] = await release_manual_orders(connection, now)
         repaired["resent"] = await resend_unclear(connection, now, RESEND_AFTER)
         await forget_idle_slots(connection, now)
+    await forget_read_changes(database, now)
     if any(repaired.values()):
         log.info("sweep", action="sweep", **repaired)
     if bus.ready:

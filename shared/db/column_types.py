@@ -69,6 +69,11 @@ class IdList(TypeDecorator[Collection[int]]):
             return None
         return list(value) if dialect.name == "postgresql" else json.dumps(list(value))
 
+    def process_result_value(self, value: Any, dialect: Dialect) -> Collection[int] | None:
+        if value is None:
+            return None
+        return list(value) if dialect.name == "postgresql" else list(json.loads(value))
+
 
 class _AnyOf(FunctionElement[bool]):
     type = Boolean()

@@ -4,16 +4,17 @@ Called by the evaluator for scheduled runs, and by `job run` for a run that a pe
 locks, one transaction. The caller commits; the doorbells are rung afterwards.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import func, null, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.job_rows import load_job_row, schedule_of
+from shared.db.plan_basis import begin_plan, end_plan, whom_to_look_at
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import PlanScope, recipients
 from shared.db.runs import (
@@ -172,19 +173,24 @@ async def _skip(connection: AsyncConnection, step: _Step) -> StepResult:
     return StepResult(step.run["id"])
 
 
-async def _statement(connection: AsyncConnection, step: _Step) -> Any:
+async def _statement(connection: AsyncConnection, step: _Step, among: Collection[int] | None = None) -> Any:
     query = await load_query_by_id(connection, step.job["query_id"])
     day = QueryDay(step.run["occasion_day"], ZoneInfo(step.job["time_zone"]), step.settings.leap_day_birthday)
-    return recipients(query, day, PlanScope(rules_of(step.job, step.settings), step.run["id"]))
+    people = None if among is None else tuple(among)
+    return recipients(query, day, PlanScope(rules_of(step.job, step.settings), step.run["id"], people))
 
 
 async def _plan_and_release(connection: AsyncConnection, step: _Step) -> StepResult:
     run = step.run
+    statement, basis, among = await _statement(connection, step), None, None
+    if run["state"] == "open" and not step.asked and step.now < run["send_at"]:
+        basis = await begin_plan(connection, statement, step.job, step.settings.frequency_cap_days > 0)
+        among = await whom_to_look_at(connection, run, basis)
     # A dispatched run only looks after its leftovers: nobody is added to it but by a person's `job run`.
     planned = await synchronise_plan(
         connection,
-        _planned_run(step),
-        await _statement(connection, step),
+        _planned_run(step, among),
+        statement if among is None else await _statement(connection, step, among),
         step.now,
         step.author,
         only_leftovers=run["state"] != "open" and not step.asked,
@@ -197,6 +203,7 @@ async def _plan_and_release(connection: AsyncConnection, step: _Step) -> StepRes
         "synced_epoch": step.job["epoch"],
         "recipients": planned.recipients,
         "reason": None,
+        "basis": await end_plan(connection, basis) if basis else null(),
     }
     result = StepResult(run["id"])
     if step.asked or run["send_at"] <= step.now:
@@ -209,7 +216,7 @@ async def _plan_and_release(connection: AsyncConnection, step: _Step) -> StepRes
     return result
 
 
-def _planned_run(step: _Step) -> PlannedRun:
+def _planned_run(step: _Step, among: Collection[int] | None) -> PlannedRun:
     planned_for = step.now if step.asked else step.run["send_at"]
     return PlannedRun(
         run_id=step.run["id"],
@@ -222,6 +229,7 @@ def _planned_run(step: _Step) -> PlannedRun:
         planned_for=planned_for,
         expires_at=planned_for + timedelta(days=step.job["valid_days"]),
         return_all=step.asked,
+        among=among,
     )
 
 

@@ -4,11 +4,11 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.queries import QueryDay, StoredQuery, load_query
-from shared.db.recipients import ListScope, recipients
+from shared.db.recipients import ListScope, counted, recipients
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, persons
 
@@ -56,10 +56,8 @@ async def count_query(connection: AsyncConnection, name: str, on: date | None, t
     settings = await load_system_settings(connection)
     query = await load_query(connection, name)
     day = QueryDay(on or today, settings.zone, settings.leap_day_birthday)
-    ranked = recipients(query, day, ListScope()).subquery()
-    counts = select(func.count(), func.count().filter(ranked.c.rank == 1)).select_from(ranked)
-    matched, letters = (await connection.execute(counts)).one()
-    return {"on": day.day.isoformat(), "matched": matched, "recipients": letters}
+    found = (await connection.execute(counted(query, day))).one()
+    return {"on": day.day.isoformat(), "matched": found.matched, "recipients": found.recipients}
 
 
 def _local_date(at: Any, zone: ZoneInfo) -> str | None:

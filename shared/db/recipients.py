@@ -5,7 +5,8 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, not_, or_, select, true
+from sqlalchemy.sql.visitors import iterate
 
 from shared.db.column_types import IdList, any_of
 from shared.db.queries import QueryDay, StoredQuery, conditions, last_contact_at
@@ -43,6 +44,8 @@ class PlanScope:
 
     rules: JobRules
     run_id: int
+    #: Only of these people; None: of all.
+    among: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,35 @@ def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
     statement = select(
         _A.id.label("application_id"), _A.person_id, _rank().label("rank"), last_contact_at().label("last_contact_at")
     ).select_from(applications.join(persons, _P.id == _A.person_id))
-    rules = _rules(scope.rules, on, None, scope.run_id) if isinstance(scope, PlanScope) else []
-    return statement.where(*_matching(query, on), *rules)
+    if isinstance(scope, ListScope):
+        return statement.where(*_matching(query, on))
+    among = [] if scope.among is None else [any_of(_A.person_id, scope.among)]
+    return statement.where(*among, *_matching(query, on), *_rules(scope.rules, on, None, scope.run_id))
+
+
+def counted(query: StoredQuery, on: QueryDay) -> Select[Any]:
+    """What `query count` asks: how many applications a ListScope finds (matched), and how many people (recipients)."""
+    if _asks_for_persons(query, on):
+        found = recipients(query, on, ListScope()).subquery()
+        numbers = _numbers(func.count().filter(found.c.rank == 1))
+        return numbers.select_from(found)
+    # No join: where applications are found by index, no record is read. The few who opted out have an index too.
+    silent = persons.alias("silent")
+    opted_out = exists().where(silent.c.id == _A.person_id, silent.c.opted_out_at.is_not(None))
+    # Not as NOT EXISTS: it would become a join, planned by how many had opted out when statistics were last made.
+    which = (_A.reduced_at.is_(None), opted_out.is_not(true()), *conditions(query, on))
+    # Of each person one application stands for it (D23), so nobody is ranked.
+    return _numbers(func.count(_A.person_id.distinct())).select_from(applications).where(*which)
+
+
+def _numbers(people: ColumnElement[int]) -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [func.count().label("matched"), people.label("recipients")]
+    return select(*columns)
+
+
+def _asks_for_persons(query: StoredQuery, on: QueryDay) -> bool:
+    parts = (part for condition in conditions(query, on) for part in iterate(condition))
+    return any(getattr(part, "table", None) is persons for part in parts)
 
 
 def stops(

@@ -1,9 +1,16 @@
-"""What the services keep about themselves: signs of life, daily chores, queue depths, rate limits."""
+"""What the services keep about themselves: signs of life, daily chores, queue depths, rate limits, whom to look at."""
 
+<<<<<<< HEAD
 from sqlalchemy import Column, Date, ForeignKey, Integer, Table
 
 from shared.db.column_types import Identifier, Instant, PlainText
 from shared.db.table_parts import metadata
+=======
+from sqlalchemy import BigInteger, Column, Date, Index, Integer, Table
+
+from shared.db.column_types import IdList, Instant, PlainText
+from shared.db.table_parts import id_column, metadata
+>>>>>>> main
 
 service_instances = Table(
     "service_instances",
@@ -41,6 +48,7 @@ send_slots = Table(
     Column("queue_end", Instant, nullable=False),
 )
 
+<<<<<<< HEAD
 #: Who is signed in at the console. The token itself is known to the browser only.
 console_sessions = Table(
     "console_sessions",
@@ -50,4 +58,20 @@ console_sessions = Table(
     Column("csrf", PlainText, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+=======
+#: People about whom something changed that plans look at: a row for each statement that did it (SQLite: for each row),
+#: written by the triggers of migration 0005. Read and pruned by person_changes.py alone.
+person_changes = Table(
+    "person_changes",
+    metadata,
+    id_column(),
+    #: PostgreSQL: the transaction that did it. SQLite has one writer, so there the id says it all.
+    Column("transaction_id", BigInteger),
+    #: NULL: everybody, unless `forgotten_to` is set.
+    Column("people", IdList),
+    #: Changes before this position are no longer on record.
+    Column("forgotten_to", BigInteger),
+    Index(None, "transaction_id"),
+    sqlite_autoincrement=True,
+>>>>>>> main
 )

@@ -59,6 +59,7 @@ persons = Table(
     Column("last_contact_at", Instant),
     Column("opted_out_at", Instant),
     Column("opted_out_by", PlainText),
+    partial_index("ix_persons__opted_out", "id", where="opted_out_at IS NOT NULL"),
 )
 
 #: Columns of an application that filters compare as text; each has a folded copy (trimmed, NFC, case-folded).
@@ -99,7 +100,8 @@ applications = Table(
     Column("import_line", Integer),
     CheckConstraint("kind IN ('application', 'pool', 'other')", name="kind"),
     Index(None, "person_id"),
-    Index(None, "birth_month_day"),
+    # Enough to count birthdays without reading an application.
+    partial_index("ix_applications__birthdays", "birth_month_day", "person_id", where="reduced_at IS NULL"),
     Index(None, "status_id"),
     partial_index(None, "rejected_by_letter_at", where="rejected_by_letter_at IS NOT NULL AND reduced_at IS NULL"),
 )
@@ -256,6 +258,8 @@ dispatch_runs = Table(
     Column("released_at", Instant),
     Column("synced_at", Instant),
     Column("synced_epoch", Integer),
+    #: What the plan was made from (plan_basis.py); NULL: the next synchronisation looks at everybody.
+    Column("basis", Json),
     Column("recipients", Integer),
     Column("released_orders", Integer, nullable=False, server_default=text("0")),
     #: Why it was skipped, is held, or could not be evaluated.

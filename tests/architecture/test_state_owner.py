@@ -73,7 +73,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "order_rows",
         "as_claimable",
     }
-    others |= {"returns_to"}
+    others |= {"returns_to", "unsettled_people"}
     same = {"withdraw_open_orders_of_run", "withdraw_passed_while_off"}  # as withdraw_open_orders_of_job
     for path in sorted(OWNER.glob("*.py")):
         for name in re.findall(r"^(?:async )?def ([a-z]\w+)\(", path.read_text(), re.MULTILINE):

@@ -3,19 +3,24 @@
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from typer.testing import CliRunner
 
 from services.cli.app import build
+from shared.db import dispatch
 from shared.db.engine import Database
 from shared.db.tables import metadata
 from shared.importing import batches
 from tests.servers.fresh import fresh_database
+from tests.services import triggers  # noqa: F401 - tables are made with them
 from tests.services.command_line import CommandLine
 from tests.services.import_files import Files
+from tests.services.plan_looks import Looks
 from tests.services.setup_files import SETUP, apply
 from tests.services.world import World
 
@@ -91,3 +96,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def cli(empty: CommandLine, prepared: Path) -> CommandLine:
     shutil.copyfile(prepared, empty.database)
     return empty
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    """How many people each look at a standing plan was about; None: everybody."""
+    found: Looks = []
+    asked = dispatch.whom_to_look_at
+
+    async def noted(connection: AsyncConnection, *given: Any) -> Any:
+        people = await asked(connection, *given)
+        found.append(None if people is None else len(people))
+        return people
+
+    monkeypatch.setattr(dispatch, "whom_to_look_at", noted)
+    return found

@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text, update
 
 from shared.db.engine import Database
-from shared.db.migrate import SchemaOutdated, SchemaTooNew, migrate, require_schema
-from shared.db.tables import metadata
+from shared.db.migrate import SchemaOutdated, SchemaTooNew, _config, migrate, require_schema
+from shared.db.service_tables import person_changes
+from shared.db.tables import applications, dispatch_runs, metadata
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -35,6 +37,30 @@ async def test_a_second_migration_changes_nothing(empty: Database) -> None:
     assert before is None
     assert await migrate(empty) == (after, after)
     await require_schema(empty)
+
+
+async def test_an_older_database_is_brought_up_with_what_is_in_it(empty: Database) -> None:
+    """Schema 0004 with a person, an application and a run, then this release's, whose log of people works at once."""
+
+    def to_0004(connection: Connection) -> None:
+        command.upgrade(_config(connection), "0004")
+
+    async with empty.begin() as connection:
+        await connection.run_sync(to_0004)
+        for statement in (
+            "INSERT INTO persons (id, identity) VALUES (1, 'one:A1')",
+            "INSERT INTO applications (id, external_id, person_id, kind) VALUES (1, 'A1', 1, 'application')",
+            "INSERT INTO lineages (id, created_at) VALUES (1, {now})",
+            "INSERT INTO dispatch_runs (id, lineage_id, job_name, occasion_day, plan_from, send_at, state)"
+            " VALUES (1, 1, 'J', '2026-11-23', {now}, {now}, 'open')",
+        ):
+            await connection.execute(text(statement.format(now="0" if empty.dialect == "sqlite" else "now()")))
+    assert (await migrate(empty))[0] == "0004"
+    async with empty.begin() as connection:
+        # Nothing is known of the plan that stands: it is looked at as a whole.
+        assert (await connection.execute(select(dispatch_runs.c.basis))).scalar_one() is None
+        await connection.execute(update(applications).values(kind="pool"))
+        assert set((await connection.execute(select(person_changes.c.people))).scalar_one()) == {1}
 
 
 async def test_a_database_without_schema_is_told_what_to_do(empty: Database) -> None:

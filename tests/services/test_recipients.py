@@ -17,6 +17,7 @@ from sqlalchemy import text, update
 from shared.db.engine import Database
 from shared.db.queries import QueryDay, resolve_filters
 from shared.db.query_answers import answer
+from shared.db.recipients import counted
 from shared.db.tables import applications, metadata, persons
 from shared.domain.filters import parse_filters
 from tests.services.import_files import Files
@@ -157,9 +158,12 @@ async def example(
                 query = await resolve_filters(connection, "q", parse_filters("q", filters))
                 for day in days:
                     on = QueryDay(day, BERLIN, given_records.leap_day_birthday)
-                    found = (await answer(connection, query, on))["recipients"]
+                    listed = await answer(connection, query, on)
+                    found = listed["recipients"]
                     chosen = {one["application"]: one["duplicates_collapsed"] for one in found}
                     assert chosen == recipients(given_records, filters, day), (filters, day)
+                    numbers = (await connection.execute(counted(query, on))).one()
+                    assert tuple(numbers) == (listed["matched"], len(found)), (filters, day)
         if url:
             names = ", ".join(table.name for table in metadata.sorted_tables)
             async with database.begin() as connection:

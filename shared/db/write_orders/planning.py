@@ -1,5 +1,6 @@
 """The plan of a run as write orders (D12-D14): made, swapped, withdrawn, returned, released - set-based."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,9 +25,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Identifier, Instant, PlainText
+from shared.db.column_types import Identifier, Instant, PlainText, any_of
 from shared.db.job_locks import share_jobs
-from shared.db.tables import applications, contact_jobs, write_orders
+from shared.db.person_changes import note_people
+from shared.db.tables import applications, contact_jobs, dispatch_runs, write_orders
 from shared.db.write_orders.states import SILENT, Change, record_orders
 
 _O, _A = write_orders.c, applications.c
@@ -56,6 +58,8 @@ class PlannedRun:
     expires_at: datetime
     #: `job run`: every withdrawn order that matches returns, not only those that synchronisation withdrew.
     return_all: bool = False
+    #: Only these people's place in the plan may have changed since it was made; None: everybody's.
+    among: Collection[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,17 @@ async def synchronise_plan(
 ) -> PlanChange:
     """Makes the planned orders of a run equal to its recipients (D14). The lineage must be locked.
 
+    `statement`: the recipients, of the people that `run.among` names if it does; the others' orders stay as they are.
     `only_leftovers`: the run is dispatched; what is still planned is looked at again, nobody is added or returned.
     """
-    count = await _materialise(connection, statement)
+    count = await _recipients_besides(connection, run)
+    if run.among is None or run.among:
+        count += await _materialise(connection, statement)
     # Only now: resolving recipients may take seconds, and a switch to Aus must not wait for it.
     if not await _lock_job_if_on(connection, run.job_id):
         return PlanChange(count, 0, 0, 0, 0, job_is_on=False)
+    if run.among is not None and not run.among:
+        return PlanChange(count, 0, 0, 0, 0)
     withdrawn = await _withdraw(connection, run, now, author)
     swapped = await _swap(connection, run, now, author)
     if only_leftovers:
@@ -94,6 +103,46 @@ async def synchronise_plan(
     returned = await _return(connection, run, now, author)
     added = await _add(connection, run, now)
     return PlanChange(count, added, withdrawn, swapped, returned)
+
+
+async def unsettled_people(connection: AsyncConnection, run: Mapping[str, Any], limit: int) -> set[int]:
+    """People with an order of the run's lineage and day that is neither planned by it nor withdrawn for not matching.
+
+    Whether these are recipients their orders do not tell. For all others they do: who is one has a planned order.
+    More than `limit` are not looked for.
+    """
+    r = dispatch_runs.c
+    same_day = select(r.id).where(r.lineage_id == run["lineage_id"], r.occasion_day == run["occasion_day"])
+    # As two ranges of the index on run and state: the planned ones between them are many.
+    ended = or_(_O.state < "planned", _O.state > "planned")
+    not_matching = and_(_UNTRIED, _O.withdrawn_by.is_not_distinct_from("sync"))
+    found = select(_O.person_id, _A.person_id.label("by_now")).join(applications, _A.id == _O.application_id)
+    people: set[int] = set()
+    for run_id in (await connection.execute(same_day)).scalars().all():
+        which = (_O.run_id == run_id, not_(not_matching), *([ended] if run_id == run["id"] else []))
+        rows = await connection.execute(found.where(*which).limit(limit))
+        people.update(person for row in rows for person in (row.person_id, row.by_now))
+    return people
+
+
+async def _recipients_besides(connection: AsyncConnection, run: PlannedRun) -> int:
+    """How many recipients the plan has whose place in it cannot have changed."""
+    if run.among is None:
+        return 0
+    planned = select(func.count()).select_from(write_orders).where(_O.run_id == run.run_id, _O.state == "planned")
+    every = (await connection.execute(planned)).scalar_one()
+    if not run.among:
+        return int(every)
+    return int(every) - int((await connection.execute(planned.where(*_among(run)))).scalar_one())
+
+
+def _among(run: PlannedRun) -> list[ColumnElement[bool]]:
+    """The orders of the people that are looked at."""
+    if run.among is None:
+        return []
+    # With the rest of the key by which an order is found.
+    own_day = (_O.lineage_id == run.lineage_id, _O.occasion_day == run.occasion_day)
+    return [*own_day, any_of(_O.person_id, run.among)]
 
 
 async def _lock_job_if_on(connection: AsyncConnection, job_id: int) -> bool:
@@ -122,7 +171,7 @@ def _is_recipient() -> ColumnElement[bool]:
 
 
 async def _withdraw(connection: AsyncConnection, run: PlannedRun, now: datetime, author: str) -> int:
-    which = and_(_O.run_id == run.run_id, _O.state == "planned", not_(_is_recipient()))
+    which = and_(_O.run_id == run.run_id, _O.state == "planned", not_(_is_recipient()), *_among(run))
     reason = "no longer matches"
     which = await record_orders(connection, which, Change(now, author, "withdraw", "withdrawn", reason))
     values = {"state": "withdrawn", "withdrawn_by": "sync", "reason": reason, **SILENT}
@@ -138,6 +187,7 @@ async def _swap(connection: AsyncConnection, run: PlannedRun, now: datetime, aut
         _O.attempts == 0,
         _is_recipient(),
         _O.application_id != chosen,
+        *_among(run),
     )
     which = await record_orders(connection, which, Change(now, author, "swap", "planned", "another duplicate"))
     return (await connection.execute(update(write_orders).where(which).values(application_id=chosen))).rowcount
@@ -160,6 +210,7 @@ async def _return(connection: AsyncConnection, run: PlannedRun, now: datetime, a
         _UNTRIED if run.return_all else returns_to(run.job_id),
         _is_recipient(),
         not_(_has_letter_by_now(run, _O.person_id)),
+        *_among(run),
     )
     which = await record_orders(connection, which, Change(now, author, "return", "planned", "matches again"))
     values = {
@@ -253,7 +304,10 @@ async def release(
     if planned_for is not None:
         values |= {"planned_for": planned_for, "expires_at": planned_for + valid}
     statement = update(write_orders).where(_O.run_id == run_id, _O.state == "planned", free)
-    return (await connection.execute(statement.values(values))).rowcount
+    released = (await connection.execute(statement.values(values))).rowcount
+    people = select(_A.person_id).join_from(applications, write_orders, _O.application_id == _A.id)
+    await note_people(connection, people.where(_O.run_id == run_id, _O.state == "queued"), released)
+    return released
 
 
 def _people_under_way(lineage_id: int) -> Select[Any]:
