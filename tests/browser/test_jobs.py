@@ -174,7 +174,7 @@ def test_a_job_is_copied_and_deleted_once_its_name_is_typed(visit: Callable[...,
 def test_lists_as_workbooks_and_on_paper_have_every_row(visit: Callable[..., Page], site: Site) -> None:
     page = visit("view")
     page.goto("/jobs")
-    jobs = page.locator("tbody td:nth-child(2) a").all_inner_texts()
+    jobs = page.locator("tbody a.fw-bold").all_inner_texts()
     assert [row[0] for row in _sheet(page, "/jobs/excel")] == ["name", *jobs]
     assert len(jobs) >= 3
     _open(page, STUCK, "Versand")

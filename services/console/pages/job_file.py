@@ -20,7 +20,7 @@ from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import ListScope, recipients
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications
-from shared.errors import InvalidInput, KontaktpflegeError
+from shared.errors import InvalidInput, KontaktpflegeError, NotFound
 
 #: People that the preview of a query names.
 _NAMED = 20
@@ -130,6 +130,9 @@ async def show_letter(visit: Visit) -> Response:
     try:
         async with visit.database.read() as connection:
             found = await preview_letter(connection, job.row["name"], None, visit.now)
+    except NotFound:
+        nobody = visit.text("The job finds nobody to write to.")
+        return visit.render("job_preview_letter.html", job=job, found=None, problem=nobody)
     except KontaktpflegeError as exc:
         return visit.render("job_preview_letter.html", job=job, found=None, problem=str(exc))
     return visit.render("job_preview_letter.html", job=job, found=found, problem="")

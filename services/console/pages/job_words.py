@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from services.console.formats import formats_of
 from services.console.visits import Visit
 
 #: Labels of the fields, by the key that command line and setup file use.
@@ -57,7 +58,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^a job named '(?P<name>.*)' exists already$"), "a job named %(name)s exists already"),
     (re.compile(r"^must be a text in one line"), "must be a text in one line that is not empty"),
     (re.compile(r"^must be recruiter, user:NAME"), "must be an e-mail address"),
-    (re.compile(r"^An: next dispatch (?P<at>.*)$"), "Next dispatch: %(at)s."),
+    (re.compile(r"^An: next dispatch (?P<at>\S+ \S+) \((?P<zone>.*)\)$"), "Next dispatch: %(at)s (%(zone)s)."),
     (
         re.compile(r"^(?P<count>\d+) orders whose send moment passed while Aus were withdrawn$"),
         "Letters withdrawn because their moment passed while Aus: %(count)s.",
@@ -82,7 +83,10 @@ def told(visit: Visit, texts: Iterable[str]) -> list[str]:
 def _told(visit: Visit, text: str) -> str:
     for pattern, message in _TEXTS:
         if found := pattern.match(text):
-            return visit.text(message, **found.groupdict())
+            values = found.groupdict()
+            if "at" in values:
+                values["at"] = formats_of(visit.language)["moment"](values["at"])
+            return visit.text(message, **values)
     return visit.text(text)
 
 

@@ -15,7 +15,7 @@ from shared.db.job_overview import JobGlance, glance_at_job, glance_at_jobs
 from shared.db.jobs import copy_job, delete_job, rehearse_job, set_job
 from shared.db.run_commands import release_held
 from shared.db.transactions import in_transaction
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Refused
 
 
 async def load_glance(visit: Visit) -> JobGlance:
@@ -144,18 +144,25 @@ async def _would_go(visit: Visit, name: str) -> int:
 async def take_run(visit: Visit) -> Response:
     """Sends now."""
     job = await load_glance(visit)
-    result, _ = await in_transaction(
-        visit.database, lambda connection: run_now(connection, job.row["name"], None, visit.now, visit.author)
-    )
+    name, now, author = job.row["name"], visit.now, visit.author
+    try:
+        result, _ = await in_transaction(
+            visit.database, lambda connection: run_now(connection, name, None, now, author)
+        )
+    except Refused:
+        return visit.go(f"/jobs/{job.id}/dispatch", "%(job)s is Aus: nothing was sent.", job=name)
     notice = "%(job)s: %(count)s letters are on their way; without an address: %(without)s."
     target = f"/jobs/{job.id}/dispatch"
-    return visit.go(target, notice, job=job.row["name"], count=result.released, without=result.without_address)
+    return visit.go(target, notice, job=name, count=result.released, without=result.without_address)
 
 
 async def take_release(visit: Visit) -> Response:
     """Lets a held dispatch go."""
     job = await load_glance(visit)
-    await release_held(visit.database, job.row["name"], author=visit.author, now=visit.now)
+    try:
+        await release_held(visit.database, job.row["name"], author=visit.author, now=visit.now)
+    except Refused:
+        return visit.go(f"/jobs/{job.id}/dispatch", "No dispatch is held any more.")
     return visit.go(f"/jobs/{job.id}/dispatch", "The held dispatch is let go.")
 
 
