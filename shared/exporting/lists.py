@@ -94,9 +94,16 @@ async def _contacts(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> L
     return ListSource(_CONTACT, rows())
 
 
-async def _orders(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
-    statement = await order_rows(connection, OrderFilter())
+def orders_of(which: OrderFilter) -> Source:
+    """The orders that a filter finds."""
 
+    async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
+        return _orders(connection, await order_rows(connection, which))
+
+    return source
+
+
+def _orders(connection: AsyncConnection, statement: Select[Any]) -> ListSource:
     async def rows() -> AsyncIterator[Row]:
         async for some in _parts(connection, statement):
             for row in some:
@@ -170,7 +177,7 @@ LISTS: dict[str, Source] = {
     "applications": _applications,
     "contacts": _contacts,
     "jobs": _jobs,
-    "orders": _orders,
+    "orders": orders_of(OrderFilter()),
     "runs": _runs,
     "queries": _queries,
     "letters": _letters,
