@@ -110,16 +110,11 @@ def _custom(one: Mapping[str, Any], say: _Say) -> str:
     return say("custom field %(name)s contains “%(value)s”", name=name, value=one["contains"])
 
 
-_LISTED = (
-    *("status", "meta_status", "kind", "vacancy", "department", "location", "source", "language", "recruiter"),
-)
+_LISTED = (*("status", "meta_status", "kind", "vacancy", "department", "location", "source", "language", "recruiter"),)
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], _Say, str], str]] = {
     "has_email": _flag("has an e-mail address", "has no e-mail address"),
     "in_pool": _flag("is in the applicant pool", "is not in the applicant pool"),
     **dict.fromkeys(_LISTED, _listed),
-        (*("status", "meta_status", "kind", "vacancy", "department", "location", "source", "language"), "recruiter"),
-        _listed,
-    ),
     "birthday_in_days": _birthday,
     "days_since_last_contact": _last_contact,
     "dwell_months": _dwell,
