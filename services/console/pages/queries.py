@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from services.console.confirming import seal_of
 from services.console.downloads import download
 from services.console.formats import formats_of
 from services.console.pages import query_sentences
@@ -76,6 +77,7 @@ async def _page(
     rows: list[Row],
     errors: dict[str, str] | None = None,
     impact: list[dict[str, Any]] | None = None,
+    confirms: str = "",
 ) -> Response:
     async with visit.database.read() as connection:
         statuses = await status_names(connection)
@@ -89,6 +91,7 @@ async def _page(
         history=told_history(visit, query["history"]) if query else [],
         errors=errors or {},
         impact=impact or [],
+        confirms=confirms,
         today=(await visit.today()).isoformat(),
         on=visit.field("on"),
         **_builder(visit, rows, statuses),
@@ -137,12 +140,13 @@ async def save(visit: Visit) -> Response:
     given = [one.as_json() for one in filters]
     who: dict[str, Any] = {"author": visit.author, "now": visit.now}
     try:
-        if query and query["jobs"] and visit.field("confirmed") != "yes":
+        seal = seal_of(name, given)
+        if query and query["jobs"] and visit.field("confirmed") != seal:
             rehearsed = await save_query(visit.database, edited, name, given, **who, dry_run=True)
             if rehearsed.impact:
                 async with visit.database.read() as connection:
                     impact = await named_impact(connection, rehearsed.impact)
-                return await _page(visit, query, name, rows, impact=impact)
+                return await _page(visit, query, name, rows, impact=impact, confirms=seal)
         await save_query(visit.database, edited, name, given, **who)
     except InvalidInput as exc:
         return await _page(visit, query, name, rows, _placed(visit, rows, exc))

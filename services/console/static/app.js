@@ -51,4 +51,10 @@
     field.focus();
     field.dispatchEvent(new Event("input", { bubbles: true }));
   });
+  // What was swapped in asks for the submission of a form (the letter, into its frame).
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const target = event.detail.target;
+    const button = target && target.dataset && document.getElementById(target.dataset.thenSubmit || "");
+    if (button && document.getElementsByName(button.formTarget).length) button.form.requestSubmit(button);
+  });
 })();
