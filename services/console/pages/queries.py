@@ -28,6 +28,7 @@ from services.console.pages.query_reads import (
     status_names,
     told_history,
 )
+from services.console.pages.why_reasons import why_reason
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.queries import QueryDay, StoredQuery, resolve_filters
@@ -218,7 +219,14 @@ async def why(visit: Visit) -> Response:
             found = await explain_query(connection, query, people[0]["external_id"], on.day, await visit.today())
     told = [query_sentences.sentence(visit, one["filter"]) for one in found["conditions"]] if found else []
     return visit.render(
-        "query_why.html", who=who, query=query, people=people, found=found, told=told, values=_values(visit, found)
+        "query_why.html",
+        who=who,
+        query=query,
+        people=people,
+        found=found,
+        told=told,
+        values=_values(visit, found),
+        ruled=lambda text: why_reason(visit, text),
     )
 
 
