@@ -17,6 +17,7 @@ from shared.db.tables import applications, contact_jobs, form_letters
 from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, write_letter
 from shared.domain.letters import RenderedLetter, Sender, UnrenderableLetter
 from shared.domain.salutation import is_addressed
+from shared.errors import NotFound
 
 _A, _J = applications.c, contact_jobs.c
 #: Applications on which a draft is tried out.
@@ -72,14 +73,27 @@ class SampleCheck:
     unaddressed: int
 
 
+async def sample_ids(connection: AsyncConnection, letter_id: int, now: datetime, most: int = TRIED) -> list[int]:
+    """Whom the jobs with this letter choose today, else the newest applications: for whom it is tried out."""
+    settings = await load_system_settings(connection)
+    return [one["id"] for one in await sample_applications(connection, letter_id, settings, now, most)]
+
+
 async def write_draft(
-    connection: AsyncConnection, letter_id: int, forms: LetterForms, wanted: Wanted, now: datetime
+    connection: AsyncConnection,
+    letter_id: int,
+    forms: LetterForms,
+    samples: Sequence[int],
+    wanted: Wanted,
+    now: datetime,
 ) -> Written | None:
-    """The draft as the wanted applicant gets it; None where there are no applications."""
-    application = await _application(connection, letter_id, wanted, now)
-    if application is None:
+    """The draft as the wanted applicant gets it, else the first sample; None where there are no applications."""
+    which = _which(samples, wanted)
+    found = [] if which is None else await load_applications(connection, which & _A.reduced_at.is_(None), 1)
+    if not found:
         return None
-    occasion = await _occasion(connection, letter_id, [application], now)
+    application = found[0]
+    occasion = await _occasion(connection, letter_id, found, now)
     language = forms.for_language(application["language"]).language
     try:
         letter, sender = write_letter(forms, application, occasion)
@@ -89,47 +103,41 @@ async def write_draft(
 
 
 async def check_draft(
-    connection: AsyncConnection, letter_id: int, forms: LetterForms, now: datetime, most: int = TRIED
+    connection: AsyncConnection, letter_id: int, forms: LetterForms, samples: Sequence[int], now: datetime
 ) -> SampleCheck:
-    """Writes the draft to up to `most` sample applicants and counts what goes wrong."""
-    settings = await load_system_settings(connection)
-    samples = await sample_applications(connection, letter_id, settings, now, most)
-    occasion = await _occasion(connection, letter_id, samples, now)
+    """Writes the draft to the sample applicants and counts what goes wrong."""
+    found = await load_applications(connection, _A.id.in_(samples) & _A.reduced_at.is_(None), TRIED)
+    occasion = await _occasion(connection, letter_id, found, now)
     failures: Counter[str] = Counter()
-    for one in samples:
+    for one in found:
         try:
             write_letter(forms, one, occasion)
         except UnrenderableLetter as exc:
             failures[str(exc)] += 1
-    unaddressed = sum(not is_addressed(one["salutation"], one["last_name"]) for one in samples)
-    return SampleCheck(len(samples), failures.most_common(), unaddressed)
+    unaddressed = sum(not is_addressed(one["salutation"], one["last_name"]) for one in found)
+    return SampleCheck(len(found), failures.most_common(), unaddressed)
 
 
 async def check_stored(connection: AsyncConnection, letter_id: int, now: datetime, most: int) -> SampleCheck:
-    """The same for a letter as it is stored."""
+    """The same for a letter as it is stored; raises NotFound."""
     version = select(form_letters.c.version).where(form_letters.c.id == letter_id)
-    stored = await load_letter_version(connection, letter_id, (await connection.execute(version)).scalar_one())
-    return await check_draft(connection, letter_id, compile_forms(stored.texts, composed=stored.composed), now, most)
+    number = (await connection.execute(version)).scalar_one_or_none()
+    if number is None:
+        raise NotFound("letter", letter_id)
+    stored = await load_letter_version(connection, letter_id, number)
+    forms = compile_forms(stored.texts, composed=stored.composed)
+    return await check_draft(connection, letter_id, forms, await sample_ids(connection, letter_id, now, most), now)
 
 
-async def _application(
-    connection: AsyncConnection, letter_id: int, wanted: Wanted, now: datetime
-) -> Mapping[str, Any] | None:
+def _which(samples: Sequence[int], wanted: Wanted) -> ColumnElement[bool] | None:
     if wanted.special in SPECIAL:
-        which = SPECIAL[wanted.special] & _A.reduced_at.is_(None)
-        return next(iter(await load_applications(connection, which, 1)), None)
+        return SPECIAL[wanted.special]
     if wanted.application_id and not wanted.step:
-        found = await load_applications(connection, _A.id == wanted.application_id)
-        if found:
-            return found[0]
-    settings = await load_system_settings(connection)
-    samples = await sample_applications(connection, letter_id, settings, now, TRIED)
+        return _A.id == wanted.application_id
     if not samples:
         return None
-    ids = [one["id"] for one in samples]
-    at = ids.index(wanted.application_id) + wanted.step if wanted.application_id in ids else 0
-    found_there: Mapping[str, Any] = samples[at % len(samples)]
-    return found_there
+    at = samples.index(wanted.application_id) + wanted.step if wanted.application_id in samples else 0
+    return _A.id == samples[at % len(samples)]
 
 
 async def _occasion(connection: AsyncConnection, letter_id: int, samples: Sequence[Any], now: datetime) -> Occasion:

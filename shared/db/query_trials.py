@@ -6,7 +6,7 @@ Nothing here ranks or sorts all matches: the work is bounded by what is shown.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, distinct, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.queries import QueryDay, StoredQuery
@@ -14,8 +14,8 @@ from shared.db.recipients import ListScope, recipients
 from shared.db.tables import application_statuses, applications
 
 _A = applications.c
-#: People shown, applications looked at for them, matches counted, persons offered for a name.
-SHOWN, LOOKED_AT, COUNTED, OFFERED = 20, 200, 10_000, 8
+#: People shown, matches counted, persons offered for a name.
+SHOWN, COUNTED, OFFERED = 20, 10_000, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,11 @@ class Trial:
 async def try_query(connection: AsyncConnection, query: StoredQuery, on: QueryDay) -> Trial:
     """Count and first twenty people of a query that need not be stored."""
     matching = recipients(query, on, ListScope())
-    some = _plain(matching).limit(COUNTED + 1).subquery()
-    counts = select(func.count(), func.count(distinct(some.c.person_id))).select_from(some)
-    matched, people = (await connection.execute(counts)).one()
-    persons = (await connection.execute(_plain(matching).limit(LOOKED_AT))).all() if matched else []
-    first = await _first(connection, matching, [row.person_id for row in persons])
-    return Trial(min(matched, COUNTED), min(people, COUNTED), matched > COUNTED, first)
+    # Fetched once and counted here: a second statement would search everything again.
+    some = (await connection.execute(_plain(matching).limit(COUNTED + 1))).all()
+    persons = list(dict.fromkeys(row.person_id for row in some))
+    first = await _first(connection, matching, persons[:SHOWN])
+    return Trial(min(len(some), COUNTED), min(len(persons), COUNTED), len(some) > COUNTED, first)
 
 
 def _plain(matching: Select[Any]) -> Select[Any]:
@@ -48,7 +47,7 @@ def _plain(matching: Select[Any]) -> Select[Any]:
 async def _first(connection: AsyncConnection, matching: Select[Any], person_ids: list[int]) -> list[dict[str, Any]]:
     if not person_ids:
         return []
-    ranked = matching.where(_A.person_id.in_(list(dict.fromkeys(person_ids))[:SHOWN])).subquery()
+    ranked = matching.where(_A.person_id.in_(person_ids)).subquery()
     statement = (
         _people()
         .add_columns(ranked.c.last_contact_at)

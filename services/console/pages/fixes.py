@@ -71,6 +71,19 @@ def fix_of(visit: Visit, exc: InvalidInput) -> str:
     return visit.text(exc.fix)
 
 
+def doubt_of(visit: Visit, warning: str) -> str:
+    """What saving advises against, in the person's language: "job 'X': ..."."""
+    found = re.match(r"^job '(?P<job>.*)': (?P<text>.*)$", warning)
+    if not found:
+        return visit.text(warning)
+    guard = re.match(r"a repeat guard of (?P<days>\d+) days can swallow", found["text"])
+    if guard:
+        text = visit.text("a repeat guard of %(days)s days can swallow the next dispatch", days=guard["days"])
+    else:
+        text = visit.text(found["text"])
+    return visit.text("Job %(job)s: %(text)s", job=found["job"], text=text)
+
+
 def line_of(exc: InvalidInput) -> int | None:
     """The line that the input's place names."""
     found = re.search(r"line (\d+)", exc.place)

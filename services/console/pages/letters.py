@@ -5,17 +5,28 @@ from typing import Any
 from markupsafe import escape
 from starlette.responses import HTMLResponse, Response
 
-from services.console.confirming import seal_of
+from services.console.confirming import seal_of, whole
 from services.console.downloads import download
-from services.console.pages.fixes import fix_of
+from services.console.pages.fixes import doubt_of, fix_of
 from services.console.pages.letter_forms import NEW, Draft, draft_of, fields_of_form
 from services.console.pages.letter_reads import PRINTED, choices, letter_page, load_for_page
 from services.console.pages.query_reads import named_impact
 from services.console.routing import Page
 from services.console.visits import Visit
+from shared.db.job_changes import warnings_of
 from shared.db.letter_changes import layout_of
 from shared.db.letter_data import load_attachments
-from shared.db.letter_trials import TrialMail, Wanted, Written, check_draft, check_stored, write_draft
+from shared.db.letter_trials import (
+    TRIED,
+    SampleCheck,
+    TrialMail,
+    Wanted,
+    Written,
+    check_draft,
+    check_stored,
+    sample_ids,
+    write_draft,
+)
 from shared.db.named_records import find_named
 from shared.db.tables import attachments, form_letters
 from shared.db.unused_records import delete_letter
@@ -79,6 +90,7 @@ async def _page(
 ) -> Response:
     async with visit.database.read() as connection:
         offered = await choices(connection)
+        doubts = await warnings_of(connection, [job["id"] for job in letter["jobs"]]) if letter else []
     return visit.render(
         "letter_page.html",
         422 if draft.errors else 200,
@@ -88,6 +100,7 @@ async def _page(
         other=next(iter(draft.fields["variants"] or ()), {}),
         errors=draft.errors,
         impact=impact or [],
+        doubts=[doubt_of(visit, one) for one in doubts],
         confirms=confirms,
         history=letter["history"] if letter else [],
         placeholders=[
@@ -104,7 +117,7 @@ async def save(visit: Visit) -> Response:
     draft, name = await _draft(visit, letter), visit.field("name")
     if draft.errors:
         return await _page(visit, letter, name, draft)
-    edited = Edited(letter["id"], int(visit.field("version") or 0)) if letter else None
+    edited = Edited(letter["id"], whole(visit.field("version"))) if letter else None
     who: dict[str, Any] = {"author": visit.author, "now": visit.now}
     try:
         seal = seal_of(name, draft.fields)
@@ -135,32 +148,33 @@ async def _draft(visit: Visit, letter: dict[str, Any] | None) -> Draft:
 
 
 async def _at_hand(visit: Visit) -> tuple[int, Draft]:
-    given = visit.field("letter")
-    letter = await _load(visit, int(given)) if given.isdigit() else None
+    given = whole(visit.field("letter"))
+    letter = await _load(visit, given) if given else None
     return (letter["id"] if letter else 0), await _draft(visit, letter)
 
 
 def _wanted(visit: Visit) -> Wanted:
-    shown = visit.field("as")
     step = {"next": 1, "previous": -1}.get(visit.field("step"), 0)
-    return Wanted(int(shown) if shown.isdigit() else 0, step, visit.field("special"))
+    return Wanted(whole(visit.field("as")), step, visit.field("special"))
 
 
-async def _written(visit: Visit) -> tuple[int, Draft, Written | None]:
+async def _written(visit: Visit) -> tuple[Draft, list[int], Written | None, SampleCheck | None]:
+    """The draft, for whom it is tried out, as one of them gets it, and what goes wrong for whom."""
     letter_id, draft = await _at_hand(visit)
+    # Chosen once and kept by the form: to choose them anew with every letter typed may take long.
+    samples = [whole(one) for one in visit.field("samples").split(",") if whole(one)][:TRIED]
     if draft.forms is None:
-        return letter_id, draft, None
+        return draft, samples, None, None
+    now, forms = visit.now, draft.forms
     async with visit.database.read() as connection:
-        return letter_id, draft, await write_draft(connection, letter_id, draft.forms, _wanted(visit), visit.now)
+        samples = samples or await sample_ids(connection, letter_id, now)
+        written = await write_draft(connection, letter_id, forms, samples, _wanted(visit), now)
+        return draft, samples, written, await check_draft(connection, letter_id, forms, samples, now)
 
 
 async def try_it(visit: Visit) -> Response:
     """The draft as a real applicant gets it: head, text, warnings; the HTML follows in its frame."""
-    letter_id, draft, written = await _written(visit)
-    check = None
-    if draft.forms is not None:
-        async with visit.database.read() as connection:
-            check = await check_draft(connection, letter_id, draft.forms, visit.now)
+    draft, samples, written, check = await _written(visit)
     shown = written.application["id"] if written else visit.field("as")
     return visit.render(
         "letter_try.html",
@@ -168,13 +182,14 @@ async def try_it(visit: Visit) -> Response:
         written=written,
         check=check,
         shown=shown,
+        samples=",".join(map(str, samples)),
         special=visit.field("special"),
     )
 
 
 async def show_in_frame(visit: Visit) -> Response:
     """The HTML of the draft alone, under a policy of its own."""
-    _, _, written = await _written(visit)
+    _, _, written, _ = await _written(visit)
     letter = written.letter if written else None
     page = "" if letter is None else letter.html
     if letter is not None and page is None:
@@ -185,7 +200,7 @@ async def show_in_frame(visit: Visit) -> Response:
 async def send_test(visit: Visit) -> Response:
     """Sends the draft to a tester as the applicant of the preview gets it: no order, no status, no contact entry."""
     to = visit.field("test_to")
-    _, draft, written = await _written(visit)
+    draft, _, written, _ = await _written(visit)
     send = visit.surroundings.send_trial
     if send is None or written is None or written.letter is None or written.sender is None:
         error = visit.text("The letter cannot be written yet; see the preview.")

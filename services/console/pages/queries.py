@@ -7,11 +7,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from services.console.confirming import seal_of
+from services.console.confirming import seal_of, whole
 from services.console.downloads import download
 from services.console.formats import formats_of
 from services.console.pages import query_sentences
-from services.console.pages.fixes import fix_of
+from services.console.pages.fixes import doubt_of, fix_of
 from services.console.pages.query_forms import (
     OFFERED,
     Row,
@@ -31,6 +31,7 @@ from services.console.pages.query_reads import (
 from services.console.pages.why_reasons import why_reason
 from services.console.routing import Page
 from services.console.visits import Visit
+from shared.db.job_changes import warnings_of
 from shared.db.queries import QueryDay, StoredQuery, resolve_filters
 from shared.db.query_trials import find_people, try_query
 from shared.db.system_settings import load_system_settings
@@ -82,6 +83,7 @@ async def _page(
 ) -> Response:
     async with visit.database.read() as connection:
         statuses = await status_names(connection)
+        doubts = await warnings_of(connection, [job["id"] for job in query["jobs"]]) if query else []
     status = 422 if errors or any(row.error for row in rows) else 200
     return visit.render(
         "query_page.html",
@@ -92,6 +94,7 @@ async def _page(
         history=told_history(visit, query["history"]) if query else [],
         errors=errors or {},
         impact=impact or [],
+        doubts=[doubt_of(visit, one) for one in doubts],
         confirms=confirms,
         today=(await visit.today()).isoformat(),
         on=visit.field("on"),
@@ -137,7 +140,7 @@ async def save(visit: Visit) -> Response:
         return await _page(visit, query, name, rows)
     if not filters:
         return await _page(visit, query, name, rows, {"rows": visit.text("A query needs at least one condition.")})
-    edited = Edited(query["id"], int(visit.field("version") or 0)) if query else None
+    edited = Edited(query["id"], whole(visit.field("version"))) if query else None
     given = [one.as_json() for one in filters]
     who: dict[str, Any] = {"author": visit.author, "now": visit.now}
     try:
@@ -176,8 +179,7 @@ async def try_it(visit: Visit) -> Response:
 
 async def _at_hand(visit: Visit) -> tuple[list[Row], StoredQuery | None, QueryDay]:
     """The query of the form, not saved; None where a filter is wrong."""
-    given = visit.field("query")
-    query_id = int(given) if given.isdigit() else 0
+    query_id = whole(visit.field("query"))
     async with visit.database.read() as connection:
         settings = await load_system_settings(connection)
         if query_id and not visit.may("edit"):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.console.confirming import whole
 from services.console.pages.fixes import fix_of
 from services.console.visits import Visit
 from shared.domain.filters import Filter, parse_filters
@@ -61,7 +62,7 @@ def fresh_row(number: int, field_name: str) -> Row:
 
 def rows_of_form(visit: Visit) -> list[Row]:
     """The rows as they were sent, in their order."""
-    return [_sent(visit, int(number)) for number in visit.fields("row") if number.isdigit()]
+    return [_sent(visit, whole(number)) for number in visit.fields("row") if whole(number)]
 
 
 def _sent(visit: Visit, number: int) -> Row:

@@ -53,7 +53,7 @@ def sentences(visit: Visit, filters: list[dict[str, Any]]) -> list[str]:
 
 def label(say: _Say, field: str) -> str:
     """The name of a field."""
-    return say(FIELDS[field])
+    return say(FIELDS.get(field, field))
 
 
 def _flag(yes: str, no: str) -> Callable[[Mapping[str, Any], _Say, str], str]:
