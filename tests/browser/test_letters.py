@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from email import message_from_bytes, policy
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.site import Site, barriers
+from tests.browser.site import Site, Visitor, barriers
 
 
 def test_a_letter_is_written_with_a_placeholder_and_seen_as_a_real_applicant_gets_it(
@@ -106,3 +106,17 @@ def test_the_frame_of_a_letter_runs_no_script_and_only_the_console_may_show_it(v
     assert "default-src 'none'" in policy_given and "frame-ancestors 'self'" in policy_given
     assert answer.headers["x-frame-options"] == "SAMEORIGIN"
     assert barriers(page) == []
+
+
+def test_empty_lists_teach_the_next_step(browser: Browser, empty_site: Site) -> None:
+    visitor = Visitor(browser, empty_site, "admin", "de")
+    page = visitor.page
+    for address, step in (("/queries", "Erste Abfrage anlegen"), ("/letters", "Erstes Formschreiben verfassen")):
+        page.goto(address)
+        assert barriers(page) == []
+        page.get_by_role("link", name=step).click()
+        expect(page.get_by_role("button", name="Speichern")).to_be_visible()
+    expect(page.locator("#letter-try")).to_contain_text("Betreff: darf nicht leer sein")
+    page.locator("#f-subject").fill("Guten Tag")
+    expect(page.locator("#letter-try")).to_contain_text("Es gibt noch keine Bewerbungen")
+    visitor.leave()

@@ -15,6 +15,8 @@ from shared.errors import NotFound
 _L, _J = form_letters.c, contact_jobs.c
 #: Rows of a list that is printed whole.
 PRINTED = 500
+#: Letters beside the editor on wide screens.
+_BESIDE = 100
 
 
 async def letter_page(connection: AsyncConnection, after: str, whole: bool) -> Paged:
@@ -59,4 +61,5 @@ async def choices(connection: AsyncConnection) -> dict[str, Any]:
         ],
         "layouts": [(one, one) for one in (await connection.execute(select(l.name).order_by(l.name_folded))).scalars()],
         "files": await list_attachments(connection),
+        "others": (await connection.execute(select(_L.id, _L.name).order_by(_L.name_folded).limit(_BESIDE))).all(),
     }

@@ -40,6 +40,8 @@ LETTER_POLICY = (
     "frame-ancestors 'self'"
 )
 _LETTER_HEADERS = {"Content-Security-Policy": LETTER_POLICY, "X-Frame-Options": "SAMEORIGIN"}
+#: As most mail programs show a letter that says nothing about its font.
+_LETTER_STYLE = "<style>body{font:15px/1.5 Arial,Helvetica,sans-serif;margin:16px;color:#1d2733}</style>"
 #: Applicants on which each letter of the list is tried out.
 _LISTED_SAMPLES = 50
 
@@ -194,7 +196,7 @@ async def show_in_frame(visit: Visit) -> Response:
     page = "" if letter is None else letter.html
     if letter is not None and page is None:
         page = f'<pre style="white-space:pre-wrap;font:14px monospace">{escape(letter.text)}</pre>'
-    return HTMLResponse(f'<!doctype html><meta charset="utf-8">{page}', headers=_LETTER_HEADERS)
+    return HTMLResponse(f'<!doctype html><meta charset="utf-8">{_LETTER_STYLE}{page}', headers=_LETTER_HEADERS)
 
 
 async def send_test(visit: Visit) -> Response:
