@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from services.evaluator.evaluate import run_evaluator
 from services.mailer.service import run_mailer
+from services.mailer.trial_mail import send_trial_mail
 from services.scheduler.service import run_scheduler
 from shared.bus.connect import open_bus
 from shared.bus.interface import Bus
 from shared.clock import Clock, ShiftedClock, SystemClock
 from shared.db.engine import Database
+from shared.db.letter_trials import TrialMail
 from shared.db.migrate import SchemaOutdated, migrate, require_schema
 from shared.db.service_instances import beat, forget
 from shared.errors import InvalidSettings, KontaktpflegeError, Unavailable
@@ -98,7 +100,11 @@ async def _console(database: Database, clock: Clock, settings: Settings, mails: 
     from services.console.surroundings import Surroundings  # noqa: PLC0415
 
     log = get_logger("console")
-    surroundings = Surroundings(database, settings, clock, mails)
+
+    async def send_trial(mail: TrialMail) -> str:
+        return await send_trial_mail(mail, settings, clock.now(), log)
+
+    surroundings = Surroundings(database, settings, clock, mails, send_trial)
     await _alive("console", database, partial(run_console, surroundings, log), log, stop)
 
 

@@ -1,6 +1,6 @@
 """What every page works with."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from shared.clock import Clock, local_date
 from shared.db.engine import Database
+from shared.db.letter_trials import TrialMail
 from shared.db.system_settings import load_system_settings
 from shared.settings import Settings
 
@@ -40,6 +41,8 @@ class Surroundings:
     settings: Settings
     clock: Clock
     mails: Sequence[CaughtMail] | None = None
+    #: Sends a letter to a tester and returns the mail server's answer; given where a mail server is known.
+    send_trial: Callable[[TrialMail], Awaitable[str]] | None = None
 
     @property
     def now(self) -> datetime:

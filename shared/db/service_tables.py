@@ -1,16 +1,9 @@
 """What the services keep about themselves: signs of life, daily chores, queue depths, rate limits, whom to look at."""
 
-<<<<<<< HEAD
-from sqlalchemy import Column, Date, ForeignKey, Integer, Table
+from sqlalchemy import BigInteger, Column, Date, ForeignKey, Index, Integer, Table
 
-from shared.db.column_types import Identifier, Instant, PlainText
-from shared.db.table_parts import metadata
-=======
-from sqlalchemy import BigInteger, Column, Date, Index, Integer, Table
-
-from shared.db.column_types import IdList, Instant, PlainText
+from shared.db.column_types import Identifier, IdList, Instant, PlainText
 from shared.db.table_parts import id_column, metadata
->>>>>>> main
 
 service_instances = Table(
     "service_instances",
@@ -48,7 +41,6 @@ send_slots = Table(
     Column("queue_end", Instant, nullable=False),
 )
 
-<<<<<<< HEAD
 #: Who is signed in at the console. The token itself is known to the browser only.
 console_sessions = Table(
     "console_sessions",
@@ -58,7 +50,6 @@ console_sessions = Table(
     Column("csrf", PlainText, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
-=======
 #: People about whom something changed that plans look at: a row for each statement that did it (SQLite: for each row),
 #: written by the triggers of migration 0005. Read and pruned by person_changes.py alone.
 person_changes = Table(
@@ -73,5 +64,4 @@ person_changes = Table(
     Column("forgotten_to", BigInteger),
     Index(None, "transaction_id"),
     sqlite_autoincrement=True,
->>>>>>> main
 )

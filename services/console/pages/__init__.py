@@ -6,17 +6,21 @@ from services.console.pages import (
     job_file,
     job_outlook,
     jobs,
+    letters,
     overview,
+    queries,
     workcenter,
 )
 from services.console.routing import Page
 
 PAGES: tuple[Page, ...] = (
     *account.PAGES,
-    *overview.PAGES,
-    *jobs.PAGES,
-    *job_file.PAGES,
     *job_dispatch.PAGES,
+    *job_file.PAGES,
     *job_outlook.PAGES,
+    *jobs.PAGES,
+    *letters.PAGES,
+    *overview.PAGES,
+    *queries.PAGES,
     *workcenter.PAGES,
 )

@@ -51,4 +51,19 @@
     field.focus();
     field.dispatchEvent(new Event("input", { bubbles: true }));
   });
+  // What was swapped in asks for the submission of a form (the letter, into its frame).
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const target = event.detail.target;
+    const button = target && target.dataset && document.getElementById(target.dataset.thenSubmit || "");
+    if (!button || !document.getElementsByName(button.formTarget).length) return;
+    // By a form of its own: a form that is submitted twice at once forgets the first, which may be the person's.
+    const copy = document.createElement("form");
+    Object.assign(copy, { method: "post", action: button.formAction, target: button.formTarget, hidden: true });
+    for (const [name, value] of new FormData(button.form)) {
+      copy.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+    }
+    document.body.append(copy);
+    copy.submit();
+    copy.remove();
+  });
 })();
