@@ -11,10 +11,10 @@ from services.cli.composition import ALL, ROLES, run_services
 from services.cli.context import Desk, at_desk
 from services.cli.doctor import examine
 from services.cli.output import JSON_OPTION, print_json, print_table, say
-from services.cli.queue_report import report
 from shared.db.engine import Database
 from shared.db.migrate import migrate as migrate_database
 from shared.logs import configure_logging
+from shared.queue_report import report
 from shared.settings import load_settings
 
 #: Objects after which the garbage collector looks at the youngest, and how often at the older ones.

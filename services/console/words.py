@@ -40,11 +40,20 @@ OTHERS = {
     "admin": "administrator",
     "on": "An",
     "off": "Aus",
+    "scheduler": "scheduler",
+    "evaluator": "evaluator",
+    "mailer": "mailer",
+    "console": "console",
 }
 #: Reasons with values in them: pattern of the English text, and the message that it becomes.
 REASONS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^held: (?P<count>\d+) > (?P<bound>\d+)$"), "held: %(count)s letters, more than %(bound)s"),
     (re.compile(r"^missed by more than (?P<hours>\d+) hours$"), "missed by more than %(hours)s hours"),
+    (
+        re.compile(r"^must be a whole number from (?P<low>\S+) to (?P<high>\S+)$"),
+        "must be a whole number from %(low)s to %(high)s",
+    ),
+    (re.compile(r"^must be a number from (?P<low>\S+) to (?P<high>\S+)$"), "must be a number from %(low)s to %(high)s"),
     (re.compile(r"^placeholder (?P<name>\S+) is empty$"), "placeholder %(name)s is empty"),
 )
 

@@ -50,6 +50,8 @@ console_sessions = Table(
     Column("csrf", PlainText, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+)
+
 #: People about whom something changed that plans look at: a row for each statement that did it (SQLite: for each row),
 #: written by the triggers of migration 0005. Read and pruned by person_changes.py alone.
 person_changes = Table(

@@ -151,6 +151,11 @@ async def _users(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> List
     return _small(await list_users(connection), "name")
 
 
+async def _statuses(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
+    s = application_statuses.c
+    return ListSource(("name", "meta"), _each(connection, select(s.name, s.meta).order_by(s.name_folded)))
+
+
 def _small(found: Sequence[Row], least: str) -> ListSource:
     return ListSource(tuple(found[0]) if found else (least,), _as_they_come(found))
 
@@ -182,5 +187,6 @@ LISTS: dict[str, Source] = {
     "queries": _queries,
     "letters": _letters,
     "users": _users,
+    "statuses": _statuses,
     "history": _history,
 }
