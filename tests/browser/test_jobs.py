@@ -177,6 +177,7 @@ def test_lists_as_workbooks_and_on_paper_have_every_row(visit: Callable[..., Pag
     jobs = page.locator("tbody a.fw-bold").all_inner_texts()
     assert [row[0] for row in _sheet(page, "/jobs/excel")] == ["name", *jobs]
     assert len(jobs) >= 3
+    assert sorted({str(row[5]) for row in _sheet(page, "/jobs/1/history/excel")[1:]}) == ["Geburtstagsgrüße"]
     _open(page, STUCK, "Versand")
     orders = site.stack.answer("order", "list", "--job", STUCK)
     address = page.get_by_role("link", name="Excel").get_attribute("href")
