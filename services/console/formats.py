@@ -39,7 +39,7 @@ def formats_of(language: str) -> dict[str, Callable[..., str]]:
         return "" if value is None else format_percent(value, locale=language)
 
     def lapse(value: timedelta) -> str:
-        return format_timedelta(value, add_direction=True, locale=language)
+        return format_timedelta(value, threshold=1, add_direction=True, locale=language)
 
     return {
         "lapse": lapse,
