@@ -1,16 +1,18 @@
 """Dates, times and numbers as people of a language write them."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime, format_skeleton
+from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
 from babel.numbers import format_decimal, format_percent
 
 
 def formats_of(language: str) -> dict[str, Callable[..., str]]:
-    """Filters for templates: `day`, `weekday`, `moment`, `clock_time`, `number`, `percent`; None gives ""."""
+    """Filters for templates: `day`, `weekday`, `moment`, `clock_time`, `number`, `percent`; None gives "".
+
+    `lapse`: a span of time from now, as in "in 3 hours"."""
     pattern = "dd.MM.y, HH:mm" if language == "de" else "d MMM y, HH:mm"
 
     def day(value: Any) -> str:
@@ -36,7 +38,11 @@ def formats_of(language: str) -> dict[str, Callable[..., str]]:
     def percent(value: Any) -> str:
         return "" if value is None else format_percent(value, locale=language)
 
+    def lapse(value: timedelta) -> str:
+        return format_timedelta(value, threshold=1, add_direction=True, locale=language)
+
     return {
+        "lapse": lapse,
         "day": day,
         "weekday": weekday,
         "moment": moment,

@@ -1,6 +1,6 @@
 """A job's write orders, dispatches and history for the job file (D3, D16, D31)."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
@@ -12,12 +12,15 @@ _O, _A, _R, _B = write_orders.c, applications.c, dispatch_runs.c, blocks.c
 #: Not sent yet, nor given up.
 OPEN = ("planned", "queued", "sending")
 ENDED = ("sent", "unclear", "failed", "no_address", "withdrawn")
+#: How far back names are looked for among the ended ones: no index has them.
+SEARCHED_DAYS = 31
 
 
 def job_orders(job_id: int, *, ended: bool, today: date, words: str = "", state: str = "") -> Select[Any]:
     """Orders of a job, by run, for which there is an index; to be ordered by occasion day and id.
 
-    Blocked ones stay among the open ones until their day has passed. `words`: part of a name or an address.
+    Blocked ones stay among the open ones until their day has passed. `words`: part of a name or an address, among
+    the ended ones of the last days only.
     """
     # Through the runs: their index and that of the orders by run give the rows in the wanted order.
     statement = (
@@ -36,19 +39,26 @@ def job_orders(job_id: int, *, ended: bool, today: date, words: str = "", state:
     )
     if state:
         statement = statement.where(_O.state == state)
+    if words and ended:
+        statement = statement.where(_R.occasion_day > today - timedelta(days=SEARCHED_DAYS))
     return statement.where(_says(words)) if words else statement
 
 
 def _part(ended: bool, today: date) -> ColumnElement[bool]:
-    if ended:
-        return or_(_O.state.in_(ENDED), and_(_O.state == "blocked", _R.occasion_day < today))
-    return or_(_O.state.in_(OPEN), and_(_O.state == "blocked", _R.occasion_day >= today))
+    # The states first and by themselves: so the index of the orders by run and state finds them.
+    states = (*ENDED, "blocked") if ended else (*OPEN, "blocked")
+    its_side = _R.occasion_day < today if ended else _R.occasion_day >= today
+    return and_(_O.state.in_(states), or_(_O.state != "blocked", its_side))
 
 
 def _says(words: str) -> ColumnElement[bool]:
     """Every word is a part of the first or last name or of the address."""
-    columns = (_A.first_name, _A.last_name, _A.email)
-    return and_(*(or_(*(column.icontains(word, autoescape=True) for column in columns)) for word in words.split()))
+    # A subquery for each order, which no planner turns into a look at every application there is.
+    them = applications.alias("searched")
+    said = func.coalesce(them.c.first_name, "") + " " + func.coalesce(them.c.last_name, "") + " "
+    text = select(said + func.coalesce(them.c.email, "")).where(them.c.id == _O.application_id)
+    whole = text.correlate(write_orders).scalar_subquery()
+    return and_(*(whole.icontains(word, autoescape=True) for word in words.split()))
 
 
 async def runs_with_counts(connection: AsyncConnection, job_id: int, most: int) -> list[dict[str, Any]]:

@@ -129,6 +129,17 @@ async def _history(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> Li
     return ListSource(_EVENT, _each(connection, select(*(e[name] for name in _EVENT)).order_by(e.id)))
 
 
+def history_of(noun: str, record_id: int) -> Source:
+    """The changes of one record, newest last."""
+
+    async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
+        e = events.c
+        statement = select(*(e[name] for name in _EVENT)).where(e.noun == noun, e.record_id == record_id)
+        return ListSource(_EVENT, _each(connection, statement.order_by(e.id)))
+
+    return source
+
+
 async def _queries(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
     q = application_queries.c
     statement = select(q.name, q.filters, q.version).order_by(q.name_folded)

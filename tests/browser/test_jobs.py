@@ -50,7 +50,10 @@ def test_a_job_is_made_changed_and_switched_on_by_clicking(visit: Callable[..., 
     page.get_by_role("button", name="Auftrag anlegen").click()
     expect(page.get_by_role("status")).to_contain_text("Herbstgruß ist angelegt. Der Auftrag ist Aus")
     page.fill("input[name=time]", "09:45")
+    page.select_option("select[name=sender]", "address")
+    page.fill("input[name=sender_address]", "Personal <personal@firma.example>")
     page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(page.locator("tbody")).to_contain_text("Personal <personal@firma.example>")
     expect(page.locator("tbody tr")).to_contain_text(["Versandzeit08:0009:45"])
     page.get_by_role("button", name="Ja, speichern").click()
     expect(page.get_by_role("status")).to_contain_text("Gespeichert")
@@ -132,7 +135,7 @@ def test_off_in_mid_dispatch_sends_nothing_more(visit: Callable[..., Page], site
     time.sleep(2)
     assert len(site.mail.accepted) == sent < count
     states = site.stack.states()
-    assert states.get("planned", 0) + states["sent"] >= count
+    assert sum(states.get(state, 0) for state in ("planned", "queued", "sending", "sent")) >= count
     _open(page, STUCK, "Versand")
     expect(page.locator("section table tbody tr").first).to_contain_text("gesendet")
     assert barriers(page) == []
@@ -177,6 +180,7 @@ def test_lists_as_workbooks_and_on_paper_have_every_row(visit: Callable[..., Pag
     jobs = page.locator("tbody a.fw-bold").all_inner_texts()
     assert [row[0] for row in _sheet(page, "/jobs/excel")] == ["name", *jobs]
     assert len(jobs) >= 3
+    assert sorted({str(row[5]) for row in _sheet(page, "/jobs/1/history/excel")[1:]}) == ["Geburtstagsgrüße"]
     _open(page, STUCK, "Versand")
     orders = site.stack.answer("order", "list", "--job", STUCK)
     address = page.get_by_role("link", name="Excel").get_attribute("href")

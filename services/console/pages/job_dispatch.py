@@ -11,7 +11,7 @@ from services.console.pages.jobs import load_glance
 from services.console.paging import Paged, bounded_count, page_of, read_key
 from services.console.routing import Page
 from services.console.visits import Visit
-from shared.db.job_orders import ENDED, OPEN, job_orders
+from shared.db.job_orders import ENDED, OPEN, SEARCHED_DAYS, job_orders
 from shared.db.job_overview import JobGlance
 from shared.db.order_commands import block, unblock
 from shared.db.order_list import OrderFilter
@@ -49,6 +49,7 @@ async def _page(visit: Visit, job: JobGlance, status: int = 200, **errors: str) 
         states=(*OPEN, "blocked", *ENDED),
         printing=printing,
         printed=PRINTED,
+        searched=SEARCHED_DAYS,
         first=not visit.asked("after"),
         errors=errors,
         ticked=set(visit.fields("order")),

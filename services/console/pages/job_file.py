@@ -39,7 +39,7 @@ async def _form(visit: Visit, job: JobGlance, values: Values, status: int = 200,
         job=job,
         values=values,
         errors=errors,
-        choices=await choices(visit),
+        choices=await choices(visit, values),
         calendar=next_days(job.row, visit.now),
         undo=visit.asked("undo") == str(job.id) and job.row["status"] == "off",
     )
@@ -85,7 +85,7 @@ async def show_new(visit: Visit) -> Response:
 
 
 async def _new(visit: Visit, values: Values, status: int = 200, **errors: str) -> Response:
-    return visit.render("job_new.html", status, values=values, errors=errors, choices=await choices(visit))
+    return visit.render("job_new.html", status, values=values, errors=errors, choices=await choices(visit, values))
 
 
 async def make_job(visit: Visit) -> Response:

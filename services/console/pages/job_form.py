@@ -122,8 +122,8 @@ def error_of(visit: Visit, exc: InvalidInput) -> dict[str, str]:
     return {key if key in _FORM else "form": told(visit, [exc.fix])[0]}
 
 
-async def choices(visit: Visit) -> dict[str, Any]:
-    """What the selects offer, as (value, text) pairs."""
+async def choices(visit: Visit, values: Values) -> dict[str, Any]:
+    """What the selects offer, as (value, text) pairs; what a job has is always among it."""
     async with visit.database.read() as connection:
         found: dict[str, Any] = {}
         for key, table in (("query", application_queries), ("letter", form_letters)):
@@ -146,6 +146,10 @@ async def choices(visit: Visit) -> dict[str, Any]:
     for key, words in (("on_unclear", ("ask", "resend")), ("working_days", ("as_is", "next", "previous"))):
         found[key] = [(word, visit.text(VALUES[word])) for word in words]
     found["holidays"] = [("", visit.text("none")), *_holiday_choices(visit)]
+    for key, options in found.items():
+        # A value that is not offered (any more) would silently become the first one that is.
+        if key in values and values[key] not in {value for value, _ in options}:
+            options.append((values[key], values[key].removeprefix("user:")))
     return found
 
 

@@ -8,14 +8,16 @@ from typing import Any
 
 from starlette.responses import Response
 
+from services.console.downloads import download
 from services.console.pages.job_words import ACTIONS, field_name, field_value
 from services.console.pages.jobs import load_glance
-from services.console.paging import page_of
+from services.console.paging import Paged, page_of
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.job_orders import job_events, names_of, runs_with_counts
 from shared.db.tables import events
 from shared.errors import InvalidInput
+from shared.exporting import history_of
 from shared.simulation import Simulation, private_copy, simulate
 
 #: Days that a simulation looks ahead, and letters that it names.
@@ -23,6 +25,8 @@ DAYS = 90
 NAMED = 200
 #: Dispatches in the history.
 RUNS = 60
+#: Changes on paper.
+PRINTED = 5000
 #: Height of the chart's bars.
 _HEIGHT = 100
 #: A private copy takes memory and time: one after another.
@@ -74,11 +78,30 @@ def bars_of(found: Simulation, per_day: dict[date, int]) -> Sequence[dict[str, A
 async def show_history(visit: Visit) -> Response:
     """Who changed what when, and the dispatches."""
     job = await load_glance(visit)
-    after = visit.asked("after")
+    after, printing = visit.asked("after"), bool(visit.asked("print"))
     async with visit.database.read() as connection:
-        paged = await page_of(connection, job_events(job.id), (events.c.id,), after, descending=True)
+        if printing:
+            rows = await connection.execute(job_events(job.id).order_by(events.c.id.desc()).limit(PRINTED))
+            paged = Paged(list(rows.mappings()), "")
+        else:
+            paged = await page_of(connection, job_events(job.id), (events.c.id,), after, descending=True)
         runs = [] if after else await runs_with_counts(connection, job.id, RUNS)
-    changes = [
+    changes = _changes(visit, paged.rows)
+    return visit.render(
+        "job_history.html",
+        job=job,
+        changes=changes,
+        paged=paged,
+        runs=runs,
+        zone=job.row["time_zone"],
+        first=not after,
+        most=RUNS,
+        printing=printing,
+    )
+
+
+def _changes(visit: Visit, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    return [
         {
             "at": row["at"],
             "author": row["author"],
@@ -87,16 +110,19 @@ async def show_history(visit: Visit) -> Response:
             "old": field_value(visit, row["field"], row["old"]),
             "new": field_value(visit, row["field"], row["new"]),
         }
-        for row in paged.rows
+        for row in rows
     ]
-    zone = job.row["time_zone"]
-    return visit.render(
-        "job_history.html", job=job, changes=changes, paged=paged, runs=runs, zone=zone, first=not after, most=RUNS
-    )
+
+
+async def export_history(visit: Visit) -> Response:
+    """Every change of the job, as a workbook."""
+    job = await load_glance(visit)
+    return await download(visit, "history", narrowed=history_of("job", job.id))
 
 
 PAGES = (
     Page("/jobs/{id:int}/simulation", show_simulation, "view"),
     Page("/jobs/{id:int}/simulation/result", run_simulation, "view"),
     Page("/jobs/{id:int}/history", show_history, "view"),
+    Page("/jobs/{id:int}/history/excel", export_history, "view"),
 )
