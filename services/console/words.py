@@ -50,6 +50,10 @@ REASONS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^held: (?P<count>\d+) > (?P<bound>\d+)$"), "held: %(count)s letters, more than %(bound)s"),
     (re.compile(r"^missed by more than (?P<hours>\d+) hours$"), "missed by more than %(hours)s hours"),
     (
+        re.compile(r"^user '(?P<user>.+)' has the right '(?P<right>\w+)'; this needs '(?P<needed>\w+)'$"),
+        "user %(user)s has the right %(right)s; this needs %(needed)s",
+    ),
+    (
         re.compile(r"^must be a whole number from (?P<low>\S+) to (?P<high>\S+)$"),
         "must be a whole number from %(low)s to %(high)s",
     ),
@@ -75,5 +79,6 @@ def translated_reason(text: str, translate: Translate) -> str:
     """A reason in the catalog's language; as it is where nobody has translated it."""
     for pattern, message in REASONS:
         if found := pattern.match(text):
-            return translate(message) % found.groupdict()
+            values = {name: translate(OTHERS.get(value, value)) for name, value in found.groupdict().items()}
+            return translate(message) % values
     return translate(text)
