@@ -41,6 +41,15 @@ OTHERS = {
     "application": "application",
     "pool": "pool candidate",
     "other": "other contact",
+    "form_letter_post": "form letter by post",
+    "form_letter_mail": "form letter by mail",
+    "mail": "e-mail",
+    "fax": "fax",
+    "phone": "phone call",
+    "letter": "letter by post",
+    "in_person": "in person",
+    "note": "note",
+    "portal": "applicant portal",
     "view": "may look",
     "operate": "may operate",
     "edit": "may edit",
@@ -52,6 +61,17 @@ OTHERS = {
 REASONS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^held: (?P<count>\d+) > (?P<bound>\d+)$"), "held: %(count)s letters, more than %(bound)s"),
     (re.compile(r"^missed by more than (?P<hours>\d+) hours$"), "missed by more than %(hours)s hours"),
+    (re.compile(r"^must be one of (?P<names>.+)$"), "must be one of %(names)s"),
+    (re.compile(r"^is longer than (?P<count>\d+) characters$"), "is longer than %(count)s characters"),
+    (
+        re.compile(r"^is given twice in this file; the first row is in line (?P<line>\d+)$"),
+        "is given twice in this file; the first row is in line %(line)s",
+    ),
+    (re.compile(r"^unknown column; did you mean '(?P<name>.+)'\?$"), "unknown column; did you mean %(name)s?"),
+    (
+        re.compile(r"^the separator is a (?P<name>\w+), it must"),
+        "the separator must be a comma; save the file with commas",
+    ),
     (re.compile(r"^placeholder (?P<name>\S+) is empty$"), "placeholder %(name)s is empty"),
 )
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from services.console.routing import Page
 from services.console.visits import Visit
+from services.console.words import translated_reason
 from shared.errors import InvalidInput
 from shared.importing.applications import import_applications
 from shared.importing.contacts import import_contacts
@@ -82,13 +83,17 @@ async def take_file(visit: Visit) -> Response:
         report = await _KINDS[kind](visit.database, file, author=visit.author, now=visit.now, check=True)
     except InvalidInput as exc:
         shutil.rmtree(folder, ignore_errors=True)
-        message = visit.text("The file cannot be used: %(what)s", what=visit.text(exc.fix))
+        message = visit.text("The file cannot be used: %(what)s", what=_reason(visit, exc.fix))
         return _form(visit, message, kind)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     _waiting[session] = Upload(folder, file, kind, report, time.monotonic())
     return visit.render("import_check.html", report=report, kind=kind, name=given.filename)
+
+
+def _reason(visit: Visit, text: str) -> str:
+    return translated_reason(text, visit.text)
 
 
 async def give_bad_rows(visit: Visit) -> Response:
@@ -102,7 +107,7 @@ async def give_bad_rows(visit: Visit) -> Response:
     for bad in upload.report.bad_rows:
         # A spreadsheet must not take a value for a formula.
         value = f"'{bad.value}" if bad.value.startswith(("=", "+", "-", "@", "\t")) else bad.value
-        writer.writerow([bad.line, bad.column, value, visit.text(bad.reason)])
+        writer.writerow([bad.line, bad.column, value, _reason(visit, bad.reason)])
     headers = {"Content-Disposition": 'attachment; filename="bad-rows.csv"'}
     return Response(out.getvalue().encode("utf-8-sig"), media_type="text/csv", headers=headers)
 
