@@ -2,7 +2,9 @@
 
 from services.console.pages import (
     account,
+    applications,
     history,
+    imports,
     job_dispatch,
     job_file,
     job_outlook,
@@ -12,6 +14,7 @@ from services.console.pages import (
     monitor,
     overview,
     queries,
+    search,
     settings,
     users,
     workcenter,
@@ -20,7 +23,9 @@ from services.console.routing import Page
 
 PAGES: tuple[Page, ...] = (
     *account.PAGES,
+    *applications.PAGES,
     *history.PAGES,
+    *imports.PAGES,
     *job_dispatch.PAGES,
     *job_file.PAGES,
     *job_outlook.PAGES,
@@ -30,6 +35,7 @@ PAGES: tuple[Page, ...] = (
     *monitor.PAGES,
     *overview.PAGES,
     *queries.PAGES,
+    *search.PAGES,
     *settings.PAGES,
     *users.PAGES,
     *workcenter.PAGES,
