@@ -76,11 +76,12 @@ def doubt_of(visit: Visit, warning: str) -> str:
     found = re.match(r"^job '(?P<job>.*)': (?P<text>.*)$", warning)
     if not found:
         return visit.text(warning)
-    guard = re.match(r"a repeat guard of (?P<days>\d+) days can swallow", found["text"])
+    said = found["text"]
+    guard = re.match(r"a repeat guard of (?P<days>\d+) days can swallow", said)
     if guard:
         text = visit.text("a repeat guard of %(days)s days can swallow the next dispatch", days=guard["days"])
     else:
-        text = visit.text(found["text"])
+        text = visit.text(said)
     return visit.text("Job %(job)s: %(text)s", job=found["job"], text=text)
 
 
