@@ -21,6 +21,8 @@ class Scheduling(LoadScopeScheduling):
     """Every test by itself to whichever worker is free; what breaks things on purpose one after another, to one."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/browser/"):
+            return nodeid.partition("::")[0]  # a module has one console running
         return "failure" if nodeid.startswith("tests/failure/") else nodeid
 
 

@@ -14,8 +14,9 @@ from tests.servers.programs import program
 from tests.stacks import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of a module only: while it is open this thread has a running event loop, and other tests start one."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
         yield browser

@@ -11,11 +11,14 @@ from services.console.visits import Visit
 from services.console.words import translated_reason
 from shared.db.core_data import ERASED
 from shared.db.holds import load_hold, release_hold
+from shared.db.named_records import find_named
 from shared.db.system_settings import as_plain, load_system_settings
 from shared.db.tables import application_statuses
+from shared.domain.filters import META_STATUSES
+from shared.domain.job_fields import one_of, read_name
 from shared.errors import InvalidInput
 from shared.setup import apply_setup
-from shared.setup.document import Setup
+from shared.setup.document import Entry, Setup
 from shared.setup.settings_fields import DUPLICATE_KEYS, read_setting
 
 #: Settings that a form gives as texts, and those that are numbers.
@@ -86,11 +89,32 @@ async def _page(visit: Visit, values: dict[str, Any], errors: dict[str, str]) ->
 
 async def show_statuses(visit: Visit) -> Response:
     """Every status of an application, with what it means to the rules."""
+    return await _statuses(visit, {"name": "", "meta": "new"}, {})
+
+
+async def take_status(visit: Visit) -> Response:
+    """A new status, as `apply` makes it; or the same form with what is wrong."""
+    typed = {"name": visit.field("name"), "meta": visit.field("meta")}
+    try:
+        name = read_name("status, name", typed["name"])
+        async with visit.database.read() as connection:
+            if await find_named(connection, application_statuses, name) is not None:
+                raise InvalidInput("status, name", name, "exists already")
+        meta = one_of(*META_STATUSES)("status, meta", typed["meta"])
+        setup = Setup(statuses=(Entry("status", name, None, {"meta": meta}),))
+        await apply_setup(visit.database, setup, author=visit.author, now=visit.now)
+    except InvalidInput as exc:
+        return await _statuses(visit, typed, {"name": translated_reason(exc.fix, visit.text)})
+    return visit.go("/settings/statuses", "The status %(name)s is saved.", name=name)
+
+
+async def _statuses(visit: Visit, typed: dict[str, str], errors: dict[str, str]) -> Response:
     s = application_statuses.c
     async with visit.database.read() as connection:
         rows = await connection.execute(select(s.name, s.meta).order_by(s.name_folded))
         found = list(rows.mappings())
-    return visit.render("settings_statuses.html", statuses=found)
+    values = {"statuses": found, "typed": typed, "errors": errors}
+    return visit.render("settings_statuses.html", 422 if errors else 200, **values)
 
 
 async def export_statuses(visit: Visit) -> Response:
@@ -110,6 +134,7 @@ PAGES = (
     Page("/settings", show_settings, "view"),
     Page("/settings", take_settings, "admin", ("POST",)),
     Page("/settings/statuses", show_statuses, "view"),
+    Page("/settings/statuses", take_status, "admin", ("POST",)),
     Page("/settings/statuses.xlsx", export_statuses, "view"),
     Page("/settings/hold/release", take_release, "admin", ("POST",)),
 )
