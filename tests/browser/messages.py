@@ -8,7 +8,7 @@ from pathlib import Path
 from babel.messages.extract import extract_from_dir
 
 from services.console import words
-from services.console.pages import history
+from services.console.pages import history, order_record
 from tests.architecture import ROOT
 
 CONSOLE = ROOT / "services" / "console"
@@ -25,7 +25,7 @@ def asked_for() -> set[str]:
     for _, _, message, _, _ in extracted:
         found.update([message] if isinstance(message, str) else [message[0]])
     listed = {*words.STATES.values(), *words.OTHERS.values(), *(message for _, message in words.REASONS)}
-    for word_list in (history.NOUNS, history.ACTIONS, history.FIELDS):
+    for word_list in (history.NOUNS, history.ACTIONS, history.FIELDS, order_record.ACTS, order_record.ANSWERS):
         listed.update(word_list.values())
     return (found | listed) - {""}
 
