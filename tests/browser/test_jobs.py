@@ -109,7 +109,7 @@ def test_a_planned_letter_is_blocked_in_the_job_file_and_planned_again(visit: Ca
     blocked.get_by_role("button", name="Blockade aufheben").click()
     expect(page.get_by_role("status")).to_contain_text("wieder geplant")
     assert site.stack.answer("order", "list", "--state", "blocked") == []
-    page.fill("input[name=q]", name.split()[-1])
+    page.fill("#f-q", name.split()[-1])
     page.get_by_role("button", name="Filtern").click()
     expect(page.locator("tbody tr").first).to_contain_text(name.split()[-1])
     page.goto(page.url.partition("?")[0])

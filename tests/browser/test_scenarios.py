@@ -121,7 +121,7 @@ def test_the_three_scenarios_from_an_empty_database_by_clicking(
         person.job(name, query, letter)
         expected[recipient] = subject
         arrived(empty_site, expected)
-    visitor.page.goto("/workcenter")
+    visitor.page.goto("/workcenter?state=sent")
     expect(visitor.page.locator("tbody tr")).to_have_count(3)
     visitor.leave()
 

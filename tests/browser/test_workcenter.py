@@ -38,6 +38,8 @@ def test_d32_a_letter_blocked_in_the_workcenter_is_blocked_in_the_job_file_and_b
         page.locator("main").get_by_role("link", name="Geburtstagsgrüße")
     ).or_(page.locator("main").get_by_role("link", name="Endgültige Absage Pool")).click()
     page.locator(".nav-tabs").get_by_role("link", name="Versand").click()
+    page.fill("#f-q", person.split()[-1])
+    page.get_by_role("button", name="Filtern").click()
     expect(page.locator("tr.is-blocked")).to_contain_text(person)
     page.goto(f"/orders/{number}")
     page.get_by_role("button", name="Blockade aufheben").click()
