@@ -78,7 +78,7 @@ class Deliverer:
         self._unanswered_intents: set[int] = set()
         #: Seconds until the next try of settlements that break, by token.
         self._broken_settlements: dict[int, float] = {}
-        self._pace = Pace(clock, database)
+        self._pace = Pace(clock)
         self.intents: GroupCommit[Intent, bool] = GroupCommit(self._commit_intents, 0.002)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.03)
@@ -201,10 +201,10 @@ class Deliverer:
 
     async def _at_its_slot(self, holding: Holding) -> None:
         if holding.send_at is not None and self._timing.relay_rate is not None:
-            await self._pace.at_relay(self._pool.address, holding.send_at, self._timing.relay_rate)
+            await self._pace.wait("relay", holding.send_at, self._timing.relay_rate)
         if holding.order.send_at is not None and self._timing.domain_rate is not None:
             domain = holding.order.email.rpartition("@")[2].lower()
-            await self._pace.at_domain(domain, holding.order.send_at, self._timing.domain_rate)
+            await self._pace.wait(f"domain {domain}", holding.order.send_at, self._timing.domain_rate)
 
     async def finish(self, seconds: float) -> bool:
         """Waits until everything that was sent is recorded and settled; False if that takes longer."""
