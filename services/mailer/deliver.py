@@ -17,7 +17,6 @@ from services.mailer.smtp import SmtpPool
 from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.holds import hold_in_force
-from shared.db.send_slots import take_relay_slots
 from shared.db.system_settings import load_system_settings
 from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_up
 from shared.db.write_orders.intents import Intent, give_back, intend, renew
@@ -78,7 +77,8 @@ class Deliverer:
         self._unanswered_intents: set[int] = set()
         #: Seconds until the next try of settlements that break, by token.
         self._broken_settlements: dict[int, float] = {}
-        self._pace = Pace(clock, database)
+        #: Under a rate limit: when a letter may go (I16).
+        self.pace = Pace(database, clock, pool.address, timing.relay_rate, timing.domain_rate, log)
         self.intents: GroupCommit[Intent, bool] = GroupCommit(self._commit_intents, 0.002)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.03)
@@ -181,30 +181,10 @@ class Deliverer:
             return Deferred(f"this machine: {exc}", counts=False, not_before_seconds=self._timing.backoff)
         return Refused(what, None)
 
-    async def take_slots(self, wanted: int, stop: asyncio.Event) -> tuple[datetime | None, int]:
-        """How many letters may be claimed now, and the slot of the first one; waits for one at least (I16)."""
-        rate = self._timing.relay_rate
-        if rate is None:
-            return None, wanted
-        while True:
-            now = self._clock.now()
-            async with self._database.begin() as connection:
-                first, taken = await take_relay_slots(connection, self._pool.address, rate, wanted, now)
-            if taken or stop.is_set():
-                return first, taken
-            await pause((first - now).total_seconds(), stop)
-
-    def slot(self, first: datetime | None, number: int) -> datetime | None:
-        """The slot of the `number`-th letter of those taken together."""
-        rate = self._timing.relay_rate
-        return first + timedelta(seconds=number / rate) if first is not None and rate is not None else None
-
     async def _at_its_slot(self, holding: Holding) -> None:
-        if holding.send_at is not None and self._timing.relay_rate is not None:
-            await self._pace.at_relay(self._pool.address, holding.send_at, self._timing.relay_rate)
-        if holding.order.send_at is not None and self._timing.domain_rate is not None:
-            domain = holding.order.email.rpartition("@")[2].lower()
-            await self._pace.at_domain(domain, holding.order.send_at, self._timing.domain_rate)
+        order = holding.order
+        # Its lease is renewed meanwhile, as of everything held.
+        await self.pace.wait(holding.send_at, order.email.rpartition("@")[2].lower(), order.send_at)
 
     async def finish(self, seconds: float) -> bool:
         """Waits until everything that was sent is recorded and settled; False if that takes longer."""

@@ -101,7 +101,7 @@ async def _work(
     room = max(settings.kp_claim_batch, settings.kp_smtp_connections)
     claimed: asyncio.Queue[Holding | None] = asyncio.Queue(maxsize=room)
     done = asyncio.Event()
-    collected = (deliverer.intents, deliverer.records, deliverer.settlements)
+    collected = (deliverer.intents, deliverer.records, deliverer.settlements, deliverer.pace.fresh)
     groups = [asyncio.create_task(group.run()) for group in collected]
     renewing = asyncio.create_task(every(settings.kp_lease_seconds / 3, deliverer.renew_leases, done, log))
     remembering = asyncio.create_task(every(REMEMBER_SECONDS, deliverer.remember, done, log))
@@ -148,7 +148,7 @@ async def _take_in(
         waiting = list(by_order)
         while waiting:
             await deliverer.ready(stop)
-            slots = await _waited_for(partial(deliverer.take_slots, len(waiting), stop), stop, log)
+            slots = await _waited_for(partial(deliverer.pace.take_slots, len(waiting), stop), stop, log)
             first, count = slots or (None, 0)
             now, waiting = waiting[:count], waiting[count:]
             found = await _claimed(deliverer, now, [], stop, log) if now else None
@@ -159,7 +159,7 @@ async def _take_in(
                 if order_id not in mine and not stop.is_set():
                     acks.add(by_order[order_id])  # not ours to send: the row knows why
             held = deque(
-                Holding(order, writing, partial(acks.add, by_order[order.id]), deliverer.slot(first, number))
+                Holding(order, writing, partial(acks.add, by_order[order.id]), deliverer.pace.slot(first, number))
                 for number, (order, writing) in enumerate(found)
             )
             if not await unless_stopped(_put_all(claimed, held), stop):

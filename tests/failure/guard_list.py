@@ -1,7 +1,7 @@
 """The guards that keep letters from being lost or sent twice: how each is taken out, and the test that notices."""
 
 from tests.failure.guard import guard as _guard
-from tests.failure.plan_guards import PLAN_GUARDS
+from tests.failure.rate_and_plan_guards import RATE_AND_PLAN_GUARDS
 
 _CLAIMS, _OUTCOMES = "shared/db/write_orders/claims.py", "shared/db/write_orders/outcomes.py"
 _INTENTS = "shared/db/write_orders/intents.py"
@@ -394,5 +394,5 @@ GUARDS = (
         "",
         "tests/services/test_send_rates.py::test_i16_two_mailers_together_keep_the_rate_after_an_outage",
     ),
-    *PLAN_GUARDS,
+    *RATE_AND_PLAN_GUARDS,
 )

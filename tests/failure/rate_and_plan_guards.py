@@ -1,10 +1,18 @@
-"""The guards that keep a plan complete although only changed people are looked at."""
+"""Guards of rates, and those that keep a plan complete although only changed people are looked at."""
 
 from tests.failure.guard import guard as _guard
 
 _CHANGED, _LOG = "tests/services/test_changed_people.py", "tests/services/test_people_log.py"
 
-PLAN_GUARDS = (
+RATE_AND_PLAN_GUARDS = (
+    _guard(
+        "a slot that has passed is not made up for",
+        "I16",
+        "services/mailer/pace.py",
+        "            if self._clock.now() - at <= LATE:\n",
+        "            if True:\n",
+        "tests/services/test_send_rates.py::test_i16_mailers_that_stood_still_do_not_catch_up_side_by_side",
+    ),
     _guard(
         "the send moment looks at everybody, whatever the log of people says",
         "I1",
