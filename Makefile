@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos guards format clean
+.PHONY: help demo test check bench chaos guards screenshots format clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # The locked versions through uv; where uv cannot be had, plain pip within the ranges of pyproject.toml.
 $(STAMP): pyproject.toml uv.lock
@@ -48,6 +48,9 @@ chaos: $(STAMP) ## Kill services, broker and database while letters go out, and 
 
 guards: $(STAMP) ## Take out one guard at a time: the test aimed at it must turn red
 	$(BIN)/python -m tests.failure.guards
+
+screenshots: $(STAMP) ## Pictures of the main pages of the console into docs/screenshots
+	$(BIN)/python -m tests.browser.shots docs/screenshots
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache

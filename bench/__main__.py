@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.applicants import write_applicants
 from bench.command_line import measure_help
+from bench.console import measure_console
 from bench.embedded import measure_embedded
 from bench.figures import Results
 from bench.growth import LARGEST, SIZES, measure_growth
@@ -18,7 +19,7 @@ from bench.site import new_site
 from tests.servers import __main__ as servers
 from tests.servers.state import ServersImpossible
 
-SECTIONS = ("help", "sending", "embedded", "publishing", "scaling", "memory", "recipients", "growth")
+SECTIONS = ("help", "sending", "embedded", "publishing", "scaling", "memory", "recipients", "growth", "console")
 #: Applications where only sending is measured.
 _FEW = 100_000
 
@@ -56,6 +57,11 @@ def _measure(results: Results, arguments: argparse.Namespace) -> None:
         sizes = [size for size in SIZES if size <= (_FEW if quick else SIZES[-1])]
         with new_site() as site:
             measure_growth(results, site, [*sizes, *([LARGEST] if arguments.full else [])], tell)
+    if "console" in chosen:
+        with new_site() as site:
+            measure_console(results, site, _FEW if quick else 1_000_000, tell)
+    if set(chosen) <= {"help", "growth", "console"}:
+        return
     if "embedded" in chosen:
         measure_embedded(results, 3000 if quick else 10_000, tell)
     with new_site() as site:

@@ -15,6 +15,8 @@ from rich.table import Table
 from tests.chaos.report import versions
 
 _NOT_MEASURED = "n/a"
+#: No page of the console takes longer at a million rows.
+PAGE_MS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Results:
     memory_mb: dict[str, float] = field(default_factory=dict)
     #: Cost against size: one row of figures for each size, times in seconds.
     growth: list[dict[str, float]] = field(default_factory=list)
+    #: Pages of the console at that many rows: median milliseconds on the server.
+    console_ms: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     #: Whether there were fewer than a million applications.
     small: bool = False
@@ -134,7 +138,8 @@ class Results:
     def missed(self) -> list[str]:
         """The ratios that are not as wanted."""
         found = [(one, self.ratio(one)) for one in RATIOS]
-        return [one.key for one, value in found if value is not None and not one.holds(value)]
+        slow = [f"console {path}" for path, value in self.console_ms.items() if value >= PAGE_MS]
+        return [one.key for one, value in found if value is not None and not one.holds(value)] + slow
 
     def show(self) -> None:
         """Tables on stdout."""
@@ -165,6 +170,11 @@ class Results:
             for row in self.growth:
                 growth.add_row(*(_shown(value) for value in row.values()))
             console.print(growth)
+        if self.console_ms:
+            pages = Table("page of the console", f"ms on the server, below {PAGE_MS}", title="console")
+            for path, value in self.console_ms.items():
+                pages.add_row(path, f"{value:.0f}{'' if value < PAGE_MS else ' (!)'}")
+            console.print(pages)
         for note in self.notes:
             console.print(note, markup=False)
         console.print(versions(), markup=False)
@@ -180,6 +190,7 @@ class Results:
             "samples": dict(self.samples),
             "memory_mb": self.memory_mb,
             "growth": self.growth,
+            "console_ms": self.console_ms,
             "missed": self.missed,
         }
         return json.dumps(found, indent=1, ensure_ascii=False)

@@ -70,10 +70,10 @@ class Site:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def command(self, *arguments: str) -> str:
+    def command(self, *arguments: str, given: str | None = None) -> str:
         """What `kontaktpflege ARGUMENTS` says; raises RuntimeError with its words."""
         done = subprocess.run(
-            _program(arguments), env=self._environment({}), capture_output=True, text=True, check=False
+            _program(arguments), env=self._environment({}), input=given, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise RuntimeError(f"kontaktpflege {' '.join(arguments)}: {done.stderr or done.stdout}")

@@ -48,6 +48,9 @@ class Settings(BaseModel):
     kp_backoff_seconds: float = Field(default=300.0, gt=0)
     kp_ring_again_seconds: float = Field(default=120.0, gt=0)
     kp_grace_seconds: float = Field(default=60.0, gt=0)
+    #: Where the console answers. Port 0: `run all` runs without it, `run console` takes any free port.
+    kp_console_host: str = "127.0.0.1"
+    kp_console_port: int = Field(default=8080, ge=0, le=65535)
     #: For rehearsals and tests: the clock starts here and runs on. Refused unless the mail server is on loopback.
     kp_clock_start: datetime | None = None
 

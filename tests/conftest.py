@@ -13,11 +13,16 @@ from tests.mail_server import MailServer
 from tests.servers.fresh import fresh_database, fresh_vhost
 from tests.stacks import Stack
 
+#: Services of many tests run side by side: those without the console, but for the tests that are about it.
+os.environ.setdefault("KP_CONSOLE_PORT", "0")
+
 
 class Scheduling(LoadScopeScheduling):
     """Every test by itself to whichever worker is free; what breaks things on purpose one after another, to one."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/browser/"):
+            return nodeid.partition("::")[0]  # a module has one console running
         return "failure" if nodeid.startswith("tests/failure/") else nodeid
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sqlalchemy import NullPool, create_engine, make_url, text
 
@@ -41,14 +41,19 @@ class Stack:
             "KP_BACKOFF_SECONDS": "1",
             "KP_RING_AGAIN_SECONDS": "3",
             "KP_LOG_FORMAT": "json",
+            # Many run side by side; tests of the console choose a port.
+            "KP_CONSOLE_PORT": "0",
         }
         self.processes: list[tuple[str, subprocess.Popen[bytes]]] = []
 
-    def cli(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *arguments: str, check: bool = True, stdin: TextIO | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """One command; its exit code is checked unless told otherwise."""
         done = subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             env={**self.environment, **environment},
+            stdin=stdin,
             capture_output=True,
             text=True,
             timeout=300,

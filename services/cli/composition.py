@@ -7,15 +7,17 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from services.evaluator.evaluate import run_evaluator
 from services.mailer.service import run_mailer
+from services.mailer.trial_mail import send_trial_mail
 from services.scheduler.service import run_scheduler
 from shared.bus.connect import open_bus
 from shared.bus.interface import Bus
 from shared.clock import Clock, ShiftedClock, SystemClock
 from shared.db.engine import Database
+from shared.db.letter_trials import TrialMail
 from shared.db.migrate import SchemaOutdated, migrate, require_schema
 from shared.db.service_instances import beat, forget
 from shared.errors import InvalidSettings, KontaktpflegeError, Unavailable
@@ -24,7 +26,12 @@ from shared.logs import get_logger
 from shared.retry import wait_until_available
 from shared.settings import Settings, is_loopback
 
+if TYPE_CHECKING:
+    from services.console.surroundings import CaughtMail
+
 ROLES = ("scheduler", "evaluator", "mailer")
+#: What `run all` runs in one process.
+ALL = (*ROLES, "console")
 Part = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -51,36 +58,71 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 async def run_services(
-    settings: Settings, roles: Sequence[str], clock: Clock | None = None, stop: asyncio.Event | None = None
+    settings: Settings,
+    roles: Sequence[str],
+    clock: Clock | None = None,
+    stop: asyncio.Event | None = None,
+    mails: "Sequence[CaughtMail] | None" = None,
 ) -> None:
-    """Runs one service, or all in this process, until SIGTERM, SIGINT or `stop`. Waits for database and broker."""
+    """Runs one service, or all in this process, until SIGTERM, SIGINT or `stop`. Waits for database and broker.
+
+    `mails`: what a mail catcher keeps, for the console to show.
+    """
     scheme = settings.broker_url.get_secret_value().partition(":")[0]
-    if scheme == "memory" and set(roles) != set(ROLES):
+    on_bus = [role for role in roles if role in ROLES]
+    if scheme == "memory" and on_bus and set(on_bus) != set(ROLES):
         raise InvalidSettings(
             "setting BROKER_URL: memory:// lives in one process; use `run all`, or give amqp://... to run "
             f"{' and '.join(roles)} alone"
         )
     log = get_logger("all" if len(roles) > 1 else roles[0])
     database = Database(settings.effective_database_url(), pool_size=12)
-    embedded = scheme == "memory"
     stop = stop or asyncio.Event()
+    clock = clock or clock_of(settings)
     with stop_on_signals(stop):
         try:
-            if await unless_stopped(_wait_for_schema(database, embedded=embedded, log=log), stop):
-                await _run_on_bus(settings, roles, database, clock or clock_of(settings), log, stop)
+            waiting = _wait_for_schema(database, embedded=scheme == "memory" and bool(on_bus), log=log)
+            if await unless_stopped(waiting, stop):
+                console = [partial(_console, database, clock, settings, mails)] if "console" in roles else []
+                if on_bus:
+                    await _run_on_bus(settings, on_bus, console, database, clock, log, stop)
+                else:
+                    log.info("started", action="started", roles=list(roles))
+                    await run_together(console, stop)
         finally:
             await database.close()
     log.info("ended", action="ended")
 
 
+async def _console(database: Database, clock: Clock, settings: Settings, mails: Any, stop: asyncio.Event) -> None:
+    # Imported here: only who answers requests needs what they need.
+    from services.console.service import run_console  # noqa: PLC0415
+    from services.console.surroundings import Surroundings  # noqa: PLC0415
+
+    log = get_logger("console")
+
+    async def send_trial(mail: TrialMail) -> str:
+        return await send_trial_mail(mail, settings, clock.now(), log)
+
+    surroundings = Surroundings(database, settings, clock, mails, send_trial)
+    await _alive("console", database, partial(run_console, surroundings, log), log, stop)
+
+
 async def _run_on_bus(
-    settings: Settings, roles: Sequence[str], database: Database, clock: Clock, log: Any, stop: asyncio.Event
+    settings: Settings,
+    roles: Sequence[str],
+    others: Sequence[Part],
+    database: Database,
+    clock: Clock,
+    log: Any,
+    stop: asyncio.Event,
 ) -> None:
     bus = open_bus(settings.broker_url.get_secret_value(), log)
     try:
         if await unless_stopped(bus.open(), stop):
             log.info("started", action="started", roles=list(roles))
-            await run_together([_part(role, database, bus, clock, settings) for role in roles], stop)
+            parts = [_part(role, database, bus, clock, settings) for role in roles]
+            await run_together([*parts, *others], stop)
     finally:
         await bus.close()
 

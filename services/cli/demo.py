@@ -1,7 +1,9 @@
 """`kontaktpflege demo`: sample data, the three scenarios, every service in one process, a built-in mail catcher."""
 
 import asyncio
+import secrets
 import shutil
+import socket
 import time
 from datetime import UTC, date, datetime
 from importlib.resources import as_file, files
@@ -11,14 +13,16 @@ from typing import Any
 import typer
 from pydantic import SecretStr
 
-from services.cli.composition import ROLES, run_services
+from services.cli.composition import ALL, ROLES, run_services
 from services.cli.mail_catcher import MailCatcher
 from services.cli.output import print_table
 from shared.clock import ShiftedClock
+from shared.db.actors import ROLES as RIGHTS
 from shared.db.dispatch import run_now
 from shared.db.engine import Database
 from shared.db.migrate import migrate
 from shared.db.order_list import OrderFilter, count_by_state, list_orders
+from shared.db.user_commands import create_user, set_password
 from shared.errors import KontaktpflegeError
 from shared.importing import import_applications, import_contacts
 from shared.logs import configure_logging
@@ -31,6 +35,10 @@ SAMPLE_DAY = date(2026, 11, 23)
 #: After the last send time of the sample day: no scheduled dispatch interferes.
 SAMPLE_MOMENT = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
 DEADLINE_SECONDS = 240.0
+#: Where the console answers, or on the next port that is free.
+FIRST_PORT, LAST_PORT = 8080, 8099
+#: A person for each right, lowest first.
+DEMO_PEOPLE = ("demo.view", "demo.operate", "demo.edit", "demo")
 
 
 def demo(
@@ -53,16 +61,21 @@ async def _demo(state: Path, once: bool) -> bool:
             kp_state_dir=state,
             kp_tick_seconds=0.2,
             kp_clock_start=SAMPLE_MOMENT,
+            kp_console_port=0 if once else _free_port(),
         )
         clock = ShiftedClock(SAMPLE_MOMENT)
         database = Database(settings.effective_database_url())
         try:
             await _load_sample(database, clock)
+            password = None if once else await _add_people(database, clock)
             stop = asyncio.Event()
-            services = asyncio.create_task(run_services(settings, ROLES, clock, stop))
+            services = asyncio.create_task(
+                run_services(settings, ROLES if once else ALL, clock, stop, mails=catcher.messages)
+            )
             try:
                 good = await _run_scenarios(database, clock, catcher, services)
-                if not once:
+                if password is not None:
+                    _say_where(settings, password)
                     _say_what_next(settings, catcher)
                     await services
                 return good
@@ -71,6 +84,27 @@ async def _demo(state: Path, once: bool) -> bool:
                 await asyncio.gather(services, return_exceptions=True)
         finally:
             await database.close()
+
+
+def _free_port() -> int:
+    for port in range(FIRST_PORT, LAST_PORT + 1):
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+async def _add_people(database: Database, clock: ShiftedClock) -> str:
+    """A person of each right, all with one password, which lives as long as the demo."""
+    password = f"demo-{secrets.token_hex(5)}"
+    for right, name in zip(RIGHTS, DEMO_PEOPLE, strict=True):
+        shown = f"Demo ({right})"
+        await create_user(database, name, display_name=shown, email=None, role=right, author="demo", now=clock.now())
+        await set_password(database, name, password, author="demo", now=clock.now())
+    return password
 
 
 async def _load_sample(database: Database, clock: ShiftedClock) -> None:
@@ -126,6 +160,14 @@ def _summary(orders: list[dict[str, Any]]) -> tuple[int, int, int, int]:
     sent = sum(order["state"] == "sent" for order in orders)
     unaddressed = sum(order["state"] == "no_address" for order in orders)
     return len(orders), sent, unaddressed, len(orders) - sent - unaddressed
+
+
+def _say_where(settings: Settings, password: str) -> None:
+    others = ", ".join(f"{name} ({right})" for right, name in zip(RIGHTS, DEMO_PEOPLE, strict=True))
+    typer.echo(
+        f"\nThe console: http://127.0.0.1:{settings.kp_console_port}  user demo, password {password}\n"
+        f"The same password has each right: {others}. The mails that went out stand under /mails."
+    )
 
 
 def _say_what_next(settings: Settings, catcher: MailCatcher) -> None:

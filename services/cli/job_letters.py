@@ -6,8 +6,9 @@ import typer
 
 from services.cli.context import Desk, at_desk
 from services.cli.output import JSON_OPTION, print_fields, print_json
-from services.mailer.trial_mail import TrialMail, send_trial_mail
+from services.mailer.trial_mail import send_trial_mail
 from shared.db.letter_samples import Preview, preview_letter
+from shared.db.letter_trials import TrialMail
 from shared.logs import silent_logger
 
 NAME = typer.Argument(help="Name of the job.")

@@ -7,14 +7,14 @@ from typing import Any
 
 import typer
 
-from services.cli.composition import ROLES, run_services
+from services.cli.composition import ALL, ROLES, run_services
 from services.cli.context import Desk, at_desk
 from services.cli.doctor import examine
 from services.cli.output import JSON_OPTION, print_json, print_table, say
-from services.cli.queue_report import report
 from shared.db.engine import Database
 from shared.db.migrate import migrate as migrate_database
 from shared.logs import configure_logging
+from shared.queue_report import report
 from shared.settings import load_settings
 
 #: Objects after which the garbage collector looks at the youngest, and how often at the older ones.
@@ -28,13 +28,15 @@ class Role(StrEnum):
     SCHEDULER = "scheduler"
     EVALUATOR = "evaluator"
     MAILER = "mailer"
+    CONSOLE = "console"
 
 
 def run(role: Role = typer.Argument(help="Which service; `all` runs them in one process.")) -> None:
     """Run services until SIGTERM or Ctrl-C; they wait for a database or broker that is not there yet."""
     settings = load_settings()
     configure_logging(settings.kp_log_level, settings.kp_log_format == "json", patient=True)
-    roles = ROLES if role is Role.ALL else (role.value,)
+    everything: tuple[str, ...] = ALL if settings.kp_console_port else ROLES
+    roles = everything if role is Role.ALL else (role.value,)
     # What is loaded by now stays; what is made from now on is mostly gone before anybody looks for cycles in it.
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)

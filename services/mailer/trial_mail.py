@@ -1,7 +1,6 @@
 """A letter sent to a tester: the same way over the same relay, without order, status or contact entry."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -9,8 +8,7 @@ from uuid import uuid4
 from services.mailer.compose import MailHeaders, attachment_part, compose
 from services.mailer.outcome import Sent
 from services.mailer.smtp import SmtpPool, parse_smtp_url
-from shared.db.letter_data import Attachment
-from shared.domain.letters import RenderedLetter, Sender
+from shared.db.letter_trials import TrialMail
 from shared.domain.mail_addresses import usable_address
 from shared.errors import InvalidInput, Refused
 from shared.settings import Settings
@@ -18,16 +16,6 @@ from shared.settings import Settings
 #: Marks a test for people and for programs.
 SUBJECT_MARK = "[Test] "
 HEADER = {"X-Kontaktpflege-Test": "1"}
-
-
-@dataclass(frozen=True, slots=True)
-class TrialMail:
-    """What is sent to whom."""
-
-    letter: RenderedLetter
-    sender: Sender
-    to: str
-    attachments: Sequence[Attachment]
 
 
 async def send_trial_mail(mail: TrialMail, settings: Settings, now: datetime, log: Any) -> str:

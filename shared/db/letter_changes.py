@@ -40,7 +40,7 @@ async def save_version(
     connection: AsyncConnection, letter_id: int, version: int, name: str, content: Mapping[str, Any], place: str
 ) -> None:
     """Writes a version and makes it the letter's; raises InvalidInput if the letter could not be sent."""
-    layout_id, layout = await _layout(connection, content, place)
+    layout_id, layout = await layout_of(connection, content, place)
     own = {key: content[key] for key in ("language", "subject", "html", "text")}
     texts = [LetterText(**one) for one in (own, *(content["variants"] or ()))]
     values = {
@@ -66,9 +66,10 @@ def _composed(name: str, text: LetterText, layout: Layout | None, place: str) ->
         raise InvalidInput(f"{place}{inside}: {exc.place}", exc.value, exc.fix) from exc
 
 
-async def _layout(
+async def layout_of(
     connection: AsyncConnection, content: Mapping[str, Any], place: str
 ) -> tuple[int | None, Layout | None]:
+    """The layout that a letter names, with its id; none where it names none. Raises InvalidInput."""
     if not content["layout"]:
         return None, None
     layout_id = await id_of(connection, letter_layouts, "layout", content["layout"], f"{place}, layout")

@@ -31,8 +31,8 @@ async def sample_warnings(connection: AsyncConnection, letter_ids: Sequence[int]
         letter = (await connection.execute(select(_L.name, _L.version).where(_L.id == letter_id))).one()
         stored = await load_letter_version(connection, letter_id, letter.version)
         forms = compile_forms(stored.texts, composed=stored.composed)
-        samples = await _samples(connection, letter_id, settings, now)
-        occasion = await _occasion(connection, samples, (None,), settings, now, settings.zone)
+        samples = await sample_applications(connection, letter_id, settings, now)
+        occasion = await occasion_of(connection, samples, (None,), settings, now, settings.zone)
         failed = [(one["external_id"], why) for one in samples if (why := _failure(forms, one, occasion))]
         if failed:
             examples = "; ".join(f"{name}: {why}" for name, why in failed[:3])
@@ -42,8 +42,8 @@ async def sample_warnings(connection: AsyncConnection, letter_ids: Sequence[int]
     return found
 
 
-async def _samples(
-    connection: AsyncConnection, letter_id: int, settings: SystemSettings, now: datetime
+async def sample_applications(
+    connection: AsyncConnection, letter_id: int, settings: SystemSettings, now: datetime, most: int = SAMPLES
 ) -> Sequence[Any]:
     """Whom the jobs with this letter choose today, else the newest applications."""
     chosen: list[int] = []
@@ -57,13 +57,13 @@ async def _samples(
             continue
         # Any of a person's applications will do: no ranking, so that the first matches end the search.
         source = applications.join(persons, persons.c.id == applications.c.person_id)
-        first = select(applications.c.id).select_from(source).where(*conditions(query, on)).limit(SAMPLES - len(chosen))
+        first = select(applications.c.id).select_from(source).where(*conditions(query, on)).limit(most - len(chosen))
         chosen += (await connection.execute(first)).scalars()
     which = applications.c.id.in_(chosen) if chosen else true()
-    return await load_applications(connection, which & applications.c.reduced_at.is_(None), SAMPLES)
+    return await load_applications(connection, which & applications.c.reduced_at.is_(None), most)
 
 
-async def _occasion(
+async def occasion_of(
     connection: AsyncConnection,
     samples: Sequence[Any],
     wishes: tuple[str | None, ...],
@@ -71,6 +71,7 @@ async def _occasion(
     now: datetime,
     zone: ZoneInfo,
 ) -> Occasion:
+    """What letters to these applications are written from, besides them: users, sender, company, day."""
     names = {one["recruiter"] for one in samples if one["recruiter"]}
     names |= {wish.removeprefix("user:") for wish in wishes if wish and wish.startswith("user:")}
     users = await load_users(connection, names)
@@ -104,7 +105,7 @@ async def preview_letter(connection: AsyncConnection, job_name: str, application
     job: Any = await load_job_row(connection, job_name)
     settings = await load_system_settings(connection)
     if application is None:
-        found = (await _samples(connection, job["letter_id"], settings, now))[:1]
+        found = (await sample_applications(connection, job["letter_id"], settings, now))[:1]
     else:
         found = await load_applications(connection, applications.c.external_id == application.strip())
     if not found:
@@ -112,7 +113,7 @@ async def preview_letter(connection: AsyncConnection, job_name: str, application
     stored = await load_letter_version(connection, job["letter_id"], await _version(connection, job))
     forms = compile_forms(stored.texts, composed=stored.composed)
     wishes = (job["sender"], job["sender_fallback"])
-    occasion = await _occasion(connection, found, wishes, settings, now, ZoneInfo(job["time_zone"]))
+    occasion = await occasion_of(connection, found, wishes, settings, now, ZoneInfo(job["time_zone"]))
     letter, sender = write_letter(forms, found[0], occasion)
     return Preview(
         job=job["name"],

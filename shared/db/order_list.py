@@ -7,10 +7,11 @@ from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tables import applications, attempts, contact_jobs, events, persons, write_orders
+from shared.db.tables import applications, attempts, contact_jobs, dispatch_runs, events, persons, write_orders
+from shared.db.write_orders.states import in_state
 from shared.domain.text import fold
 from shared.errors import NotFound
 
@@ -36,6 +37,10 @@ class OrderFilter:
     #: Login name of the application's recruiter.
     recruiter: str | None = None
     limit: int | None = None
+    #: Of a job that exists, by its id.
+    job_id: int | None = None
+    #: Only what waits for a person: unclear, failed, held for confirmation.
+    needs_person: bool = False
 
 
 async def list_orders(connection: AsyncConnection, which: OrderFilter) -> list[dict[str, Any]]:
@@ -49,14 +54,22 @@ async def order_rows(connection: AsyncConnection, which: OrderFilter) -> Select[
     return (
         select(write_orders, _A.external_id, _A.email.label("application_email"), _P.duplicate_set)
         .select_from(source)
-        .where(*await _conditions(connection, which))
+        .where(*await order_conditions(connection, which))
         .order_by(_O.occasion_day, _O.id)
         .limit(which.limit)
     )
 
 
-async def _conditions(connection: AsyncConnection, which: OrderFilter) -> list[Any]:
-    found: list[Any] = []
+def needing_a_person() -> tuple[ColumnElement[bool], ...]:
+    """The three kinds of orders that wait for a person, each by an index of its own: join them with `or_`."""
+    r = dispatch_runs.c
+    held = select(r.id).where(r.state == "open", r.reason.like("held: %"))
+    return in_state("unclear"), in_state("failed"), and_(in_state("planned"), _O.run_id.in_(held))
+
+
+async def order_conditions(connection: AsyncConnection, which: OrderFilter) -> list[ColumnElement[bool]]:
+    """What the filter demands of orders joined with their applications; raises NotFound for an unknown job."""
+    found: list[ColumnElement[bool]] = []
     if which.type in ("manual", "scheduled_rejection", "contact_job"):
         found.append(_O.type == which.type)
     elif which.type is not None:
@@ -69,9 +82,13 @@ async def _conditions(connection: AsyncConnection, which: OrderFilter) -> list[A
         found.append(_O.occasion_day <= which.last)
     if which.recruiter is not None:
         found.append(_A.recruiter_folded == fold(which.recruiter))
-    simple = {
+    if which.state is not None:
+        found.append(in_state(which.state) if which.state in STATES else _O.state == which.state)
+    if which.needs_person:
+        found.append(or_(*needing_a_person()))
+    simple: dict[Any, Any] = {
         _A.person_id: which.person_id,
-        _O.state: which.state,
+        _O.job_id: which.job_id,
         _O.occasion_day: which.on,
         _O.run_id: which.run_id,
         _O.id: which.order_id,

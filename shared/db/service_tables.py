@@ -1,8 +1,8 @@
 """What the services keep about themselves: signs of life, daily chores, queue depths, rate limits, whom to look at."""
 
-from sqlalchemy import BigInteger, Column, Date, Index, Integer, Table
+from sqlalchemy import BigInteger, Column, Date, ForeignKey, Index, Integer, Table
 
-from shared.db.column_types import IdList, Instant, PlainText
+from shared.db.column_types import Identifier, IdList, Instant, PlainText
 from shared.db.table_parts import id_column, metadata
 
 service_instances = Table(
@@ -39,6 +39,17 @@ send_slots = Table(
     Column("scope", PlainText, primary_key=True),
     Column("next_at", Instant, nullable=False),
     Column("queue_end", Instant, nullable=False),
+)
+
+#: Who is signed in at the console. The token itself is known to the browser only.
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("token_hash", PlainText, primary_key=True),
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("csrf", PlainText, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
 )
 
 #: People about whom something changed that plans look at: a row for each statement that did it (SQLite: for each row),

@@ -1,5 +1,6 @@
 """Users: who may act, with which rights (D5)."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.actors import ROLES
+from shared.db.console_sessions import end_sessions
 from shared.db.engine import Database
 from shared.db.history import record_changes
 from shared.db.named_records import find_named
@@ -55,6 +57,41 @@ async def set_password(database: Database, name: str, password: str, *, author: 
         await record_changes(connection, "user", user["id"], user["name"], "password", [], author=author, now=now)
 
     await in_transaction(database, work)
+
+
+async def change_user(
+    database: Database, user_id: int, *, display_name: str, email: str | None, role: str, author: str, now: datetime
+) -> None:
+    """Another display name, address or role; another role ends the user's sessions. Raises NotFound, InvalidInput."""
+    wanted = {
+        "display_name": read_name("user, display name", display_name),
+        "email": email,
+        "role": one_of(*ROLES)("user, role", role),
+    }
+    if email is not None and usable_address(email) is None:
+        raise InvalidInput("user, e-mail", email, "is not a valid e-mail address")
+
+    async def work(connection: AsyncConnection) -> None:
+        user = await load_user(connection, user_id)
+        changes = [(key, user[key], value) for key, value in wanted.items() if user[key] != value]
+        if not changes:
+            return
+        await connection.execute(update(users).where(users.c.id == user_id).values(wanted))
+        if user["role"] != role:
+            await end_sessions(connection, user_id)
+        await record_changes(connection, "user", user_id, user["name"], "change", changes, author=author, now=now)
+
+    await in_transaction(database, work)
+
+
+async def load_user(connection: AsyncConnection, user_id: int) -> Mapping[str, Any]:
+    """A user's row without the password; raises NotFound."""
+    u = users.c
+    statement = select(u.id, u.name, u.display_name, u.email, u.role).where(u.id == user_id)
+    row = (await connection.execute(statement)).mappings().first()
+    if row is None:
+        raise NotFound("user", user_id)
+    return dict(row)
 
 
 async def list_users(connection: AsyncConnection) -> list[dict[str, Any]]:

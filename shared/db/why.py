@@ -29,8 +29,14 @@ async def explain(
 
     Raises NotFound for an unknown query or application, InvalidInput for a query that has become invalid.
     """
+    return await explain_query(connection, await load_query(connection, name), application, on, today)
+
+
+async def explain_query(
+    connection: AsyncConnection, query: StoredQuery, application: str, on: date | None, today: date
+) -> dict[str, Any]:
+    """The same for a query that is at hand, with the jobs of its id."""
     settings = await load_system_settings(connection)
-    query = await load_query(connection, name)
     facts = await load_facts(connection, await _application_id(connection, application))
     day = QueryDay(on or today, settings.zone, settings.leap_day_birthday)
     found = {

@@ -17,6 +17,12 @@ def salutation_line(
     return _english(form, *names) if is_english(language) else _german(form, *names)
 
 
+def is_addressed(salutation: str | None, last_name: str | None) -> bool:
+    """Whether the line can be formal: with form of address and last name; else it is neutral."""
+    form = (salutation or "").strip().rstrip(".*").casefold()
+    return bool(_tidy(last_name)) and form in _WOMEN | _MEN
+
+
 def is_english(language: str) -> bool:
     """Whether the language tag ('en', 'en-GB') is English."""
     return language.strip().casefold().replace("_", "-").split("-")[0] == "en"

@@ -94,9 +94,16 @@ async def _contacts(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> L
     return ListSource(_CONTACT, rows())
 
 
-async def _orders(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
-    statement = await order_rows(connection, OrderFilter())
+def orders_of(which: OrderFilter) -> Source:
+    """The orders that a filter finds."""
 
+    async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
+        return _orders(connection, await order_rows(connection, which))
+
+    return source
+
+
+def _orders(connection: AsyncConnection, statement: Select[Any]) -> ListSource:
     async def rows() -> AsyncIterator[Row]:
         async for some in _parts(connection, statement):
             for row in some:
@@ -122,6 +129,17 @@ async def _history(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> Li
     return ListSource(_EVENT, _each(connection, select(*(e[name] for name in _EVENT)).order_by(e.id)))
 
 
+def history_of(noun: str, record_id: int) -> Source:
+    """The changes of one record, newest last."""
+
+    async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
+        e = events.c
+        statement = select(*(e[name] for name in _EVENT)).where(e.noun == noun, e.record_id == record_id)
+        return ListSource(_EVENT, _each(connection, statement.order_by(e.id)))
+
+    return source
+
+
 async def _queries(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
     q = application_queries.c
     statement = select(q.name, q.filters, q.version).order_by(q.name_folded)
@@ -142,6 +160,11 @@ async def _letters(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> Li
 
 async def _users(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
     return _small(await list_users(connection), "name")
+
+
+async def _statuses(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
+    s = application_statuses.c
+    return ListSource(("name", "meta"), _each(connection, select(s.name, s.meta).order_by(s.name_folded)))
 
 
 def _small(found: Sequence[Row], least: str) -> ListSource:
@@ -170,10 +193,11 @@ LISTS: dict[str, Source] = {
     "applications": _applications,
     "contacts": _contacts,
     "jobs": _jobs,
-    "orders": _orders,
+    "orders": orders_of(OrderFilter()),
     "runs": _runs,
     "queries": _queries,
     "letters": _letters,
     "users": _users,
+    "statuses": _statuses,
     "history": _history,
 }

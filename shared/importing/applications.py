@@ -22,9 +22,10 @@ async def import_applications(
     author: str,
     now: datetime,
     strict: bool = False,
+    check: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Imports good rows and reports bad ones; `strict`: all rows or none.
+    """Imports good rows and reports bad ones; `strict`: all rows or none; `check`: none, only the report.
 
     A missing column leaves the field unchanged, an empty cell means unknown. Raises InvalidInput if the file as a
     whole cannot be used: nothing was imported then.
@@ -37,4 +38,4 @@ async def import_applications(
     this = Import(ImportReport("applications"), now, author)
     parser = ApplicationParser(statuses, known_users, this.report)
     kind = Kind(KNOWN, ("external_id",), parser.parse, ApplicationWriter(this, keys).write)
-    return await run_import(database, path, this, kind, strict=strict, progress=progress)
+    return await run_import(database, path, this, kind, strict=strict, check=check, progress=progress)

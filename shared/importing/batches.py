@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -59,11 +60,23 @@ def refuse_second_row(this: Import, line: int, external_id: str, first_line: int
 
 
 async def run_import(
-    database: Database, path: Path, this: Import, kind: Kind, *, strict: bool, progress: Progress | None
+    database: Database,
+    path: Path,
+    this: Import,
+    kind: Kind,
+    *,
+    strict: bool,
+    progress: Progress | None,
+    check: bool = False,
 ) -> ImportReport:
-    """Reads, parses and writes batch after batch; the end is one event with the author and the counts (D5)."""
+    """Reads, parses and writes batch after batch; the end is one event with the author and the counts (D5).
+
+    `check`: everything is done in one transaction and taken back; the report says what would come of it.
+    """
     batches = _batches(read_rows(path, kind.known, kind.required, progress), this, kind)
-    if strict:
+    if check:
+        await _write_and_take_back(database, batches, kind)
+    elif strict:
         await _write_all_or_nothing(database, path, batches, this, kind)
     else:
         for batch in batches:
@@ -73,6 +86,14 @@ async def run_import(
     # Of one batch, rows that cannot be parsed are found before rows that cannot be written.
     this.report.bad_rows.sort(key=lambda bad: bad.line)
     return this.report
+
+
+async def _write_and_take_back(database: Database, batches: Iterator[Batch], kind: Kind) -> None:
+    with suppress(_TakeBack):
+        async with database.begin() as connection:
+            for batch in batches:
+                await kind.write(connection, batch)
+            raise _TakeBack
 
 
 async def _write_all_or_nothing(

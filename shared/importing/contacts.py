@@ -18,13 +18,14 @@ async def import_contacts(
     author: str,
     now: datetime,
     strict: bool = False,
+    check: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Imports good rows and reports bad ones; `strict`: all rows or none.
+    """Imports good rows and reports bad ones; `strict`: all rows or none; `check`: none, only the report.
 
     A missing column leaves the field unchanged, an empty cell means unknown. Raises InvalidInput if the file as a
     whole cannot be used: nothing was imported then.
     """
     this = Import(ImportReport("contacts"), now, author)
     kind = Kind(KNOWN, REQUIRED, parse_contact, ContactWriter(this).write)
-    return await run_import(database, path, this, kind, strict=strict, progress=progress)
+    return await run_import(database, path, this, kind, strict=strict, check=check, progress=progress)

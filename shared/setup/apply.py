@@ -1,6 +1,6 @@
 """`apply`: brings the database to what a setup file says, in one transaction, and says what that changed."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -38,25 +38,37 @@ Dispatches = dict[int, NextDispatch]
 
 
 async def apply_setup(
-    database: Database, setup: Setup, *, author: str, now: datetime, dry_run: bool = False
+    database: Database,
+    setup: Setup,
+    *,
+    author: str,
+    now: datetime,
+    dry_run: bool = False,
+    check: Callable[[AsyncConnection], Awaitable[None]] | None = None,
 ) -> Difference:
     """Creates or updates by name; records that the file does not mention stay. Raises InvalidInput: nothing changed.
 
-    A dry run only says what would change, and its impact on the next dispatches.
+    A dry run only says what would change, and its impact on the next dispatches. `check` is asked first, in the same
+    transaction, and raises what it has against the change.
     """
 
-    if dry_run:
-        return await _rehearse(database, setup, author, now)
-    return await in_transaction(database, lambda connection: _Application(connection, author, now).apply(setup))
+    async def work(connection: AsyncConnection) -> Difference:
+        if check is not None:
+            await check(connection)
+        return await _Application(connection, author, now).apply(setup)
+
+    return await (_rehearse(database, work, now) if dry_run else in_transaction(database, work))
 
 
-async def _rehearse(database: Database, setup: Setup, author: str, now: datetime) -> Difference:
+async def _rehearse(
+    database: Database, apply: Callable[[AsyncConnection], Awaitable[Difference]], now: datetime
+) -> Difference:
     """What applying would change, and what that would mean for the next dispatches. Changes nothing."""
 
     async def work(connection: AsyncConnection) -> tuple[Difference, Dispatches, Dispatches]:
         before = await next_dispatches(connection, now)
         async with connection.begin_nested() as rehearsal:
-            difference = await _Application(connection, author, now).apply(setup)
+            difference = await apply(connection)
             after = await next_dispatches(connection, now)
             await rehearsal.rollback()
         return difference, before, after

@@ -60,7 +60,7 @@ def read_setup(path: Path) -> Setup:
     for entry in setup.layouts:
         check_layout(entry.place, Layout(entry.fields.get("html"), entry.fields.get("text")))
     for entry in setup.letters:
-        _check_letter(entry)
+        check_letter_entry(entry)
     return setup
 
 
@@ -181,7 +181,7 @@ _REQUIRED = {
 }
 
 
-def _check_letter(entry: Entry) -> None:
+def check_letter_entry(entry: Entry) -> None:
     """Each language on its own; in the layout it is checked when it is saved."""
     forms: list[Mapping[str, Any]] = [entry.fields, *(entry.fields.get("variants") or ())]
     seen: set[str | None] = set()

@@ -30,6 +30,15 @@ def read_settings(file: str, raw: Any) -> dict[str, Any]:
     return found
 
 
+def read_setting(name: str, value: Any) -> Any:
+    """One setting as a form gives it; raises InvalidInput."""
+    return _SETTINGS[name](f"settings, {name}", value)
+
+
+#: The fields that `duplicate_keys` may name.
+DUPLICATE_KEYS = _KEYS
+
+
 def _reduction(place: str, value: Any) -> Any:
     if value is False:  # YAML's own reading of off
         return "off"

@@ -16,6 +16,8 @@ from services.cli.running import Role
 from tests.architecture import ROOT
 
 ROLES = ("scheduler", "evaluator", "mailer")
+#: With the one that people open in a browser.
+SERVICES = (*ROLES, "console")
 
 
 def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,16 +53,16 @@ def test_mailers_can_be_scaled(config: dict[str, Any]) -> None:
 
 
 def test_commands_exist(config: dict[str, Any]) -> None:
-    for name in ("migrate", *ROLES):
+    for name in ("migrate", *SERVICES):
         done = CliRunner().invoke(build(), [*config["services"][name]["command"], "--help"])
         assert done.exit_code == 0, done.output
     # --help is answered before arguments are looked at.
-    assert {config["services"][role]["command"][1] for role in ROLES} <= {role.value for role in Role}
+    assert {config["services"][role]["command"][1] for role in SERVICES} <= {role.value for role in Role}
 
 
 def test_services_start_after_schema_and_broker(config: dict[str, Any]) -> None:
     services = config["services"]
-    for role in ROLES:
+    for role in SERVICES:
         needs = {name: entry["condition"] for name, entry in services[role]["depends_on"].items()}
         assert needs == {"migrate": "service_completed_successfully", "rabbitmq": "service_healthy"}
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
@@ -82,6 +84,16 @@ def test_the_journal_outlives_its_mailer(config: dict[str, Any]) -> None:
     assert mount["type"] == "volume" and mount["source"] in config["volumes"]
 
 
+def test_the_console_is_opened_on_this_machine_only(config: dict[str, Any]) -> None:
+    console = config["services"]["console"]
+    (port,) = console["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8080", 8080)
+    assert console["environment"]["KP_CONSOLE_HOST"] == "0.0.0.0"
+    assert (
+        console["environment"]["DATABASE_URL_FILE"] == config["services"]["mailer"]["environment"]["DATABASE_URL_FILE"]
+    )
+
+
 def test_no_password_in_the_environment(config: dict[str, Any]) -> None:
     for name, service in config["services"].items():
         for key, value in (service.get("environment") or {}).items():
@@ -91,7 +103,7 @@ def test_no_password_in_the_environment(config: dict[str, Any]) -> None:
 
 
 def test_services_have_few_rights(config: dict[str, Any]) -> None:
-    for role in (*ROLES, "migrate"):
+    for role in (*SERVICES, "migrate"):
         service = config["services"][role]
         assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["tmpfs"] == ["/tmp"]
     for service in config["services"].values():

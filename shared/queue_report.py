@@ -1,4 +1,4 @@
-"""`kontaktpflege queues`: the broker's queues and what waits in the rows."""
+"""The broker's queues and what waits in the rows, for `kontaktpflege queues` and the console's monitor."""
 
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,7 @@ _MEANINGS = {
 async def report(database: Database, settings: Settings, now: datetime) -> dict[str, Any]:
     """Queues from the broker itself where it can be asked, else as the scheduler last saw them."""
     async with database.read() as connection:
-        found = await _queues(connection, settings)
+        found = await queues_now(connection, settings)
         return {
             "queues": found,
             "orders": await count_by_state(connection),
@@ -41,7 +41,8 @@ async def report(database: Database, settings: Settings, now: datetime) -> dict[
         }
 
 
-async def _queues(connection: AsyncConnection, settings: Settings) -> list[dict[str, Any]]:
+async def queues_now(connection: AsyncConnection, settings: Settings) -> list[dict[str, Any]]:
+    """Each queue with its depth: asked of the broker, else as last measured; None where nobody has measured."""
     try:
         depths = await look(settings.broker_url.get_secret_value())
         rows = [(d.queue, d.messages, d.consumers, None) for d in depths]

@@ -1,0 +1,128 @@
+"""The console as an ASGI application: pages, headers, and how failures reach the person."""
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from importlib.resources import files
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from services.console.pages import PAGES
+from services.console.rendering import Renderer
+from services.console.routing import routes
+from services.console.surroundings import Surroundings
+from services.console.visits import Forbidden, ForeignForm, NotSignedIn, Visit
+from shared.errors import Conflict, InvalidInput, KontaktpflegeError, NotFound, Refused, Unavailable
+from shared.logs import get_logger
+
+#: Nothing from elsewhere, no script or style in the page; pictures in the stylesheet are data.
+POLICY = (
+    "default-src 'self'; script-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (Forbidden, 403),
+    (ForeignForm, 403),
+    (NotFound, 404),
+    (InvalidInput, 422),
+    (Refused, 409),
+    (Conflict, 503),
+    (Unavailable, 503),
+)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def build_console(surroundings: Surroundings) -> Starlette:
+    """The application; `surroundings` belong to the caller, who closes them."""
+    static = Mount("/static", StaticFiles(directory=str(files("services.console") / "static")), name="static")
+    app = Starlette(
+        routes=[static, *routes(PAGES)],
+        exception_handlers={
+            KontaktpflegeError: _told,
+            HTTPException: _not_there,
+            Exception: _broken,
+        },
+    )
+    app.state.surroundings, app.state.renderer = surroundings, Renderer()
+    app.add_middleware(Headers)
+    return app
+
+
+class Headers:
+    """Adds the safety headers, and how long the server took (Server-Timing, in milliseconds)."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        is_static = scope["path"].startswith("/static/")
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                own = {name.lower() for name, _ in message["headers"]}
+                extra = {**HEADERS, "Server-Timing": f"app;dur={1000 * (time.perf_counter() - began):.1f}"}
+                if is_static:
+                    extra["Cache-Control"] = "public, max-age=3600"
+                message["headers"] = [
+                    *message["headers"],
+                    *((k.encode(), v.encode()) for k, v in extra.items() if k.lower().encode() not in own),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+async def _told(request: Request, exc: Exception) -> Response:
+    """A failure that a person can understand: said in a page, or in a notice where a part of one was asked for."""
+    if isinstance(exc, NotSignedIn):
+        return _to_sign_in(request)
+    status = next((code for kind, code in _STATUS if isinstance(exc, kind)), 400)
+    if status == 503:
+        get_logger("console").warning("console_waits", action="console_waits", reason=str(exc))
+    return await _error_page(request, status, str(exc))
+
+
+def _to_sign_in(request: Request) -> Response:
+    target = f"{request.scope.get('root_path', '')}/sign-in"
+    if request.headers.get("HX-Request") == "true":
+        return Response(status_code=401, headers={"HX-Redirect": target})
+    wanted = f"?to={request.url.path}" if request.method == "GET" and request.url.path != "/" else ""
+    return RedirectResponse(target + wanted, status_code=303)
+
+
+async def _not_there(request: Request, exc: Exception) -> Response:
+    status = exc.status_code if isinstance(exc, HTTPException) else 404
+    return await _error_page(request, status, "there is no such page" if status == 404 else str(exc))
+
+
+async def _broken(request: Request, exc: Exception) -> Response:
+    get_logger("console").error("page_broken", action="page_broken", path=request.url.path, exc_info=exc)
+    return await _error_page(request, 500, "something went wrong here; it was written to the log")
+
+
+async def _error_page(request: Request, status: int, reason: str) -> Response:
+    visit = Visit(request, request.app.state.surroundings, request.app.state.renderer, None, FormData())
+    template = "error_part.html" if visit.is_partial else "error.html"
+    return visit.render(template, status, code=status, reason=reason)

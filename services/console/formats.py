@@ -1,0 +1,67 @@
+"""Dates, times and numbers as people of a language write them."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
+from babel.numbers import format_decimal, format_percent
+
+
+def formats_of(language: str) -> dict[str, Callable[..., str]]:
+    """Filters for templates: `day`, `weekday`, `moment`, `clock_time`, `number`, `percent`; None gives "".
+
+    `lapse`: a span of time from now, as in "in 3 hours"."""
+    pattern = "dd.MM.y, HH:mm" if language == "de" else "d MMM y, HH:mm"
+
+    def day(value: Any) -> str:
+        return "" if value is None else format_date(_day(value), "medium", locale=language)
+
+    def weekday(value: Any) -> str:
+        return "" if value is None else format_skeleton("EEEddMM", _day(value), locale=language)
+
+    def moment(value: Any, zone: str | None = None) -> str:
+        if value is None:
+            return ""
+        return format_datetime(_instant(value), pattern, tzinfo=ZoneInfo(zone) if zone else None, locale=language)
+
+    def clock_time(value: Any, zone: str | None = None) -> str:
+        if value is None:
+            return ""
+        at = _instant(value)
+        return (at.astimezone(ZoneInfo(zone)) if zone else at).strftime("%H:%M")
+
+    def number(value: Any) -> str:
+        return "" if value is None else format_decimal(value, locale=language)
+
+    def percent(value: Any) -> str:
+        return "" if value is None else format_percent(value, locale=language)
+
+    def lapse(value: timedelta) -> str:
+        return format_timedelta(value, threshold=1, add_direction=True, locale=language)
+
+    return {
+        "lapse": lapse,
+        "day": day,
+        "weekday": weekday,
+        "moment": moment,
+        "clock_time": clock_time,
+        "number": number,
+        "percent": percent,
+    }
+
+
+def in_zone(value: Any, zone: ZoneInfo) -> datetime | None:
+    """An instant as a local time."""
+    return None if value is None else _instant(value).astimezone(zone)
+
+
+def _instant(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+
+
+def _day(value: Any) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    return value if isinstance(value, date) else datetime.fromisoformat(str(value)).date()

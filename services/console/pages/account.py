@@ -1,0 +1,85 @@
+"""Signing in and out, the language, the own password."""
+
+from starlette.responses import Response
+
+from services.console.routing import Page
+from services.console.throttle import Throttle
+from services.console.visits import LANGUAGE_COOKIE, SESSION_COOKIE, Visit
+from shared.db.console_sessions import end_sessions, knows_password, sign_in, sign_out
+from shared.db.user_commands import set_password
+from shared.errors import InvalidInput
+
+_throttle = Throttle()
+
+
+async def show_sign_in(visit: Visit) -> Response:
+    """The form."""
+    return visit.render("sign_in.html", to=visit.asked("to"), name="", error=None)
+
+
+async def take_sign_in(visit: Visit) -> Response:
+    """Name and password: a session, or the same form with the reason."""
+    name, to = visit.field("name"), visit.field("to")
+    client = visit.request.client.host if visit.request.client else ""
+    if (wait := _throttle.seconds_to_wait(name, client)) > 0:
+        error = visit.text("Too many attempts. Try again in %(seconds)s seconds.", seconds=round(wait + 0.5))
+        return visit.render("sign_in.html", 429, to=to, name=name, error=error)
+    password = visit.form.get("password")
+    token = await sign_in(visit.database, name, password if isinstance(password, str) else "", visit.now)
+    if token is None:
+        _throttle.failed(name, client)
+        error = visit.text("Name and password do not fit together.")
+        return visit.render("sign_in.html", 401, to=to, name=name, error=error)
+    _throttle.succeeded(name, client)
+    response = visit.go(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/")
+    secure = visit.request.url.scheme == "https"
+    response.set_cookie(SESSION_COOKIE, token, httponly=True, samesite="lax", secure=secure)
+    return response
+
+
+async def take_sign_out(visit: Visit) -> Response:
+    """Ends the session."""
+    if visit.session is not None:
+        await sign_out(visit.database, visit.session.token_hash)
+    response = visit.go("/sign-in")
+    response.delete_cookie(SESSION_COOKIE)
+    return response
+
+
+async def choose_language(visit: Visit) -> Response:
+    """German or English, from now on, in this browser."""
+    language, back = visit.field("language"), visit.field("back")
+    response = visit.go(back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/")
+    if language in ("de", "en"):
+        response.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86400, httponly=True, samesite="lax")
+    return response
+
+
+async def show_profile(visit: Visit) -> Response:
+    """Who one is, and the form for a new password."""
+    return visit.render("profile.html", error=None)
+
+
+async def take_password(visit: Visit) -> Response:
+    """A new password of one's own; every other session of the person ends."""
+    session = visit.signed_in
+    old, new = (str(visit.form.get(name, "")) for name in ("old", "new"))
+    if not await knows_password(visit.database, session.user_name, old):
+        return visit.render("profile.html", 422, error=("old", visit.text("This is not your present password.")))
+    try:
+        await set_password(visit.database, session.user_name, new, author=visit.author, now=visit.now)
+    except InvalidInput as exc:
+        return visit.render("profile.html", 422, error=("new", visit.text(exc.fix)))
+    async with visit.database.begin() as connection:
+        await end_sessions(connection, session.user_id, but=session.token_hash)
+    return visit.go("/profile", "Your password is changed; your other sessions have ended.")
+
+
+PAGES = (
+    Page("/sign-in", show_sign_in, "nobody"),
+    Page("/sign-in", take_sign_in, "nobody", ("POST",)),
+    Page("/sign-out", take_sign_out, "view", ("POST",)),
+    Page("/language", choose_language, "nobody", ("POST",)),
+    Page("/profile", show_profile, "view"),
+    Page("/profile/password", take_password, "view", ("POST",)),
+)

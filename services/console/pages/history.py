@@ -1,0 +1,152 @@
+"""Who changed what and when, of every record."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from starlette.responses import Response
+
+from services.console.downloads import download
+from services.console.paging import Paged, page_of
+from services.console.routing import Page
+from services.console.visits import Visit
+from services.console.words import OTHERS, STATES, translated_reason
+from shared.db.tables import events
+
+_E = events.c
+_COLUMNS = (_E.id, _E.at, _E.author, _E.action, _E.noun, _E.record_name, _E.field, _E.old, _E.new, _E.reason)
+#: Rows of a print: paper is for people.
+PRINTED = 2000
+NOUNS = {
+    "job": "job",
+    "query": "query",
+    "letter": "form letter",
+    "layout": "letter layout",
+    "attachment": "attachment",
+    "order": "write order",
+    "person": "person",
+    "application": "application",
+    "run": "dispatch",
+    "user": "user",
+    "status": "status",
+    "settings": "settings",
+}
+ACTIONS = {
+    "create": "created",
+    "change": "changed",
+    "copy": "copied",
+    "delete": "deleted",
+    "password": "password set",
+    "release": "released",
+    "block": "blocked",
+    "unblock": "unblocked",
+    "withdraw": "withdrawn",
+    "expire": "expired",
+    "return": "returned",
+    "retry": "tried again",
+    "settle": "settled",
+    "settle_resend": "settled: to be sent again",
+    "opt_out": "wants no contact care",
+    "opt_in": "wants contact care again",
+    "reduce": "reduced to core data",
+    "status_not_set": "status not set",
+}
+
+
+async def show_history(visit: Visit) -> Response:
+    """The changes, newest first; narrowed to one kind of record; all of them to be printed, up to a bound."""
+    noun = visit.asked("noun")
+    statement = select(*_COLUMNS)
+    if noun in NOUNS:
+        statement = statement.where(_E.noun == noun)
+    printing = visit.asked("print") == "1"
+    async with visit.database.read() as connection:
+        if printing:
+            newest = statement.order_by(_E.id.desc()).limit(PRINTED + 1)
+            rows = list((await connection.execute(newest)).mappings())
+            paged, more = Paged(rows[:PRINTED], ""), len(rows) > PRINTED
+        else:
+            paged, more = await page_of(connection, statement, [_E.id], visit.asked("after"), descending=True), False
+    zone = await visit.surroundings.zone()
+    return visit.render(
+        "settings_history.html",
+        rows=[_in_words(visit, row) for row in paged.rows],
+        paged=paged,
+        first=not visit.asked("after"),
+        nouns=[(key, visit.text(word)) for key, word in NOUNS.items()],
+        noun=noun,
+        printing=printing,
+        more=more,
+        most=PRINTED,
+        zone=zone.key,
+    )
+
+
+def _in_words(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """An event with the words of the person's language for its code names."""
+    code_names = STATES | OTHERS
+
+    def value(text: str | None) -> str:
+        known = code_names.get(text or "")
+        return visit.text(known) if known else (text or "")
+
+    field = FIELDS.get(row["field"] or "")
+    return {
+        **row,
+        "noun": visit.text(NOUNS.get(row["noun"], row["noun"])),
+        "action": visit.text(ACTIONS.get(row["action"], row["action"])),
+        "field": visit.text(field) if field else (row["field"] or ""),
+        "old": value(row["old"]),
+        "new": value(row["new"]),
+        "reason": translated_reason(row["reason"], visit.text) if row["reason"] else "",
+    }
+
+
+FIELDS = {
+    "name": "name",
+    "status": "status",
+    "state": "state",
+    "query": "query",
+    "letter": "form letter",
+    "note": "note",
+    "dispatch": "rhythm",
+    "time": "time",
+    "time_zone": "time zone",
+    "lead_days": "lead days",
+    "sender": "sender",
+    "sender_fallback": "substitute sender",
+    "repeat_guard_days": "days until the next letter",
+    "valid_days": "days for which a letter is valid",
+    "priority": "priority",
+    "on_unclear": "when unclear",
+    "working_days": "working days",
+    "holidays": "holidays",
+    "filters": "conditions",
+    "subject": "subject",
+    "html": "formatted text",
+    "text": "plain text",
+    "language": "language",
+    "meta": "meaning",
+    "display_name": "display name",
+    "email": "e-mail address",
+    "role": "role",
+    "company": "company",
+    "catch_up_hours": "hours to catch up",
+    "sync_minutes": "minutes between synchronisations",
+    "frequency_cap_days": "days between two letters",
+    "duplicate_keys": "duplicate keys",
+    "core_data_keeps": "core data keeps",
+    "reduce_core_data": "reduction to core data",
+    "leap_day_birthday": "birthday on 29 February",
+}
+
+
+async def export_history(visit: Visit) -> Response:
+    """The whole history as a workbook."""
+    return await download(visit, "history")
+
+
+PAGES = (
+    Page("/settings/history", show_history, "view"),
+    Page("/settings/history.xlsx", export_history, "view"),
+)

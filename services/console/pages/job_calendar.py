@@ -1,0 +1,46 @@
+"""The next dispatches of a job as a calendar, with what moves them: clock changes and working days (D15, D18)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from shared.db.job_rows import schedule_of
+
+#: Dispatches that a job file shows.
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarDay:
+    """One dispatch: the day its letters are about, and when they go out."""
+
+    occasion: date
+    send_at: datetime
+    #: The working-day rule moved it to another day.
+    is_moved: bool
+    #: The time zone's clocks change between the send day's beginning and its end.
+    clock_changes: bool
+    #: The clock change skips the dispatch time, so it is a moment later.
+    is_skipped_time: bool
+
+
+def next_days(job: Mapping[str, Any], now: datetime) -> list[CalendarDay]:
+    """The next dispatches after now, whether the job is An or not."""
+    schedule = schedule_of(job)
+    found = []
+    for occasion in islice(schedule.occasion_days(schedule.first_upcoming(now)), SHOWN):
+        at = schedule.send_moment(occasion).astimezone(schedule.time_zone)
+        midnight = datetime.combine(at.date(), datetime.min.time(), schedule.time_zone)
+        after = datetime.combine(at.date() + timedelta(days=1), datetime.min.time(), schedule.time_zone)
+        found.append(
+            CalendarDay(
+                occasion,
+                at,
+                is_moved=at.date() != occasion,
+                clock_changes=midnight.utcoffset() != after.utcoffset(),
+                is_skipped_time=at.time().replace(second=0) != schedule.dispatch_time,
+            )
+        )
+    return found

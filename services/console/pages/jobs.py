@@ -1,0 +1,182 @@
+"""The job list and what one does to a job from there: An, Aus, run, copy, delete."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from services.console.downloads import download
+from services.console.pages.job_words import told
+from services.console.routing import Page
+from services.console.visits import Visit
+from shared.db.dispatch import preview_bound, run_now
+from shared.db.impact import Impact
+from shared.db.job_orders import names_of, open_orders_by_state
+from shared.db.job_overview import JobGlance, glance_at_job, glance_at_jobs
+from shared.db.jobs import copy_job, delete_job, rehearse_job, set_job
+from shared.db.run_commands import release_held
+from shared.db.transactions import in_transaction
+from shared.errors import InvalidInput, Refused
+
+
+async def load_glance(visit: Visit) -> JobGlance:
+    """The job of the address; raises NotFound."""
+    today = await visit.today()
+    async with visit.database.read() as connection:
+        return await glance_at_job(connection, visit.path("id"), visit.now, today)
+
+
+async def show_jobs(visit: Visit) -> Response:
+    """Every job in a row."""
+    today = await visit.today()
+    async with visit.database.read() as connection:
+        jobs = await glance_at_jobs(connection, visit.now, today)
+    undo = next((job for job in jobs if visit.asked("undo") == str(job.id) and job.row["status"] == "off"), None)
+    return visit.render("jobs.html", jobs=jobs, printing=bool(visit.asked("print")), undo=undo)
+
+
+async def export_jobs(visit: Visit) -> Response:
+    """The list as a workbook."""
+    return await download(visit, "jobs")
+
+
+def _back(visit: Visit, job_id: int) -> str:
+    return f"/jobs/{job_id}" if visit.field("back") == "file" else "/jobs"
+
+
+async def switch_off(visit: Visit) -> Response:
+    """Aus: at once, with a way back in the answer."""
+    job = await load_glance(visit)
+    await set_job(visit.database, job.row["name"], {"status": "Aus"}, author=visit.author, now=visit.now)
+    return visit.go(f"{_back(visit, job.id)}?undo={job.id}")
+
+
+async def ask_on(visit: Visit) -> Response:
+    """What An would mean for the next dispatch."""
+    job = await load_glance(visit)
+    pairs = {"status": "An"}
+    change = await rehearse_job(visit.database, job.row["name"], pairs, author=visit.author, now=visit.now)
+    values = await impact_values(visit, change.impact)
+    return visit.render("job_on.html", job=job, notes=told(visit, change.notes), back=visit.asked("back"), **values)
+
+
+async def switch_on(visit: Visit) -> Response:
+    """An: goes on with its next send moment."""
+    job = await load_glance(visit)
+    change = await set_job(visit.database, job.row["name"], {"status": "An"}, author=visit.author, now=visit.now)
+    said = " ".join(told(visit, change.notes))
+    return visit.go(_back(visit, job.id), "%(job)s is An. %(notes)s", job=job.row["name"], notes=said)
+
+
+async def impact_values(visit: Visit, impact: list[Impact]) -> dict[str, Any]:
+    """What a template needs to tell an impact: the impacts, and the people behind their examples."""
+    ids = [one for each in impact for one in (*each.added_samples, *each.removed_samples)]
+    async with visit.database.read() as connection:
+        return {"impact": impact, "people": await names_of(connection, ids)}
+
+
+async def ask_copy(visit: Visit) -> Response:
+    """The name of the copy."""
+    job = await load_glance(visit)
+    name = visit.text("%(job)s (copy)", job=job.row["name"])
+    return visit.render("job_copy.html", job=job, name=name, fresh=False, errors={})
+
+
+async def take_copy(visit: Visit) -> Response:
+    """A copy, Aus."""
+    job, name, fresh = await load_glance(visit), visit.field("name"), bool(visit.field("fresh"))
+    try:
+        await copy_job(visit.database, job.row["name"], name, author=visit.author, now=visit.now, fresh=fresh)
+    except InvalidInput as exc:
+        errors = {"name": told(visit, [exc.fix])[0]}
+        return visit.render("job_copy.html", 422, job=job, name=name, fresh=fresh, errors=errors)
+    async with visit.database.read() as connection:
+        jobs = await glance_at_jobs(connection, visit.now, await visit.today())
+    made = next(one.id for one in jobs if one.row["name"] == name)
+    return visit.go(f"/jobs/{made}", "%(job)s is made, as a copy of %(original)s. It is Aus.", job=name,
+                    original=job.row["name"])  # fmt: skip
+
+
+async def ask_delete(visit: Visit) -> Response:
+    """What deleting would withdraw."""
+    return await _deleting(visit, await load_glance(visit))
+
+
+async def _deleting(visit: Visit, job: JobGlance, status: int = 200, **errors: str) -> Response:
+    async with visit.database.read() as connection:
+        stopped = await open_orders_by_state(connection, job.id)
+    typed = visit.field("name")
+    return visit.render("job_delete.html", status, job=job, stopped=stopped, errors=errors, typed=typed)
+
+
+async def take_delete(visit: Visit) -> Response:
+    """Deletes for good, once the name is typed."""
+    job = await load_glance(visit)
+    if visit.field("name") != job.row["name"]:
+        return await _deleting(visit, job, 422, name=visit.text("This is not the job's name."))
+    count = await delete_job(visit.database, job.row["name"], author=visit.author, now=visit.now)
+    return visit.go("/jobs", "%(job)s is deleted; open letters withdrawn: %(count)s.", job=job.row["name"], count=count)
+
+
+async def ask_run(visit: Visit) -> Response:
+    """How many letters would go out now, before they do."""
+    job = await load_glance(visit)
+    name = job.row["name"]
+    question, count = None, 0
+    if job.row["status"] == "on":
+        async with visit.database.begin() as connection:
+            question = await preview_bound(connection, name, None, visit.now)
+        count = await _would_go(visit, name)
+    return visit.render("job_run.html", job=job, is_large=question is not None, count=count, back=visit.asked("back"))
+
+
+async def _would_go(visit: Visit, name: str) -> int:
+    """The dispatch of today, made and taken back: the only count that no other look at the rules can contradict."""
+
+    async def rehearse(connection: Any) -> int:
+        async with connection.begin_nested() as rehearsal:
+            result, _ = await run_now(connection, name, None, visit.now, visit.author)
+            await rehearsal.rollback()
+        return int(result.released)
+
+    return await in_transaction(visit.database, rehearse)
+
+
+async def take_run(visit: Visit) -> Response:
+    """Sends now."""
+    job = await load_glance(visit)
+    name, now, author = job.row["name"], visit.now, visit.author
+    try:
+        result, _ = await in_transaction(
+            visit.database, lambda connection: run_now(connection, name, None, now, author)
+        )
+    except Refused:
+        return visit.go(f"/jobs/{job.id}/dispatch", "%(job)s is Aus: nothing was sent.", job=name)
+    notice = "%(job)s: %(count)s letters are on their way; without an address: %(without)s."
+    target = f"/jobs/{job.id}/dispatch"
+    return visit.go(target, notice, job=name, count=result.released, without=result.without_address)
+
+
+async def take_release(visit: Visit) -> Response:
+    """Lets a held dispatch go."""
+    job = await load_glance(visit)
+    try:
+        await release_held(visit.database, job.row["name"], author=visit.author, now=visit.now)
+    except Refused:
+        return visit.go(f"/jobs/{job.id}/dispatch", "No dispatch is held any more.")
+    return visit.go(f"/jobs/{job.id}/dispatch", "The held dispatch is let go.")
+
+
+PAGES = (
+    Page("/jobs", show_jobs, "view"),
+    Page("/jobs/excel", export_jobs, "view"),
+    Page("/jobs/{id:int}/off", switch_off, "operate", ("POST",)),
+    Page("/jobs/{id:int}/on", ask_on, "operate"),
+    Page("/jobs/{id:int}/on", switch_on, "operate", ("POST",)),
+    Page("/jobs/{id:int}/run", ask_run, "operate"),
+    Page("/jobs/{id:int}/run", take_run, "operate", ("POST",)),
+    Page("/jobs/{id:int}/release", take_release, "operate", ("POST",)),
+    Page("/jobs/{id:int}/copy", ask_copy, "edit"),
+    Page("/jobs/{id:int}/copy", take_copy, "edit", ("POST",)),
+    Page("/jobs/{id:int}/delete", ask_delete, "edit"),
+    Page("/jobs/{id:int}/delete", take_delete, "edit", ("POST",)),
+)

@@ -1,0 +1,187 @@
+"""Every write order of every type: look for them, block them, take them along as a file."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+from sqlalchemy import select
+from starlette.responses import HTMLResponse, Response
+
+from services.console.downloads import download
+from services.console.paging import PAGE, Paged, bounded_count, read_key, write_key
+from services.console.routing import Page
+from services.console.visits import Visit
+from services.console.words import translated_reason
+from shared.db.order_commands import block
+from shared.db.order_list import STATES, OrderFilter
+from shared.db.order_pages import count_needing_a_person, ids_of, orders_page
+from shared.db.tables import contact_jobs
+from shared.errors import InvalidInput, KontaktpflegeError
+from shared.exporting import orders_of
+
+#: Rows of a printed list: more is for a file.
+PRINTED = 2000
+#: Orders that one form may block.
+MOST_AT_ONCE = 500
+SCOPES = ("letter", "job", "all")
+_FILTERS = ("type", "state", "day", "recruiter")
+
+
+async def show_workcenter(visit: Visit) -> Response:
+    """The list, a page of it or (printed) all of it."""
+    return await _list_page(visit)
+
+
+async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
+    asked = {name: value for name in _FILTERS if (value := visit.asked(name))}
+    errors: dict[str, str] = form.pop("errors", {})
+    try:
+        which = _which(asked)
+    except InvalidInput as exc:
+        errors[exc.place], which, status = visit.text(exc.fix), OrderFilter(), 422
+    after, printing = visit.asked("after"), visit.asked("print") == "1"
+    async with visit.database.read() as connection:
+        jobs = (await connection.execute(select(contact_jobs.c.id, contact_jobs.c.name).order_by("name"))).all()
+        size = PRINTED if printing else PAGE
+        before = int(read_key(after, 1)[0]) if after else None
+        rows = await orders_page(connection, which, before, size + 1)
+        count, more = await bounded_count(connection, await ids_of(connection, which))
+    more_rows, rows = len(rows) > size, rows[:size]
+    return visit.render(
+        "workcenter.html",
+        status,
+        paged=Paged(rows, write_key([rows[-1]["id"]]) if more_rows else ""),
+        asked=asked,
+        jobs=[(job.id, job.name) for job in jobs],
+        count=count,
+        more=more,
+        printing=printing,
+        cut=more_rows,
+        first=not after,
+        states=STATES,
+        errors=errors,
+        link=_link(asked),
+        without_state=_link(asked, "state"),
+        typed=form.get("typed", {}),
+        excel=_link(asked, path="/workcenter.xlsx"),
+        system_zone=(await visit.surroundings.zone()).key,
+    )
+
+
+def _link(asked: dict[str, str], but: str = "", path: str = "/workcenter") -> str:
+    kept = {name: value for name, value in asked.items() if name != but}
+    return f"{path}?{urlencode(kept)}"
+
+
+def _which(asked: dict[str, str]) -> OrderFilter:
+    """The filter of an address; raises InvalidInput."""
+    which = OrderFilter(recruiter=asked.get("recruiter"))
+    if state := asked.get("state"):
+        if state not in (*STATES, "open"):
+            raise InvalidInput("state", state, "there is no such state")
+        which = replace(which, needs_person=True) if state == "open" else replace(which, state=state)
+    if kind := asked.get("type"):
+        if kind.startswith("job-") and kind[4:].isdecimal():
+            which = replace(which, job_id=int(kind[4:]))
+        elif kind in ("manual", "scheduled_rejection"):
+            which = replace(which, type=kind)
+        else:
+            raise InvalidInput("type", kind, "there is no such type")
+    if day := asked.get("day"):
+        which = replace(which, on=_day(day))
+    return which
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput("day", text, "is no day") from None
+
+
+async def send_excel(visit: Visit) -> Response:
+    """Everything that the filter finds."""
+    which = _which({name: value for name in _FILTERS if (value := visit.asked(name))})
+    return await download(visit, "orders", narrowed=orders_of(which))
+
+
+async def block_chosen(visit: Visit) -> Response:
+    """Blocks the ticked orders, each in a transaction of its own, and says how many."""
+    ids = [int(one) for one in visit.fields("id") if one.isdecimal()]
+    typed = {name: visit.field(name) for name in ("reason", "scope", "until")} | {"id": ids}
+    errors = _block_errors(visit, ids)
+    if errors:
+        return await _list_page(visit, 422, errors=errors, typed=typed)
+    said: Counter[str] = Counter()
+    for order_id in ids:
+        said[await block_one(visit, order_id)] += 1
+    parts = [f"{translated_reason(answer, visit.text)}: {count}" for answer, count in said.items()]
+    return visit.go(_back(visit), "Done - %(parts)s.", parts=", ".join(parts))
+
+
+async def block_one(visit: Visit, order_id: int) -> str:
+    """Blocks one order as the form says; the answer, or why it was refused."""
+    until = visit.field("until")
+    try:
+        return await block(
+            visit.database,
+            order_id,
+            scope=visit.field("scope"),
+            reason=visit.field("reason"),
+            until=date.fromisoformat(until) if until and visit.field("scope") == "all" else None,
+            now=visit.now,
+            author=visit.author,
+        )
+    except KontaktpflegeError as exc:
+        return str(exc)
+
+
+def block_errors(visit: Visit, today: date) -> dict[str, str]:
+    """What is wrong with the fields of a block, by field."""
+    errors = {}
+    if not visit.field("reason"):
+        errors["reason"] = visit.text("Say why: everybody sees it with the order.")
+    if visit.field("scope") not in SCOPES:
+        errors["scope"] = visit.text("Choose how far the block reaches.")
+    if until := visit.field("until"):
+        try:
+            if date.fromisoformat(until) < today:
+                errors["until"] = visit.text("This day has passed.")
+        except ValueError:
+            errors["until"] = visit.text("is no day")
+    return errors
+
+
+def _block_errors(visit: Visit, ids: list[int]) -> dict[str, str]:
+    errors = block_errors(visit, visit.now.date())
+    if not ids:
+        errors["id"] = visit.text("Tick at least one order.")
+    if len(ids) > MOST_AT_ONCE:
+        errors["id"] = visit.text("At most %(count)s at once.", count=MOST_AT_ONCE)
+    return errors
+
+
+def _back(visit: Visit) -> str:
+    """The list as it was narrowed: only the known filters come back."""
+    return _link({name: value for name in _FILTERS if (value := visit.asked(name))})
+
+
+async def count_open(visit: Visit) -> Response:
+    """How many orders need a person, for the menu: unclear, failed, held for confirmation."""
+    async with visit.database.read() as connection:
+        count, more = await count_needing_a_person(connection)
+    shown = f"{count}+" if more else str(count)
+    label = visit.text("%(count)s need a person", count=shown)
+    badge = Markup('<span class="kp-count" title="{label}">{count}</span>').format(label=label, count=shown)
+    return HTMLResponse(badge if count else "")
+
+
+PAGES = (
+    Page("/workcenter", show_workcenter, "view"),
+    Page("/workcenter.xlsx", send_excel, "view"),
+    Page("/workcenter/block", block_chosen, "operate", ("POST",)),
+    Page("/workcenter/open-count", count_open, "view"),
+)

@@ -1,0 +1,77 @@
+"""Lists page by key, not by offset: the millionth row is as near as the first."""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.errors import InvalidInput
+
+#: Rows of a page.
+PAGE = 50
+#: Beyond so many rows a count says "more than".
+COUNTED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """One page of rows; `next_key` asks for the page after it, empty on the last one."""
+
+    rows: list[Any]
+    next_key: str
+
+
+async def page_of(
+    connection: AsyncConnection, statement: Select[Any], keys: Sequence[Any], after: str, descending: bool = False
+) -> Paged:
+    """The rows after a key, in the order of `keys` (columns that no row leaves NULL; together unique).
+
+    The statement must select the keys' columns under their own names. Raises InvalidInput for a key that is none.
+    """
+    if after:
+        values = tuple_(*(_typed(key, value) for key, value in zip(keys, read_key(after, len(keys)), strict=True)))
+        here = tuple_(*keys)
+        statement = statement.where(here < values if descending else here > values)
+    order = [key.desc() if descending else key.asc() for key in keys]
+    rows = list((await connection.execute(statement.order_by(*order).limit(PAGE + 1))).mappings())
+    more = len(rows) > PAGE
+    rows = rows[:PAGE]
+    return Paged(rows, write_key([rows[-1][key.name] for key in keys]) if more else "")
+
+
+def _typed(key: Any, value: Any) -> Any:
+    python_type = key.type.python_type
+    try:
+        read = python_type.fromisoformat(value) if hasattr(python_type, "fromisoformat") else python_type(value)
+    except (TypeError, ValueError):
+        raise InvalidInput("page", value, "go back to the first page") from None
+    return literal(read, key.type)
+
+
+def write_key(values: Sequence[Any]) -> str:
+    """The key of a row as a piece of an address."""
+    plain = [value.isoformat() if hasattr(value, "isoformat") else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps(plain).encode()).decode().rstrip("=")
+
+
+def read_key(text: str, length: int) -> list[Any]:
+    """The values of a key; raises InvalidInput where it is none."""
+    try:
+        values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, UnicodeError):
+        values = None
+    if not isinstance(values, list) or len(values) != length or not all(isinstance(v, str | int) for v in values):
+        raise InvalidInput("page", text, "go back to the first page")
+    return values
+
+
+async def bounded_count(connection: AsyncConnection, statement: Select[Any], most: int = COUNTED) -> tuple[int, bool]:
+    """How many rows, counted up to `most`; True: there are more."""
+    some = statement.order_by(None).limit(most + 1).subquery()
+    count = int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
+    return min(count, most), count > most

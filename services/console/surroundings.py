@@ -1,0 +1,59 @@
+"""What every page works with."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from shared.clock import Clock, local_date
+from shared.db.engine import Database
+from shared.db.letter_trials import TrialMail
+from shared.db.system_settings import load_system_settings
+from shared.settings import Settings
+
+
+class CaughtMail(Protocol):
+    """A mail that the demo's catcher keeps."""
+
+    @property
+    def recipient(self) -> str:
+        """To whom."""
+
+    @property
+    def subject(self) -> str:
+        """Its subject, decoded."""
+
+    @property
+    def order(self) -> str:
+        """The write order's id."""
+
+    @property
+    def content(self) -> bytes:
+        """The whole message."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The open database, the settings and the clock; with the demo's mails where there is a catcher."""
+
+    database: Database
+    settings: Settings
+    clock: Clock
+    mails: Sequence[CaughtMail] | None = None
+    #: Sends a letter to a tester and returns the mail server's answer; given where a mail server is known.
+    send_trial: Callable[[TrialMail], Awaitable[str]] | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The current instant."""
+        return self.clock.now()
+
+    async def zone(self) -> ZoneInfo:
+        """The system's time zone."""
+        async with self.database.read() as connection:
+            return (await load_system_settings(connection)).zone
+
+    async def today(self) -> date:
+        """Today in the system's time zone."""
+        return local_date(self.clock, await self.zone())

@@ -1,0 +1,187 @@
+"""One request of one person: who they are, in which language, and what they may do."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from services.console.notices import NOTICE_COOKIE, pack
+from services.console.rendering import Renderer
+from services.console.surroundings import Surroundings
+from shared.db.actors import ROLES, Actor
+from shared.db.console_sessions import ConsoleSession, load_session
+from shared.db.engine import Database
+from shared.errors import Refused
+
+SESSION_COOKIE = "kp_session"
+LANGUAGE_COOKIE = "kp_language"
+_SAFE = ("GET", "HEAD")
+
+
+class Forbidden(Refused):
+    """The signed-in person's role does not reach that far (D5)."""
+
+
+class NotSignedIn(Refused):
+    """Somebody must sign in first."""
+
+
+class ForeignForm(Refused):
+    """The form does not come from a page of this session: reload the page and send it again."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request with its person. Handlers take nothing else."""
+
+    request: Request
+    surroundings: Surroundings
+    renderer: Renderer
+    session: ConsoleSession | None
+    form: FormData
+
+    @property
+    def database(self) -> Database:
+        """The open database."""
+        return self.surroundings.database
+
+    @property
+    def now(self) -> datetime:
+        """The current instant."""
+        return self.surroundings.now
+
+    async def today(self) -> date:
+        """Today in the system's time zone."""
+        return await self.surroundings.today()
+
+    @property
+    def signed_in(self) -> ConsoleSession:
+        """The person's session; raises NotSignedIn on a page for everybody."""
+        if self.session is None:
+            raise NotSignedIn("sign in first")
+        return self.session
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, for the service functions."""
+        return Actor(self.signed_in.user_name, self.signed_in.role)
+
+    @property
+    def author(self) -> str:
+        """The name under which changes are recorded."""
+        return self.actor.name
+
+    def may(self, role: str) -> bool:
+        """Whether the person has a right: what they may not do is not shown."""
+        return self.session is not None and ROLES.index(self.session.role) >= ROLES.index(role)
+
+    @property
+    def is_partial(self) -> bool:
+        """Asked for by htmx: a part of a page is wanted."""
+        return self.request.headers.get("HX-Request") == "true"
+
+    def path(self, name: str) -> int:
+        """A number in the address."""
+        return int(self.request.path_params[name])
+
+    def asked(self, name: str, default: str = "") -> str:
+        """A value of the address's query, trimmed."""
+        return self.request.query_params.get(name, default).strip()
+
+    def field(self, name: str, default: str = "") -> str:
+        """A text field of the form, trimmed; line ends as LF."""
+        value = self.form.get(name, default)
+        return value.replace("\r\n", "\n").strip() if isinstance(value, str) else default
+
+    def fields(self, name: str) -> list[str]:
+        """Every value of a field that may stand there several times."""
+        return [value.strip() for value in self.form.getlist(name) if isinstance(value, str)]
+
+    def text(self, message: str, **values: object) -> str:
+        """A message in the person's language."""
+        return self.renderer.text(self.language, message, **values)
+
+    @property
+    def language(self) -> str:
+        """`de` or `en`: chosen, else the browser's, else German."""
+        return language_of(self.request)
+
+    def url(self, path: str) -> str:
+        """An address of the console, whatever prefix a proxy puts before it."""
+        return str(self.request.scope.get("root_path", "")) + path
+
+    def render(self, template: str, status: int = 200, **values: Any) -> Response:
+        """A page (or a part of one) from its template."""
+        return self.renderer.response(self, template, status, values)
+
+    def go(self, path: str, notice: str = "", **values: object) -> Response:
+        """Sends the browser on to a page (after a POST), with a notice in the person's language."""
+        target = self.url(path)
+        if self.is_partial:
+            response: Response = Response(status_code=204, headers={"HX-Redirect": target})
+        else:
+            response = RedirectResponse(target, status_code=303)
+        if notice:
+            text = pack(self.text(notice, **values))
+            response.set_cookie(NOTICE_COOKIE, text, max_age=60, httponly=True, samesite="lax")
+        return response
+
+
+def language_of(request: Request) -> str:
+    """The language of the answer."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    if chosen in ("de", "en"):
+        return chosen
+    accepted = (part.strip()[:2].lower() for part in request.headers.get("accept-language", "").split(","))
+    return next((one for one in accepted if one in ("de", "en")), "de")
+
+
+def visiting(handler: Callable[[Visit], Awaitable[Response]], right: str) -> Callable[[Request], Awaitable[Response]]:
+    """The handler behind its gate: signed in, the right, and for a change the session's own form."""
+
+    async def endpoint(request: Request) -> Response:
+        surroundings: Surroundings = request.app.state.surroundings
+        session = await _session_of(request, surroundings)
+        if right != "nobody":
+            _let_in(session, right)
+        form = FormData() if request.method in _SAFE else await request.form(max_files=1, max_fields=2000)
+        if request.method not in _SAFE:
+            _check_origin(request)
+            if session is not None:
+                _check_token(request, form, session)
+        return await handler(Visit(request, surroundings, request.app.state.renderer, session, form))
+
+    return endpoint
+
+
+async def _session_of(request: Request, surroundings: Surroundings) -> ConsoleSession | None:
+    token = request.cookies.get(SESSION_COOKIE)
+    return await load_session(surroundings.database, token, surroundings.now) if token else None
+
+
+def _let_in(session: ConsoleSession | None, right: str) -> None:
+    if session is None:
+        raise NotSignedIn("sign in first")
+    if ROLES.index(session.role) < ROLES.index(right):
+        raise Forbidden(f"user {session.user_name!r} has the right {session.role!r}; this needs {right!r}")
+
+
+def _check_origin(request: Request) -> None:
+    """A browser says where a form comes from; another site's is refused even before anybody is signed in."""
+    origin = request.headers.get("origin")
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise ForeignForm("the form comes from another site")
+    if origin and origin != "null" and urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise ForeignForm("the form comes from another site")
+
+
+def _check_token(request: Request, form: Mapping[str, Any], session: ConsoleSession) -> None:
+    given = request.headers.get("X-CSRF-Token") or str(form.get("csrf", ""))
+    if not hmac.compare_digest(given.encode(), session.csrf.encode()):
+        raise ForeignForm("the form is not of this session; reload the page and send it again")

@@ -1,0 +1,95 @@
+"""Applications, their record, the import in two steps, the search."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.site import Site, barriers
+
+ID = "B-7-000002"
+
+
+def _open(page: Page, external_id: str = ID) -> None:
+    page.goto("/")
+    page.fill("[data-search]", external_id)
+    page.press("[data-search]", "Enter")
+    page.wait_for_url(re.compile(r"/applications/\d+$"))
+
+
+def test_the_list_pages_finds_a_name_and_goes_to_excel_whole(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("view", "de")
+    page.goto("/applications")
+    expect(page.locator("h1")).to_have_text("Bewerbungen")
+    first = page.locator("tbody tr").first.inner_text()
+    page.get_by_role("link", name="Nächste Seite").click()
+    assert page.locator("tbody tr").first.inner_text() != first
+    assert barriers(page) == []
+    page.fill("#a-q", "Lidwina Kruschwitz")
+    page.get_by_role("button", name="Suchen").or_(page.get_by_role("button", name="Suche")).click()
+    expect(page.locator("tbody tr").first).to_contain_text("Lidwina Kruschwitz")
+    answer = page.request.get("/applications/excel")
+    assert answer.status == 200 and len(answer.body()) > 10_000
+    expect(page.get_by_role("link", name="Importieren")).to_have_count(0)
+    assert page.request.get("/import").status == 403
+
+
+def test_a_person_is_opted_out_blocked_and_let_in_again(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("operate", "de")
+    _open(page)
+    assert barriers(page) == []
+    page.get_by_role("button", name="Von der Kontaktpflege abmelden").click()
+    expect(page.get_by_role("status")).to_contain_text("Von der Kontaktpflege abgemeldet")
+    assert site.stack.answer("person", "show", ID)["opted_out_at"]
+    page.get_by_role("button", name="Wieder teilnehmen lassen").click()
+    assert site.stack.answer("person", "show", ID)["opted_out_at"] is None
+    page.fill("#f-reason", "im Gespräch")
+    page.get_by_role("button", name="Blockieren", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Die Person ist blockiert")
+    assert [one["reason"] for one in site.stack.answer("person", "show", ID)["blocks"]] == ["im Gespräch"]
+    page.get_by_role("button", name="Blockade aufheben").click()
+    assert site.stack.answer("person", "show", ID)["blocks"] == []
+
+
+def test_a_scheduled_rejection_needs_a_time_to_come(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("operate", "de")
+    _open(page)
+    offered = page.locator("#f-letter option[value^='scheduled_rejection|']")
+    assert offered.count() > 0
+    page.select_option("#f-letter", offered.first.get_attribute("value"))
+    page.get_by_role("button", name="Schreiben planen").click()
+    expect(page.locator("#h-at")).to_have_text("eine Absage Termin braucht einen künftigen Zeitpunkt")
+
+
+def test_a_file_is_checked_and_then_imported_without_its_bad_row(
+    visit: Callable[..., Page], site: Site, tmp_path: Path
+) -> None:
+    file = tmp_path / "neu.csv"
+    file.write_text(
+        "external_id,kind,last_name,birth_date\nNEU-77-1,application,Neumann,1990-02-03\nNEU-77-2,application,Schlecht,3.2.1990\n"
+    )
+    page = visit("edit", "de")
+    page.goto("/import")
+    assert barriers(page) == []
+    page.set_input_files("#f-file", file)
+    page.get_by_role("button", name="Datei prüfen").click()
+    expect(page.locator("main")).to_contain_text("2 Zeilen gelesen: 1 würden neu angelegt, 0 geändert, 1 sind fehl")
+    expect(page.locator("tbody tr")).to_contain_text(["ist kein Datum wie 2026-11-23"])
+    assert barriers(page) == []
+    bad = page.request.get("/import/bad-rows").text()
+    assert "3,birth_date,3.2.1990,ist kein Datum" in bad
+    other = visit("view", "de")
+    other.goto("/search?q=NEU-77-1")
+    expect(other.locator("tbody tr")).to_have_count(0)
+    page.get_by_role("button", name="Gute Zeilen importieren").click()
+    expect(page.get_by_role("status")).to_have_text("Importiert: 1 neu, 0 geändert, 1 ausgelassen.")
+    _open(page, "NEU-77-1")
+    expect(page.locator("h1")).to_contain_text("Neumann")
+
+
+def test_in_english(visit: Callable[..., Page]) -> None:
+    page = visit("operate", "en", 360)
+    _open(page)
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    assert barriers(page) == []

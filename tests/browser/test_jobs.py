@@ -1,0 +1,226 @@
+"""Jobs: the list, the job file with its tabs, and what one does to a job."""
+
+import re
+import time
+from collections.abc import Callable
+from io import BytesIO
+
+from playwright.sync_api import Browser, Page, expect
+from python_calamine import CalamineWorkbook
+
+from tests.browser.site import Site, Visitor, barriers
+
+BIRTHDAY, STUCK = "Geburtstagsgrüße", "Prozesshänger"
+
+
+def _open(page: Page, job: str, tab: str = "") -> None:
+    page.goto("/jobs")
+    page.get_by_role("link", name=job, exact=True).click()
+    if tab:
+        page.locator(".nav-tabs").get_by_role("link", name=tab).click()
+
+
+def _choose(page: Page, job: str, action: str) -> None:
+    page.goto("/jobs")
+    row = page.locator("tbody tr", has_text=job)
+    row.get_by_text("Mehr", exact=True).click()
+    row.get_by_role("link", name=action, exact=True).click()
+
+
+def _sheet(page: Page, address: str) -> list[list[object]]:
+    answer = page.request.get(address)
+    assert answer.ok
+    return CalamineWorkbook.from_filelike(BytesIO(answer.body())).get_sheet_by_index(0).to_python()
+
+
+def test_a_job_is_made_changed_and_switched_on_by_clicking(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("edit")
+    page.goto("/jobs")
+    page.get_by_role("link", name="Neuer Auftrag").click()
+    page.fill("input[name=name]", "Herbstgruß")
+    page.fill("input[name=lead_days]", "99")
+    page.get_by_role("button", name="Auftrag anlegen").click()
+    expect(page.locator("#h-query")).to_have_text("fehlt")
+    expect(page.locator("#h-lead_days")).to_have_text("muss eine Zahl von 0 bis 60 sein")
+    expect(page.locator("input[name=name]")).to_have_value("Herbstgruß")
+    assert barriers(page) == []
+    page.fill("input[name=lead_days]", "2")
+    page.select_option("select[name=query]", "Geburtstag heute")
+    page.select_option("select[name=letter]", "Kontaktpflege")
+    page.get_by_role("button", name="Auftrag anlegen").click()
+    expect(page.get_by_role("status")).to_contain_text("Herbstgruß ist angelegt. Der Auftrag ist Aus")
+    page.fill("input[name=time]", "09:45")
+    page.select_option("select[name=sender]", "address")
+    page.fill("input[name=sender_address]", "Personal <personal@firma.example>")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(page.locator("tbody")).to_contain_text("Personal <personal@firma.example>")
+    expect(page.locator("tbody tr")).to_contain_text(["Versandzeit08:0009:45"])
+    page.get_by_role("button", name="Ja, speichern").click()
+    expect(page.get_by_role("status")).to_contain_text("Gespeichert")
+    page.get_by_role("switch").click()
+    expect(page.locator(".kp-figure")).to_have_text(re.compile(r"^\+[1-9]\d* / −0$"))
+    assert site.stack.answer("job", "show", "Herbstgruß")["status"] == "Aus"
+    assert barriers(page) == []
+    page.get_by_role("button", name="Ja, auf An schalten").click()
+    expect(page.get_by_role("status")).to_contain_text("Herbstgruß ist An")
+    page.locator(".nav-tabs").get_by_role("link", name="Verlauf").click()
+    expect(page.locator("table").last).to_contain_text("u.edit")
+    expect(page.locator("table").last).to_contain_text("09:45")
+    assert barriers(page) == []
+
+
+def test_saving_a_job_that_is_on_first_shows_who_joins_and_who_falls_out(visit: Callable[..., Page]) -> None:
+    page = visit("edit")
+    _open(page, BIRTHDAY)
+    page.select_option("select[name=query]", "Kontakt fehlend")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(page.locator(".kp-figure")).to_have_text(re.compile(r"^\+\d{3} / −\d+$"))
+    expect(page.get_by_text("neu dabei:")).to_be_visible()
+    assert barriers(page) == []
+    page.get_by_role("button", name="Zurück zum Formular").click()
+    expect(page.locator("select[name=query]")).to_have_value("Kontakt fehlend")
+    _open(page, BIRTHDAY)
+    expect(page.locator("select[name=query]")).to_have_value("Geburtstag heute")
+    page.get_by_role("button", name="Wer bekäme es?").click()
+    expect(page.locator("#drawer")).to_contain_text("Die Abfrage Geburtstag heute wählt")
+    page.get_by_role("button", name="Was käme an?").click()
+    expect(page.locator("#drawer")).to_contain_text("Alles Gute zum Geburtstag")
+    assert barriers(page) == []
+
+
+def test_a_planned_letter_is_blocked_in_the_job_file_and_planned_again(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("operate")
+    _open(page, STUCK, "Versand")
+    first = page.locator("tbody tr").first
+    name = first.locator("a").inner_text()
+    first.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Angekreuzte blockieren").click()
+    expect(page.locator("#h-reason")).to_contain_text("Sagen Sie warum")
+    expect(page.locator("tbody tr").first.get_by_role("checkbox")).to_be_checked()
+    page.fill("input[name=reason]", "ruft selbst an")
+    page.get_by_role("button", name="Angekreuzte blockieren").click()
+    expect(page.get_by_role("status")).to_have_text("Blockiert: 1 von 1.")
+    blocked = page.locator("tr.is-blocked")
+    expect(blocked).to_contain_text(name)
+    expect(blocked).to_contain_text("blockiert von u.operate")
+    expect(blocked).to_contain_text("ruft selbst an")
+    assert len(site.stack.answer("order", "list", "--state", "blocked")) == 1
+    assert barriers(page) == []
+    blocked.get_by_role("button", name="Blockade aufheben").click()
+    expect(page.get_by_role("status")).to_contain_text("wieder geplant")
+    assert site.stack.answer("order", "list", "--state", "blocked") == []
+    page.fill("#f-q", name.split()[-1])
+    page.get_by_role("button", name="Filtern").click()
+    expect(page.locator("tbody tr").first).to_contain_text(name.split()[-1])
+    page.goto(page.url.partition("?")[0])
+    page.get_by_role("link", name="Nächste Seite").click()
+    expect(page.get_by_role("link", name="Erste Seite")).to_be_visible()
+
+
+def test_off_in_mid_dispatch_sends_nothing_more(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("operate")
+    site.mail.oracle.rate = 25.0
+    _choose(page, STUCK, "Jetzt senden")
+    count = int(page.locator(".kp-figure").inner_text().split()[0].replace(".", ""))
+    assert count > 500
+    page.get_by_role("button", name=f"{count} Schreiben jetzt senden").click()
+    expect(page.get_by_role("status")).to_contain_text(f"{count} Schreiben sind unterwegs")
+    site.stack.wait_for(lambda: len(site.mail.accepted) > 5, 20, "the first mails")
+    page.get_by_role("switch").click()
+    expect(page.get_by_role("status")).to_contain_text("ist Aus: Es wird nichts mehr gesendet")
+    # What stood behind its final dot already ends; nothing follows it.
+    time.sleep(2)
+    sent = len(site.mail.accepted)
+    site.mail.oracle.rate = None
+    time.sleep(2)
+    assert len(site.mail.accepted) == sent < count
+    states = site.stack.states()
+    assert sum(states.get(state, 0) for state in ("planned", "queued", "sending", "sent")) >= count
+    _open(page, STUCK, "Versand")
+    expect(page.locator("section table tbody tr").first).to_contain_text("gesendet")
+    assert barriers(page) == []
+
+
+def test_off_has_a_way_back(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("operate")
+    page.goto("/jobs")
+    page.get_by_role("switch", name=BIRTHDAY).click()
+    expect(page.get_by_role("switch", name=BIRTHDAY)).to_have_attribute("aria-checked", "false")
+    assert barriers(page) == []
+    page.get_by_role("button", name="Rückgängig").click()
+    expect(page.get_by_role("switch", name=BIRTHDAY)).to_have_attribute("aria-checked", "true")
+    assert site.stack.answer("job", "show", BIRTHDAY)["status"] == "An"
+
+
+def test_a_job_is_copied_and_deleted_once_its_name_is_typed(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("edit")
+    _choose(page, BIRTHDAY, "Kopieren")
+    page.fill("input[name=name]", BIRTHDAY)
+    page.get_by_role("button", name="Kopieren").click()
+    expect(page.locator("#h-name")).to_contain_text("besteht schon")
+    page.fill("input[name=name]", "Kopie zum Löschen")
+    assert barriers(page) == []
+    page.get_by_role("button", name="Kopieren").click()
+    expect(page.locator("h1")).to_have_text("Kopie zum Löschen")
+    expect(page.get_by_role("switch")).to_have_attribute("aria-checked", "false")
+    _choose(page, "Kopie zum Löschen", "Löschen")
+    page.fill("input[name=name]", "Kopie")
+    page.get_by_role("button", name="Löschen").click()
+    expect(page.locator("#h-name")).to_have_text("Das ist nicht der Name des Auftrags.")
+    page.fill("input[name=name]", "Kopie zum Löschen")
+    assert barriers(page) == []
+    page.get_by_role("button", name="Löschen").click()
+    expect(page.get_by_role("status")).to_contain_text("ist gelöscht; offene Schreiben zurückgezogen: 0")
+    expect(page.locator("table")).not_to_contain_text("Kopie zum Löschen")
+
+
+def test_lists_as_workbooks_and_on_paper_have_every_row(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("view")
+    page.goto("/jobs")
+    jobs = page.locator("tbody a.fw-bold").all_inner_texts()
+    assert [row[0] for row in _sheet(page, "/jobs/excel")] == ["name", *jobs]
+    assert len(jobs) >= 3
+    assert sorted({str(row[5]) for row in _sheet(page, "/jobs/1/history/excel")[1:]}) == ["Geburtstagsgrüße"]
+    _open(page, STUCK, "Versand")
+    orders = site.stack.answer("order", "list", "--job", STUCK)
+    address = page.get_by_role("link", name="Excel").get_attribute("href")
+    assert address
+    assert len(_sheet(page, address)) == 1 + len(orders) > 500
+    page.get_by_role("link", name="Drucken").click()
+    expect(page.locator("tbody tr")).to_have_count(len(orders))
+    page.emulate_media(media="print")
+    expect(page.locator(".kp-side")).to_be_hidden()
+    expect(page.locator("tbody tr").first).to_be_visible()
+
+
+def test_a_simulation_shows_the_days_to_come(visit: Callable[..., Page]) -> None:
+    page = visit("view")
+    _open(page, BIRTHDAY, "Simulation")
+    expect(page.get_by_role("heading", name=re.compile(r"^\d+ Schreiben vom 23\.11\.2026"))).to_be_visible(
+        timeout=20_000
+    )
+    assert page.locator("svg.kp-chart rect").count() == 90
+    assert barriers(page) == []
+
+
+def test_who_may_only_look_finds_nothing_to_press_in_english_on_a_phone(visit: Callable[..., Page]) -> None:
+    page = visit("view", "en", 360)
+    page.goto("/jobs")
+    expect(page.locator("h1")).to_have_text("Jobs")
+    for tab in ("Configuration", "Dispatch", "Simulation", "History"):
+        assert barriers(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        _open(page, BIRTHDAY, tab)
+        assert page.get_by_role("switch").count() == page.get_by_role("button", name="Check and save").count() == 0
+    token = page.evaluate("JSON.parse(document.body.getAttribute('hx-headers'))['X-CSRF-Token']")
+    answer = page.request.post("/jobs/1/off", headers={"X-CSRF-Token": token})
+    assert answer.status == 403
+
+
+def test_without_any_job_the_list_teaches_the_first_step(browser: Browser, empty_site: Site) -> None:
+    visitor = Visitor(browser, empty_site, "admin", "de")
+    page = visitor.page
+    page.goto("/jobs")
+    page.get_by_role("link", name="Ersten Auftrag anlegen").click()
+    expect(page.get_by_role("alert")).to_contain_text("Ein Auftrag braucht eine Abfrage und ein Formschreiben")
+    visitor.leave()

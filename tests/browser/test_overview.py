@@ -1,0 +1,115 @@
+"""Overview, monitor, settings, users, history."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.site import PASSWORD, Site, Visitor, barriers, sign_in
+
+PAGES = (
+    "/",
+    "/monitor",
+    "/settings",
+    "/settings/statuses",
+    "/settings/users",
+    "/settings/users/new",
+    "/settings/history",
+)
+
+
+def test_every_page_is_free_of_barriers_and_fits_a_telephone(visit: Callable[..., Page]) -> None:
+    page = visit("admin", "de", 360)
+    for path in PAGES:
+        answer = page.goto(path)
+        assert answer is not None and answer.status == 200, path
+        assert barriers(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_the_overview_tells_the_next_dispatches_and_who_is_alive(visit: Callable[..., Page], site: Site) -> None:
+    site.stack.wait_for(lambda: "console" in site.stack.cli("queues").stdout, 20, "signs of life")
+    page = visit("view")
+    expect(page.locator(".kp-head")).to_contain_text("Heute: 0 gesendet")
+    strip = page.locator(".kp-strip")
+    assert strip.locator("h3").count() == 7
+    expect(strip).to_contain_text("Geburtstagsgrüße")
+    expect(page.locator(".kp-services")).to_contain_text("Zeitplanung läuft")
+    assert page.get_by_text("In vier Schritten").count() == 0
+
+
+def test_the_monitor_comes_anew_by_itself(visit: Callable[..., Page]) -> None:
+    page = visit("view", "en")
+    page.goto("/monitor")
+    expect(page.locator("#figures")).to_contain_text("runs waiting for an evaluator")
+    with page.expect_response(lambda answer: answer.url.endswith("/monitor/figures"), timeout=8000) as fresh:
+        pass
+    assert fresh.value.status == 200 and "<html" not in fresh.value.text()
+    expect(page.locator("#figures h2").first).to_have_text("Write orders")
+
+
+def test_settings_are_saved_or_refused_beside_the_field(visit: Callable[..., Page]) -> None:
+    page = visit("admin")
+    page.goto("/settings")
+    page.fill("#f-time_zone", "Europa/Berlin")
+    page.fill("#f-catch_up_hours", "99")
+    page.fill("#f-company", "Muster & Söhne")
+    page.get_by_role("button", name="Speichern").click()
+    expect(page.locator("#h-time_zone")).to_contain_text("ist keine Zeitzone")
+    expect(page.locator("#h-catch_up_hours")).to_have_text("muss eine Zahl von 0 bis 48 sein")
+    assert page.input_value("#f-company") == "Muster & Söhne"
+    page.fill("#f-time_zone", "Europe/Vienna")
+    page.fill("#f-catch_up_hours", "7,5")
+    page.get_by_role("button", name="Speichern").click()
+    expect(page.get_by_role("status")).to_have_text("Die Einstellungen sind gespeichert.")
+    assert page.input_value("#f-time_zone") == "Europe/Vienna"
+    page.goto("/settings/history?noun=settings")
+    expect(page.locator("tbody")).to_contain_text("geändert: Zeitzone")
+    expect(page.locator("tbody")).to_contain_text("Europe/Vienna")
+    page.goto("/settings")
+    page.fill("#f-time_zone", "Europe/Berlin")
+    page.get_by_role("button", name="Speichern").click()
+
+
+def test_a_user_is_created_and_another_role_ends_the_sessions(
+    visit: Callable[..., Page], browser: Browser, site: Site
+) -> None:
+    page = visit("admin")
+    page.goto("/settings/users/new")
+    page.fill("#f-name", "n.neu")
+    page.fill("#f-display_name", "Nina Neu")
+    page.fill("#f-email", "n.neu@firma.example")
+    page.fill("#f-password", PASSWORD)
+    page.get_by_role("button", name="Benutzer anlegen").click()
+    expect(page.get_by_role("status")).to_have_text("n.neu ist angelegt und kann sich anmelden.")
+    newcomer = Visitor(browser, site, None, "de")
+    sign_in(newcomer.page, "n.neu")
+    assert newcomer.page.goto("/settings/users/new").status == 403  # type: ignore[union-attr]
+    page.get_by_role("link", name="n.neu").click()
+    page.select_option("#f-role", "operate")
+    assert barriers(page) == []
+    page.get_by_role("button", name="Speichern").click()
+    newcomer.page.goto("/")
+    assert "/sign-in" in newcomer.page.url
+    newcomer.leave()
+
+
+def test_lists_are_workbooks_and_prints(visit: Callable[..., Page]) -> None:
+    page = visit("view")
+    for name in ("users", "statuses", "history"):
+        answer = page.request.get(f"/settings/{name}.xlsx")
+        assert answer.status == 200 and answer.body()[:2] == b"PK", name
+    page.goto("/settings/history?print=1")
+    assert page.locator(".kp-pager").count() == 0 and page.locator("tbody tr").count() > 10
+    page.goto("/settings/history")
+    if page.locator("a[rel=next]").count():
+        first = page.locator("tbody tr").first.inner_text()
+        page.locator("a[rel=next]").click()
+        assert page.locator("tbody tr").first.inner_text() != first
+
+
+def test_an_empty_installation_teaches_the_next_step(browser: Browser, empty_site: Site) -> None:
+    visitor = Visitor(browser, empty_site, "admin", "de")
+    expect(visitor.page.locator("#steps")).to_have_text("In vier Schritten zum ersten Schreiben")
+    assert visitor.page.locator("a.btn-primary").inner_text() == "Bewerbungen importieren"
+    assert barriers(visitor.page) == []
+    visitor.leave()

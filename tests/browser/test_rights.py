@@ -1,0 +1,91 @@
+"""Every address of the console, asked by nobody and by each role: the right it is listed with is the one that holds."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Page
+
+from services.console.pages import PAGES
+from services.console.routing import Page as Address
+from tests.browser.site import PASSWORD, ROLES, Site
+
+#: For what is no id.
+_VALUES = {"noun": "job", "what": "jobs", "name": "x", "path": "x", "tab": "runs"}
+
+
+def filled(path: str) -> str:
+    """The address with a value in each place; 1 is the id of a record of the sample."""
+    return re.sub(r"\{(\w+)(?::(\w+))?\}", lambda found: "1" if found[2] == "int" else _VALUES.get(found[1], "1"), path)
+
+
+def moments() -> Iterator[tuple[str, Address]]:
+    for address in PAGES:
+        for method in address.methods:
+            yield method, address
+
+
+@pytest.fixture(scope="module")
+def people(site: Site) -> Iterator[dict[str, httpx.Client]]:
+    """A signed-in client for each role, and one for nobody."""
+    clients = {role: httpx.Client(base_url=site.url, timeout=30) for role in ("nobody", *ROLES)}
+    for role in ROLES:
+        answer = clients[role].post("/sign-in", data={"name": f"u.{role}", "password": PASSWORD})
+        assert answer.status_code == 303, answer.text
+    yield clients
+    for client in clients.values():
+        client.close()
+
+
+def test_every_address_is_listed_once() -> None:
+    count = Counter((method, address.path) for method, address in moments())
+    assert [one for one, times in count.items() if times > 1] == []
+    assert all(set(address.methods) <= {"GET", "POST"} for address in PAGES)
+
+
+def test_nobody_gets_in_but_to_sign_in(people: dict[str, httpx.Client]) -> None:
+    nobody = people["nobody"]
+    for method, address in moments():
+        answer = nobody.request(method, filled(address.path))
+        if address.right != "nobody":
+            assert answer.status_code == 303, (method, address.path, answer.status_code)
+            assert answer.headers["location"].startswith("/sign-in"), (method, address.path)
+            assert answer.text == "", (method, address.path)
+    assert nobody.get("/static/app.css").status_code == 200
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/docs", "/openapi.json", "/metrics"):
+        assert nobody.get(path).status_code == 404, path
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_refused_exactly_what_is_beyond_it(role: str, people: dict[str, httpx.Client]) -> None:
+    for method, address in moments():
+        if address.path.startswith(("/sign-", "/language")):
+            continue
+        # Every POST goes without the session's token: within one's right it is refused for that, and changes nothing.
+        answer = people[role].request(method, filled(address.path))
+        beyond = address.right != "nobody" and ROLES.index(address.right) > ROLES.index(role)
+        where = (role, method, address.path, answer.status_code)
+        assert answer.status_code < 500, where
+        if beyond or method == "POST":
+            assert answer.status_code == 403, where
+            assert ("hat das Recht" in answer.text) == beyond, where
+        else:
+            assert answer.status_code != 403, where
+
+
+def test_what_is_answered_carries_the_safety_headers(people: dict[str, httpx.Client]) -> None:
+    for path in ("/", "/sign-in", "/static/app.css", "/nowhere"):
+        headers = people["admin"].get(path).headers
+        assert "default-src 'self'" in headers["content-security-policy"], path
+        assert "unsafe-inline" not in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff" and "server-timing" in headers, path
+
+
+def test_what_one_may_not_do_is_not_offered(visit: Callable[..., Page]) -> None:
+    page = visit("view")
+    for path in ("/settings", "/settings/users"):
+        page.goto(path)
+        assert page.locator("main form").count() == 0, path
+        assert page.get_by_role("link", name="Neuer Benutzer").count() == 0
