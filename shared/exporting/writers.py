@@ -11,8 +11,6 @@ from zoneinfo import ZoneInfo
 
 from xlsxwriter import Workbook
 
-from shared.errors import InvalidInput
-
 Row = Mapping[str, Any]
 #: Rows of an Excel sheet below its header, and characters of a cell.
 EXCEL_ROWS, EXCEL_TEXT = 1_048_575, 32_767
@@ -68,39 +66,51 @@ class JsonLinesWriter:
 
 
 class ExcelWriter:
-    """Typed cells: days are days, instants local times, and text stays text whatever it begins with."""
+    """Typed cells: days are days, instants local times, and text stays text whatever it begins with.
+
+    A sheet that is full is followed by another one with the same headings.
+    """
 
     def __init__(self, path: Path, columns: Sequence[str], zone: ZoneInfo) -> None:
         options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-        self._columns, self._zone, self._row = columns, zone, 0
+        self._columns, self._zone, self._row, self._full = columns, zone, 0, 0
         self._book = Workbook(str(path), options)
-        self._sheet = self._book.add_worksheet("list")
+        self._bold = self._book.add_format({"bold": True})
         self._day = self._book.add_format({"num_format": "yyyy-mm-dd"})
         self._moment = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        self._sheet = self._begin_sheet("list")
 
     def __enter__(self) -> "ExcelWriter":
-        bold = self._book.add_format({"bold": True})
-        self._sheet.freeze_panes(1, 0)
-        for column, name in enumerate(self._columns):
-            self._sheet.set_column(column, column, _WIDTHS.get(name, _USUAL_WIDTH))
-            self._sheet.write_string(0, column, name, bold)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._columns:
-            self._sheet.autofilter(0, 0, self._row, len(self._columns) - 1)
+        self._end_sheet()
         about = self._book.add_worksheet("about")
         about.write_string(0, 0, f"Times are local; where a row names no time zone: {self._zone.key}")
-        about.write_string(1, 0, f"{self._row} rows")
+        about.write_string(1, 0, f"{self._full * EXCEL_ROWS + self._row} rows")
         self._book.close()
 
     def write(self, row: Row) -> None:
-        """One line of the sheet; raises InvalidInput when it is full."""
+        """One line of the sheet, or the first one of the next."""
+        if self._row == EXCEL_ROWS:
+            self._end_sheet()
+            self._full, self._row = self._full + 1, 0
+            self._sheet = self._begin_sheet(f"list {self._full + 1}")
         self._row += 1
-        if self._row > EXCEL_ROWS:
-            raise InvalidInput("export", self._row, f"an Excel sheet holds {EXCEL_ROWS} rows; use .csv")
         for column, name in enumerate(self._columns):
             self._cell(column, row.get(name))
+
+    def _begin_sheet(self, name: str) -> Any:
+        sheet = self._book.add_worksheet(name)
+        sheet.freeze_panes(1, 0)
+        for column, heading in enumerate(self._columns):
+            sheet.set_column(column, column, _WIDTHS.get(heading, _USUAL_WIDTH))
+            sheet.write_string(0, column, heading, self._bold)
+        return sheet
+
+    def _end_sheet(self) -> None:
+        if self._columns:
+            self._sheet.autofilter(0, 0, self._row, len(self._columns) - 1)
 
     def _cell(self, column: int, value: Any) -> None:
         at = (self._row, column)

@@ -18,7 +18,7 @@ PICTURES = (
     ("jobs", "/jobs", None),
     ("job", "/jobs", "main tbody a[href^='/jobs/']"),
     ("workcenter", "/workcenter", None),
-    ("letters", "/letters", "main a[href^='/letters/']:not([href$='/new'], [href*='.'])"),
+    ("letters", "/letters", "main tbody a[href^='/letters/']"),
     ("application", "/applications", "main tbody a[href^='/applications/']"),
 )
 USER = "anna"

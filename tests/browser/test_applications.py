@@ -52,6 +52,30 @@ def test_a_person_is_opted_out_blocked_and_let_in_again(visit: Callable[..., Pag
     assert site.stack.answer("person", "show", ID)["blocks"] == []
 
 
+def test_d32_a_block_reaches_as_far_as_was_said_and_no_further(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("operate", "de")
+    _open(page, "B-7-000003")
+    page.fill("#f-reason", "im Gespräch")
+    page.select_option("#f-job", label="Prozesshänger")
+    page.fill("#f-until", "2026-12-24")
+    page.get_by_role("button", name="Blockieren", exact=True).click()
+    expect(page.locator("#h-until")).to_have_text("Ein Tag kann nur bei allen Aufträgen angegeben werden.")
+    expect(page.locator("#f-reason")).to_have_value("im Gespräch")
+    page.fill("#f-until", "")
+    page.get_by_role("button", name="Blockieren", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Die Person ist blockiert")
+    (one,) = site.stack.answer("person", "show", "B-7-000003")["blocks"]
+    assert (one["scope"], one["jobs"], one["until"]) == ("job", ["Prozesshänger"], None)
+    # A job that somebody has deleted meanwhile never becomes all jobs.
+    token = page.locator("input[name=csrf]").first.get_attribute("value") or ""
+    for act in ("block", "unblock"):
+        answer = page.request.post(f"{page.url.removesuffix('/block')}/{act}", form={"csrf": token, "job": "4711", "reason": "x"})
+        assert answer.status == 404
+    assert len(site.stack.answer("person", "show", "B-7-000003")["blocks"]) == 1
+    page.get_by_role("button", name="Blockade aufheben").click()
+    assert site.stack.answer("person", "show", "B-7-000003")["blocks"] == []
+
+
 def test_a_scheduled_rejection_needs_a_time_to_come(visit: Callable[..., Page], site: Site) -> None:
     page = visit("operate", "de")
     _open(page)

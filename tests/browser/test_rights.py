@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 
 from services.console.pages import PAGES
 from services.console.routing import Page as Address
-from tests.browser.site import PASSWORD, ROLES, Site
+from tests.browser.site import PASSWORD, ROLES, Site, barriers
 
 #: For what is no id.
 _VALUES = {"noun": "job", "what": "jobs", "name": "x", "path": "x", "tab": "runs"}
@@ -89,3 +89,19 @@ def test_what_one_may_not_do_is_not_offered(visit: Callable[..., Page]) -> None:
         page.goto(path)
         assert page.locator("main form").count() == 0, path
         assert page.get_by_role("link", name="Neuer Benutzer").count() == 0
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("width", "language"), [(1280, "de"), (360, "en")])
+def test_no_page_has_a_serious_barrier(visit: Callable[..., Page], width: int, language: str) -> None:
+    page = visit("admin", language, width)
+    found: dict[str, list[str]] = {}
+    for method, address in moments():
+        # What is a file, and what htmx puts into a page that is looked at.
+        if method != "GET" or page.request.get(filled(address.path)).headers.get("content-disposition"):
+            continue
+        answer = page.goto(filled(address.path))
+        if answer and answer.ok and "<html" in answer.text():
+            found[address.path] = barriers(page)
+    assert len(found) > 30
+    assert {path: told for path, told in found.items() if told} == {}

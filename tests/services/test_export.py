@@ -83,6 +83,20 @@ async def test_d2_an_empty_list_has_its_header(world: World, tmp_path: Path) -> 
     assert (tmp_path / "o.csv").read_text().startswith("id,type,task,job,")
 
 
+async def test_d2_a_full_sheet_is_followed_by_another_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(world, letters=False)
+    monkeypatch.setattr("shared.exporting.writers.EXCEL_ROWS", 4)
+    count = await exported(world, "applications", tmp_path / "a.xlsx")
+    book = CalamineWorkbook.from_path(str(tmp_path / "a.xlsx"))
+    sheets = [book.get_sheet_by_name(name).to_python() for name in book.sheet_names if name != "about"]
+    assert [len(rows) - 1 for rows in sheets] == [4] * (count // 4) + ([count % 4] if count % 4 else [])
+    assert len({str(rows[0]) for rows in sheets}) == 1
+    assert len({row[0] for rows in sheets for row in rows[1:]}) == count == 10
+    assert book.get_sheet_by_name("about").to_python()[1][0] == f"{count} rows"
+
+
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
 async def test_exported_applications_and_contacts_import_again_without_a_change(
     world: World, tmp_path: Path, ending: str

@@ -31,10 +31,16 @@ async def take_sign_in(visit: Visit) -> Response:
         error = visit.text("Name and password do not fit together.")
         return visit.render("sign_in.html", 401, to=to, name=name, error=error)
     _throttle.succeeded(name, client)
-    response = visit.go(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/")
+    response = visit.go(_own(visit, to))
     secure = visit.request.url.scheme == "https"
     response.set_cookie(SESSION_COOKIE, token, httponly=True, samesite="lax", secure=secure)
     return response
+
+
+def _own(visit: Visit, path: str) -> str:
+    """A page of the console that a form names, never another site; without the prefix that `go` adds."""
+    path = path.removeprefix(visit.url(""))
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
 
 
 async def take_sign_out(visit: Visit) -> Response:
@@ -49,7 +55,7 @@ async def take_sign_out(visit: Visit) -> Response:
 async def choose_language(visit: Visit) -> Response:
     """German or English, from now on, in this browser."""
     language, back = visit.field("language"), visit.field("back")
-    response = visit.go(back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/")
+    response = visit.go(_own(visit, back))
     if language in ("de", "en"):
         response.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86400, httponly=True, samesite="lax")
     return response

@@ -76,6 +76,7 @@ async def _render(visit: Visit, status: int = 200, errors: dict[str, str] | None
         offered=offered,
         errors=errors or {},
         typed=typed,
+        zone=(await visit.surroundings.zone()).key,
     )
 
 
@@ -108,9 +109,14 @@ async def take_opt_in(visit: Visit) -> Response:
 
 
 async def _job_name(visit: Visit) -> str | None:
+    """The chosen job, None for all of them; raises NotFound for one that has gone: it must never become all."""
+    if not (chosen := visit.field("job")):
+        return None
     async with visit.database.read() as connection:
         names = {str(id_): name for id_, name in await _jobs(connection)}
-    return names.get(visit.field("job"))
+    if chosen not in names:
+        raise NotFound("job", chosen)
+    return names[chosen]
 
 
 async def take_block(visit: Visit) -> Response:
@@ -118,8 +124,10 @@ async def take_block(visit: Visit) -> Response:
     reason, text, job = visit.field("reason"), visit.field("until"), await _job_name(visit)
     if not reason:
         return await _render(visit, 422, {"reason": visit.text("Say why.")})
+    if text and job is not None:
+        return await _render(visit, 422, {"until": visit.text("A day can be given with all jobs only.")})
     try:
-        until = date.fromisoformat(text) if text and job is None else None
+        until = date.fromisoformat(text) if text else None
     except ValueError:
         return await _render(visit, 422, {"until": visit.text("a day like 2026-12-01")})
     name = await _external_id(visit)

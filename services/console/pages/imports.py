@@ -2,6 +2,7 @@
 
 import csv
 import io
+import secrets
 import shutil
 import tempfile
 import time
@@ -34,6 +35,8 @@ class Upload:
     kind: str
     report: ImportReport
     since: float
+    #: What the page of this check hands back: another tab's file is not imported in its place.
+    token: str
 
 
 #: By session: the file is nobody else's, and another upload takes its place.
@@ -88,8 +91,8 @@ async def take_file(visit: Visit) -> Response:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _waiting[session] = Upload(folder, file, kind, report, time.monotonic())
-    return visit.render("import_check.html", report=report, kind=kind, name=given.filename)
+    upload = _waiting[session] = Upload(folder, file, kind, report, time.monotonic(), secrets.token_urlsafe(16))
+    return visit.render("import_check.html", report=report, kind=kind, name=given.filename, token=upload.token)
 
 
 def _reason(visit: Visit, text: str) -> str:
@@ -114,9 +117,10 @@ async def give_bad_rows(visit: Visit) -> Response:
 
 async def take_import(visit: Visit) -> Response:
     """Imports the checked file's good rows."""
+    _forget_old()
     session = visit.signed_in.token_hash
     upload = _waiting.get(session)
-    if upload is None:
+    if upload is None or upload.token != visit.field("token"):
         return visit.go("/import", "The file is gone; choose it again.")
     try:
         work = _KINDS[upload.kind]

@@ -73,7 +73,7 @@ def _said(visit: Visit, one: Mapping[str, Any]) -> dict[str, Any]:
 
 async def take_block(visit: Visit) -> Response:
     """Blocks the order, or withdraws a manual one (D32)."""
-    if errors := block_errors(visit, visit.now.date()):
+    if errors := block_errors(visit, await visit.today()):
         return await _page(visit, 422, errors)
     answer = await block_one(visit, visit.path("id"))
     return visit.go(_here(visit), "The letter: %(answer)s.", answer=translated_reason(answer, visit.text))

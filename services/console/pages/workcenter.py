@@ -112,7 +112,7 @@ async def block_chosen(visit: Visit) -> Response:
     """Blocks the ticked orders, each in a transaction of its own, and says how many."""
     ids = [int(one) for one in visit.fields("id") if one.isdecimal()]
     typed = {name: visit.field(name) for name in ("reason", "scope", "until")} | {"id": ids}
-    errors = _block_errors(visit, ids)
+    errors = _block_errors(visit, ids, await visit.today())
     if errors:
         return await _list_page(visit, 422, errors=errors, typed=typed)
     said: Counter[str] = Counter()
@@ -155,8 +155,8 @@ def block_errors(visit: Visit, today: date) -> dict[str, str]:
     return errors
 
 
-def _block_errors(visit: Visit, ids: list[int]) -> dict[str, str]:
-    errors = block_errors(visit, visit.now.date())
+def _block_errors(visit: Visit, ids: list[int], today: date) -> dict[str, str]:
+    errors = block_errors(visit, today)
     if not ids:
         errors["id"] = visit.text("Tick at least one order.")
     if len(ids) > MOST_AT_ONCE:
