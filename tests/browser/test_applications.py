@@ -69,7 +69,8 @@ def test_d32_a_block_reaches_as_far_as_was_said_and_no_further(visit: Callable[.
     # A job that somebody has deleted meanwhile never becomes all jobs.
     token = page.locator("input[name=csrf]").first.get_attribute("value") or ""
     for act in ("block", "unblock"):
-        answer = page.request.post(f"{page.url.removesuffix('/block')}/{act}", form={"csrf": token, "job": "4711", "reason": "x"})
+        form = {"csrf": token, "job": "4711", "reason": "x"}
+        answer = page.request.post(f"{page.url.removesuffix('/block')}/{act}", form=form)
         assert answer.status == 404
     assert len(site.stack.answer("person", "show", "B-7-000003")["blocks"]) == 1
     page.get_by_role("button", name="Blockade aufheben").click()
