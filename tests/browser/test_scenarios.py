@@ -121,6 +121,8 @@ def test_the_three_scenarios_from_an_empty_database_by_clicking(
         person.job(name, query, letter)
         expected[recipient] = subject
         arrived(empty_site, expected)
+    # A mail arrives before its order is settled.
+    empty_site.stack.wait_for(lambda: empty_site.stack.states().get("sent") == 3, 20, "the settlement")
     visitor.page.goto("/workcenter?state=sent")
     expect(visitor.page.locator("tbody tr")).to_have_count(3)
     visitor.leave()
