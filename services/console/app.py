@@ -17,7 +17,7 @@ from services.console.pages import PAGES
 from services.console.rendering import Renderer
 from services.console.routing import routes
 from services.console.surroundings import Surroundings
-from services.console.visits import Forbidden, ForeignForm, NotSignedIn, Visit
+from services.console.visits import Forbidden, ForeignForm, NotSignedIn, TooLarge, Visit
 from shared.errors import Conflict, InvalidInput, KontaktpflegeError, NotFound, Refused, Unavailable
 from shared.logs import get_logger
 
@@ -37,6 +37,7 @@ HEADERS = {
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Forbidden, 403),
     (ForeignForm, 403),
+    (TooLarge, 413),
     (NotFound, 404),
     (InvalidInput, 422),
     (Refused, 409),

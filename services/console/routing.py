@@ -14,9 +14,13 @@ Handler = Callable[[Visit], Awaitable[Response]]
 Right = Literal["nobody", "view", "operate", "edit", "admin"]
 
 
+#: Bytes of a form, unless its address says otherwise.
+USUAL_BYTES = 4 * 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One address: what answers it, by which methods, and the right it needs.
+    """One address: what answers it, by which methods, the right it needs, and the size of what it takes.
 
     GET and HEAD change nothing; whatever changes something is a POST.
     """
@@ -25,8 +29,12 @@ class Page:
     handler: Handler
     right: Right
     methods: Sequence[str] = ("GET",)
+    most_bytes: int = USUAL_BYTES
 
 
 def routes(pages: Iterable[Page]) -> list[Route]:
     """The pages as routes that let nobody in without the right."""
-    return [Route(page.path, visiting(page.handler, page.right), methods=list(page.methods)) for page in pages]
+    return [
+        Route(page.path, visiting(page.handler, page.right, page.most_bytes), methods=list(page.methods))
+        for page in pages
+    ]

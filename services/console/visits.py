@@ -1,7 +1,7 @@
 """One request of one person: who they are, in which language, and what they may do."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -26,6 +26,10 @@ _SAFE = ("GET", "HEAD")
 
 class Forbidden(Refused):
     """The signed-in person's role does not reach that far (D5)."""
+
+
+class TooLarge(Refused):
+    """What was sent is larger than this address takes. Nothing was changed."""
 
 
 class NotSignedIn(Refused):
@@ -142,22 +146,40 @@ def language_of(request: Request) -> str:
     return next((one for one in accepted if one in ("de", "en")), "de")
 
 
-def visiting(handler: Callable[[Visit], Awaitable[Response]], right: str) -> Callable[[Request], Awaitable[Response]]:
-    """The handler behind its gate: signed in, the right, and for a change the session's own form."""
+def visiting(
+    handler: Callable[[Visit], Awaitable[Response]], right: str, most_bytes: int
+) -> Callable[[Request], Awaitable[Response]]:
+    """The handler behind its gate: signed in, the right, and for a change the session's own form of a bounded size."""
 
     async def endpoint(request: Request) -> Response:
         surroundings: Surroundings = request.app.state.surroundings
         session = await _session_of(request, surroundings)
         if right != "nobody":
             _let_in(session, right)
-        form = FormData() if request.method in _SAFE else await request.form(max_files=1, max_fields=2000)
+        form = FormData()
         if request.method not in _SAFE:
             _check_origin(request)
+            # Files are spooled to the disk while they come: bounded before they are read, and for everybody.
+            form = await Request(request.scope, _bounded(request, most_bytes)).form(max_files=1, max_fields=2000)
             if session is not None:
                 _check_token(request, form, session)
         return await handler(Visit(request, surroundings, request.app.state.renderer, session, form))
 
     return endpoint
+
+
+def _bounded(request: Request, most_bytes: int) -> Callable[[], Awaitable[MutableMapping[str, Any]]]:
+    left = most_bytes
+
+    async def receive() -> MutableMapping[str, Any]:
+        nonlocal left
+        message = await request.receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise TooLarge("this is too large to be sent here")
+        return message
+
+    return receive
 
 
 async def _session_of(request: Request, surroundings: Surroundings) -> ConsoleSession | None:

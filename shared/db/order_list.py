@@ -62,9 +62,13 @@ async def order_rows(connection: AsyncConnection, which: OrderFilter) -> Select[
 
 def needing_a_person() -> tuple[ColumnElement[bool], ...]:
     """The three kinds of orders that wait for a person, each by an index of its own: join them with `or_`."""
+    return in_state("unclear"), in_state("failed"), and_(in_state("planned"), _O.run_id.in_(held_runs()))
+
+
+def held_runs() -> Select[Any]:
+    """Ids of the runs that wait for a person's word (D36)."""
     r = dispatch_runs.c
-    held = select(r.id).where(r.state == "open", r.reason.like("held: %"))
-    return in_state("unclear"), in_state("failed"), and_(in_state("planned"), _O.run_id.in_(held))
+    return select(r.id).where(r.state == "open", r.reason.like("held: %"))
 
 
 async def order_conditions(connection: AsyncConnection, which: OrderFilter) -> list[ColumnElement[bool]]:

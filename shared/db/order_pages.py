@@ -16,8 +16,6 @@ _SHOWN = (
     *(_O.time_zone, _O.sent_at, _O.subject, _O.email.label("sent_to"), _O.run_id, _O.attempts, _O.created_by),
     *(_O.application_id, _A.external_id, _A.first_name, _A.last_name, _A.email),
 )
-#: Beyond so many, what waits for a person is said to be "more than".
-OPEN_COUNTED = 999
 
 
 async def orders_page(
@@ -52,15 +50,6 @@ async def ids_of(connection: AsyncConnection, which: OrderFilter) -> Select[Any]
     if which.recruiter is None and which.person_id is None:
         return select(_O.id).where(*conditions)
     return select(_O.id).join_from(write_orders, applications, _A.id == _O.application_id).where(*conditions)
-
-
-async def count_needing_a_person(connection: AsyncConnection) -> tuple[int, bool]:
-    """How many orders wait for a person, counted up to OPEN_COUNTED; True: there are more."""
-    count = 0
-    for kind in needing_a_person():
-        found = await connection.execute(select(_O.id).where(kind).limit(OPEN_COUNTED + 1 - count))
-        count += len(found.all())
-    return min(count, OPEN_COUNTED), count > OPEN_COUNTED
 
 
 async def load_order_record(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.job_rows import schedule_of
+from shared.db.order_list import held_runs
 from shared.db.tables import contact_jobs, dispatch_runs, write_orders
 
 _O, _R, _J = write_orders.c, dispatch_runs.c, contact_jobs.c
@@ -82,8 +83,7 @@ async def count_waiting(connection: AsyncConnection, now: datetime, until: datet
 
 async def count_for_persons(connection: AsyncConnection) -> dict[str, Count]:
     """What needs a person: unclear and failed orders, and orders that are held for confirmation."""
-    held = select(_R.id).where(_R.state == "open", _R.reason.like("held: %"))
-    held_ids = list((await connection.execute(held)).scalars())
+    held_ids = list((await connection.execute(held_runs())).scalars())
     of_held = and_(_O.run_id.in_(held_ids), _O.state == "planned")
     return {
         "unclear": await count_some(connection, _O.state == "unclear"),

@@ -105,3 +105,20 @@ def test_no_page_has_a_serious_barrier(visit: Callable[..., Page], width: int, l
             found[address.path] = barriers(page)
     assert len(found) > 30
     assert {path: told for path, told in found.items() if told} == {}
+
+
+@pytest.mark.parametrize("role", ["nobody", "admin"])
+def test_what_is_too_large_is_refused_before_it_fills_the_disk(role: str, people: dict[str, httpx.Client]) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(64):
+            yield b"0" * 1024 * 1024
+
+    # By pieces, without a length that could be looked at.
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    try:
+        status = people[role].post("/sign-in", content=endless(), headers=headers).status_code
+    except (httpx.WriteError, httpx.RemoteProtocolError, httpx.ReadError):
+        status = 413  # the server has closed the door while we were still pushing
+    assert status == 413
+    assert people[role].get("/sign-in").status_code == 200

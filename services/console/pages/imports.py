@@ -12,7 +12,7 @@ from pathlib import Path
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from services.console.routing import Page
+from services.console.routing import USUAL_BYTES, Page
 from services.console.visits import Visit
 from services.console.words import translated_reason
 from shared.errors import InvalidInput
@@ -134,7 +134,7 @@ async def take_import(visit: Visit) -> Response:
 
 PAGES = (
     Page("/import", show, "edit"),
-    Page("/import", take_file, "edit", ("POST",)),
+    Page("/import", take_file, "edit", ("POST",), most_bytes=MOST_BYTES + USUAL_BYTES),
     Page("/import/bad-rows", give_bad_rows, "edit"),
     Page("/import/run", take_import, "edit", ("POST",)),
 )

@@ -17,7 +17,8 @@ from services.console.visits import Visit
 from services.console.words import translated_reason
 from shared.db.order_commands import block
 from shared.db.order_list import STATES, OrderFilter
-from shared.db.order_pages import count_needing_a_person, ids_of, orders_page
+from shared.db.order_pages import ids_of, orders_page
+from shared.db.system_state import count_for_persons
 from shared.db.tables import contact_jobs
 from shared.errors import InvalidInput, KontaktpflegeError
 from shared.exporting import orders_of
@@ -172,7 +173,8 @@ def _back(visit: Visit) -> str:
 async def count_open(visit: Visit) -> Response:
     """How many orders need a person, for the menu: unclear, failed, held for confirmation."""
     async with visit.database.read() as connection:
-        count, more = await count_needing_a_person(connection)
+        counts = (await count_for_persons(connection)).values()
+    count, more = sum(one.number for one in counts), any(one.more for one in counts)
     shown = f"{count}+" if more else str(count)
     label = visit.text("%(count)s need a person", count=shown)
     badge = Markup('<span class="kp-count" title="{label}">{count}</span>').format(label=label, count=shown)
