@@ -24,7 +24,7 @@ def test_the_list_pages_finds_a_name_and_goes_to_excel_whole(visit: Callable[...
     expect(page.locator("h1")).to_have_text("Bewerbungen")
     first = page.locator("tbody tr").first.inner_text()
     page.get_by_role("link", name="Nächste Seite").click()
-    assert page.locator("tbody tr").first.inner_text() != first
+    expect(page.locator("tbody tr").first).not_to_have_text(first)
     assert barriers(page) == []
     page.fill("#a-q", "Lidwina Kruschwitz")
     page.get_by_role("button", name="Suchen").or_(page.get_by_role("button", name="Suche")).click()

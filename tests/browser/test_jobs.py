@@ -1,5 +1,6 @@
 """Jobs: the list, the job file with its tabs, and what one does to a job."""
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ def _open(page: Page, job: str, tab: str = "") -> None:
     page.get_by_role("link", name=job, exact=True).click()
     if tab:
         page.locator(".nav-tabs").get_by_role("link", name=tab).click()
+    # What a test reads at once is read of the page that comes, not of the one that goes.
+    expect(page.locator(".nav-tabs .active")).to_contain_text(tab)
 
 
 def _choose(page: Page, job: str, action: str) -> None:
@@ -212,8 +215,9 @@ def test_who_may_only_look_finds_nothing_to_press_in_english_on_a_phone(visit: C
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         _open(page, BIRTHDAY, tab)
         assert page.get_by_role("switch").count() == page.get_by_role("button", name="Check and save").count() == 0
-    token = page.evaluate("JSON.parse(document.body.getAttribute('hx-headers'))['X-CSRF-Token']")
-    answer = page.request.post("/jobs/1/off", headers={"X-CSRF-Token": token})
+    headers = json.loads(page.locator("body").get_attribute("hx-headers") or "{}")
+    assert headers["X-CSRF-Token"]
+    answer = page.request.post("/jobs/1/off", headers=headers)
     assert answer.status == 403
 
 

@@ -104,7 +104,7 @@ def test_lists_are_workbooks_and_prints(visit: Callable[..., Page]) -> None:
     if page.locator("a[rel=next]").count():
         first = page.locator("tbody tr").first.inner_text()
         page.locator("a[rel=next]").click()
-        assert page.locator("tbody tr").first.inner_text() != first
+        expect(page.locator("tbody tr").first).not_to_have_text(first)
 
 
 def test_an_empty_installation_teaches_the_next_step(browser: Browser, empty_site: Site) -> None:

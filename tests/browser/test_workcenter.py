@@ -73,6 +73,7 @@ def test_filters_paper_and_workbook_have_the_whole_result(visit: Callable[..., P
     expect(page.locator("h2")).to_have_text(re.compile(rf"Letters \({len(orders):,}\)"))
     first = page.locator("tbody tr a").first.inner_text()
     page.get_by_role("link", name="Next page").click()
+    expect(page.locator("tbody tr a").first).not_to_have_text(first)
     assert int(page.locator("tbody tr a").first.inner_text()) < int(first)
     page.get_by_role("link", name="First page").click()
     address = page.get_by_role("link", name="Excel").get_attribute("href") or ""
