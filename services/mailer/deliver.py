@@ -79,7 +79,10 @@ class Deliverer:
         self._broken_settlements: dict[int, float] = {}
         #: Under a rate limit: when a letter may go (I16).
         self.pace = Pace(database, clock, pool.address, timing.relay_rate, timing.domain_rate, log)
-        self.intents: GroupCommit[Intent, bool] = GroupCommit(self._commit_intents, 0.002)
+        #: Under a rate limit: until when a letter may go at its slot, by token.
+        self._goes_until: dict[int, datetime] = {}
+        #: None: the letter's slot passed before T2 was begun, which must wait for another one.
+        self.intents: GroupCommit[Intent, bool | None] = GroupCommit(self._commit_intents, 0.002)
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.03)
 
@@ -136,7 +139,9 @@ class Deliverer:
             nonlocal granted
             if last is not None and not last.done():
                 await asyncio.wait([last])
-            granted = await self.intents.submit(intent)
+            while (answer := await self.intents.submit(intent)) is None:
+                await self._at_its_slot(holding)
+            granted = answer
             return granted
 
         await self._at_its_slot(holding)
@@ -184,7 +189,9 @@ class Deliverer:
     async def _at_its_slot(self, holding: Holding) -> None:
         order = holding.order
         # Its lease is renewed meanwhile, as of everything held.
-        await self.pace.wait(holding.send_at, order.email.rpartition("@")[2].lower(), order.send_at)
+        until = await self.pace.wait(holding.send_at, order.email.rpartition("@")[2].lower(), order.send_at)
+        if until is not None:
+            self._goes_until[order.token] = until
 
     async def finish(self, seconds: float) -> bool:
         """Waits until everything that was sent is recorded and settled; False if that takes longer."""
@@ -272,10 +279,20 @@ class Deliverer:
             seconds = backoff_seconds(order.deferrals + 1 if outcome.counts else 1, self._timing.backoff, self._random)
         return now + timedelta(seconds=seconds)
 
-    async def _commit_intents(self, intents: Sequence[Intent]) -> list[bool]:
+    async def _commit_intents(self, waiting: Sequence[Intent]) -> list[bool | None]:
         """T2 for whoever waits before the dot (I8, I9, I11, I20). Without a commit nobody may send."""
         if not self._journal.writable:
-            return [False] * len(intents)
+            return [False] * len(waiting)
+        now = self._clock.now()
+        # Those that waited here while the database stood still would all go at once after it (I16).
+        late = {one.token for one in waiting if now > self._goes_until.get(one.token, now)} if self._goes_until else ()
+        granted = await self._granted([one for one in waiting if one.token not in late])
+        return [None if one.token in late else one.token in granted for one in waiting]
+
+    async def _granted(self, intents: Sequence[Intent]) -> set[int]:
+        """The tokens of those whose T2 is committed."""
+        if not intents:
+            return set()
         # A mailer that was stopped may hold an order under an old claim and under a new one: only the new one counts.
         asked = {one.order_id: one for one in intents}
         asked |= {one.order_id: one for one in intents if self.held.get(one.order_id) == one.token}
@@ -293,7 +310,7 @@ class Deliverer:
             self._unanswered_intents |= {one.token for one in intents}
         if granted:
             self._high_water.token = asked[max(granted)].token
-        return [one.order_id in granted and asked[one.order_id] is one for one in intents]
+        return {asked[order_id].token for order_id in granted}
 
     async def _commit_settlements(self, settlements: Sequence[Settlement]) -> list[bool]:
         """T3. What was handed over is in the journal already: a lost database cannot make it unclear (I20)."""
@@ -336,6 +353,7 @@ class Deliverer:
 
     def let_go(self, order_id: int, token: int) -> None:
         """This claim is dealt with, or out of these hands; a newer one of the same order stays held."""
+        self._goes_until.pop(token, None)
         if self.held.get(order_id) == token:
             del self.held[order_id]
 

@@ -56,20 +56,25 @@ class Pace:
         rate = self._relay_rate
         return first + timedelta(seconds=number / rate) if first is not None and rate is not None else None
 
-    async def wait(self, relay_slot: datetime | None, domain: str, domain_slot: datetime | None) -> None:
-        """Waits for a letter's slots; a slot that has passed meanwhile is replaced by one that all mailers agree on."""
-        if relay_slot is not None and self._relay_rate is not None:
-            await self._until(None, relay_slot)
-        if domain_slot is not None and self._domain_rate is not None:
-            await self._until(domain, domain_slot)
+    async def wait(self, relay_slot: datetime | None, domain: str, domain_slot: datetime | None) -> datetime | None:
+        """Waits for a letter's slots, and returns until when it may go; None: at any time.
 
-    async def _until(self, domain: str | None, at: datetime) -> None:
+        A slot that has passed meanwhile is replaced by one that all mailers agree on.
+        """
+        slots = []
+        if relay_slot is not None and self._relay_rate is not None:
+            slots.append(await self._used(None, relay_slot))
+        if domain_slot is not None and self._domain_rate is not None:
+            slots.append(await self._used(domain, domain_slot))
+        return max(slots) + LATE if slots else None
+
+    async def _used(self, domain: str | None, at: datetime) -> datetime:
         while True:
             if (rest := (at - self._clock.now()).total_seconds()) > 0:
                 await asyncio.sleep(rest)
             # Asked again after the wait: this process may have stood still, and then all that waited would go now.
             if self._clock.now() - at <= LATE:
-                return
+                return at
             at, free = await self.fresh.submit(domain)
             while not free:
                 await asyncio.sleep((at - self._clock.now()).total_seconds())

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from services.mailer import deliver
 from services.mailer.pace import LATE, Pace
 from shared.clock import ShiftedClock
 from shared.db.send_slots import AHEAD, take_domain_slots, take_relay_slots
 from shared.db.service_tables import send_slots
+from shared.db.write_orders.intents import intend
 from shared.errors import Unavailable
 from tests.services.running import running, settings_for, until
 from tests.services.world import MORNING, World
@@ -82,6 +84,29 @@ async def test_i16_two_mailers_together_keep_the_rate_after_an_outage(world: Wor
     # Four seconds' worth: with a limit of its own for each mailer it would be two, and twenty in a second.
     assert times[-1] - times[0] > 3.0
     assert max(sum(at <= one < at + 1.0 for one in times) for at in times) <= 15
+
+
+async def test_i16_letters_that_wait_for_a_database_that_stands_still_keep_the_rate(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still_until = 0.0
+
+    async def slow(*arguments: Any) -> set[int]:
+        nonlocal still_until
+        still_until = still_until or time.monotonic() + 1.2
+        await asyncio.sleep(max(0.0, still_until - time.monotonic()))
+        return await intend(*arguments)
+
+    monkeypatch.setattr(deliver, "intend", slow)
+    await world.begin(*people(60))
+    await world.run()
+    async with SmtpOracle(tmp_path / "ledger") as oracle:
+        settings = settings_for(tmp_path, oracle.url, KP_CLAIM_BATCH=5, KP_RELAY_RATE=20)
+        async with running(world, settings, mailers=2):
+            await until(world, lambda found: set(found.values()) == {"sent"})
+        times = [mail.at for mail in oracle.mails]
+    assert len(times) == 60
+    assert max(sum(at <= one < at + 1.0 for one in times) for at in times) <= 30
 
 
 @asynccontextmanager
