@@ -224,7 +224,10 @@ def _part(subtype: bytes, text: str, quoted: Mapping[str, bytes]) -> bytes:
     if (len(data) - len(text)) * 8 <= len(data):
         encoding, body = (
             b"quoted-printable",
-            b"\r\n".join([quoted.get(line) or _quoted(line) for line in text.split("\n")]),
+            # An empty line is empty as quoted too, and most letters have some.
+            b"\r\n".join(
+                [_quoted(line) if (known := quoted.get(line)) is None else known for line in text.split("\n")]
+            ),
         )
     else:
         encoding, body = b"base64", _base64(data.replace(b"\n", b"\r\n"))

@@ -1,12 +1,13 @@
 """One letter, from the claim to its settlement: claim -> compose -> send -> judge -> settle, in that order."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+from services.mailer.ahead import Holding
 from services.mailer.group_commit import GroupCommit
 from services.mailer.high_water import HighWater
 from services.mailer.journal import PROBE_SECONDS, Journal, JournalEntry
@@ -27,17 +28,6 @@ from shared.retry import retry_conflicts
 
 #: Seconds between two tries of a settlement that breaks, doubling from the first to the longest.
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A claimed order and what its letter is written from. `release` is called when it is dealt with."""
-
-    order: ClaimedOrder
-    writing: Writing
-    release: Callable[[], None]
-    #: Its slot under the relay's rate limit, if there is one.
-    send_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -68,7 +58,7 @@ class Deliverer:
         log: Any,
     ) -> None:
         self._name, self._database, self._clock, self._pool = name, database, clock, pool
-        self._journal, self._letters, self._timing, self._log = journal, letters, timing, log
+        self._journal, self.letters, self._timing, self._log = journal, letters, timing, log
         self._high_water = high_water
         self._random = Random()  # noqa: S311 - jitter
         #: Orders held before T2, by id, with their tokens: what is renewed, and given back when draining.
@@ -99,7 +89,7 @@ class Deliverer:
                 if held := await hold_in_force(connection, self._high_water.token, self._clock.now()):
                     return Claim(others={f"held: {held}": len(order_ids)}), None
                 settings = await load_system_settings(connection)
-                message_ids = self._letters.message_ids(settings)
+                message_ids = self.letters.message_ids(settings)
                 now, relay = self._clock.now(), self._pool.address
                 rate = self._timing.domain_rate
                 who = Claimant(
@@ -108,7 +98,7 @@ class Deliverer:
                 found = await claim(connection, order_ids, who)
                 if not found.orders:
                     return found, None
-                writing = await self._letters.prepare(connection, found.orders, settings)
+                writing = await self.letters.prepare(connection, found.orders, settings)
                 bases.append(who.token_base)
                 return found, writing
 
@@ -132,7 +122,7 @@ class Deliverer:
         same sender's next letter, whose intent waits for it: a kill makes at most one letter per connection unclear.
         """
         order = holding.order
-        mail: Mail | None = None
+        mail = holding.mail
         granted = False
 
         async def intend_it(intent: Intent) -> bool:
@@ -146,7 +136,7 @@ class Deliverer:
 
         await self._at_its_slot(holding)
         try:
-            mail = self._letters.write(order, holding.writing)
+            mail = mail or self.letters.write(order, holding.writing)
             intent = Intent(order.id, order.token, order.job_id, len(mail.content), mail.body_hash)
             outcome = await self._pool.send(mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent))
         except asyncio.CancelledError:

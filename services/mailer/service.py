@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from services.mailer.deliver import Deliverer, Holding, Timing
+from services.mailer.ahead import Holding, compose_ahead
+from services.mailer.deliver import Deliverer, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
 from services.mailer.letters import Letters, Writing
@@ -96,26 +97,32 @@ def _pool(settings: Settings, log: Any) -> SmtpPool:
 async def _work(
     deliverer: Deliverer, subscription: Subscription, settings: Settings, log: Any, stop: asyncio.Event
 ) -> None:
-    # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile. Empty, it has room for one word to
-    # each sender.
-    room = max(settings.kp_claim_batch, settings.kp_smtp_connections)
-    claimed: asyncio.Queue[Holding | None] = asyncio.Queue(maxsize=room)
+    # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile. Empty, the second has room for one
+    # word to each sender.
+    claimed: asyncio.Queue[Holding] = asyncio.Queue(maxsize=settings.kp_claim_batch)
+    composed: asyncio.Queue[Holding | None] = asyncio.Queue(maxsize=settings.kp_smtp_connections)
+    left: deque[Holding] = deque()
     done = asyncio.Event()
     collected = (deliverer.intents, deliverer.records, deliverer.settlements, deliverer.pace.fresh)
     groups = [asyncio.create_task(group.run()) for group in collected]
     renewing = asyncio.create_task(every(settings.kp_lease_seconds / 3, deliverer.renew_leases, done, log))
     remembering = asyncio.create_task(every(REMEMBER_SECONDS, deliverer.remember, done, log))
-    senders = [asyncio.create_task(_send(deliverer, claimed, log)) for _ in range(settings.kp_smtp_connections)]
+    composing = asyncio.create_task(compose_ahead(deliverer.letters, claimed, composed, left))
+    senders = [asyncio.create_task(_send(deliverer, composed, log)) for _ in range(settings.kp_smtp_connections)]
     closing = asyncio.create_task(_close_on(stop, subscription))
     acks = Acks(subscription)
     acking = asyncio.create_task(acks.run())
-    parts = (*groups, *senders, closing, acking)
+    parts = (*groups, composing, *senders, closing, acking)
     for part in parts:
         _end_with(part, stop, log)
     try:
-        left = await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
+        left_over = await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
         over_at = asyncio.get_running_loop().time() + settings.kp_grace_seconds
-        await _drain(deliverer, claimed, left, senders, over_at, log)
+        composing.cancel()
+        await asyncio.wait([composing])
+        while not claimed.empty():
+            left.append(claimed.get_nowait())
+        await _drain(deliverer, composed, [*left, *left_over], senders, over_at, log)
         # At least a moment for what the last senders left.
         if not await deliverer.finish(max(1.0, over_at - asyncio.get_running_loop().time())):
             log.warning("settlements_left", action="draining", hint="the journal holds what was sent")
@@ -133,7 +140,7 @@ async def _work(
 async def _take_in(
     deliverer: Deliverer,
     subscription: Subscription,
-    claimed: "asyncio.Queue[Holding | None]",
+    claimed: "asyncio.Queue[Holding]",
     acks: "Acks",
     limit: int,
     stop: asyncio.Event,
@@ -167,7 +174,7 @@ async def _take_in(
     return []
 
 
-async def _put_all(claimed: "asyncio.Queue[Holding | None]", held: deque[Holding]) -> None:
+async def _put_all(claimed: "asyncio.Queue[Holding]", held: deque[Holding]) -> None:
     """Hands over one after another as senders make room; cancelled, it leaves in `held` what was not handed over."""
     while held:
         await claimed.put(held[0])
@@ -222,9 +229,9 @@ async def _given_up(
     return []
 
 
-async def _send(deliverer: Deliverer, claimed: "asyncio.Queue[Holding | None]", log: Any) -> None:
+async def _send(deliverer: Deliverer, composed: "asyncio.Queue[Holding | None]", log: Any) -> None:
     written = None
-    while (holding := await claimed.get()) is not None:
+    while (holding := await composed.get()) is not None:
         try:
             written = await deliverer.deliver(holding, written)
         except Exception:
@@ -246,7 +253,7 @@ def _end_with(task: "asyncio.Task[None]", stop: asyncio.Event, log: Any) -> None
 
 async def _drain(
     deliverer: Deliverer,
-    claimed: "asyncio.Queue[Holding | None]",
+    composed: "asyncio.Queue[Holding | None]",
     left: Sequence[Holding],
     senders: Sequence["asyncio.Task[None]"],
     over_at: float,
@@ -254,15 +261,15 @@ async def _drain(
 ) -> None:
     """Gives back what is not begun; senders have until `over_at`, by the loop's clock, for what they have begun."""
     waiting = list(left)
-    while not claimed.empty():
-        if (holding := claimed.get_nowait()) is not None:
+    while not composed.empty():
+        if (holding := composed.get_nowait()) is not None:
             waiting.append(holding)
     log.info("draining", action="draining", given_back=len(waiting))
     await deliverer.give_back_held([holding.order.id for holding in waiting], "the mailer ends")
     for holding in waiting:
         holding.release()
     for _ in senders:
-        claimed.put_nowait(None)
+        composed.put_nowait(None)
     _, late = await asyncio.wait(senders, timeout=max(0.0, over_at - asyncio.get_running_loop().time()))
     if late:
         log.warning("grace_over", action="draining", senders=len(late))

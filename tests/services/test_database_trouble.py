@@ -13,7 +13,8 @@ from sqlalchemy.exc import InternalError
 from structlog.testing import capture_logs
 
 from services.mailer import deliver
-from services.mailer.deliver import Deliverer, Holding
+from services.mailer.ahead import Holding
+from services.mailer.deliver import Deliverer
 from shared.db.engine import Database
 from shared.db.tables import write_orders
 from shared.errors import Conflict, Unavailable

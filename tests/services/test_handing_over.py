@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
 
 from services.evaluator import evaluate as evaluator
-from services.mailer.deliver import Deliverer, Holding, Timing
+from services.mailer.ahead import Holding
+from services.mailer.deliver import Deliverer, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal
 from services.mailer.letters import Letters

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mailer.deliver import Holding
+from services.mailer.ahead import Holding
 from shared.db.tables import attempts
 from shared.db.write_orders.interventions import RESEND_AFTER
 from tests.services.setup_files import rows

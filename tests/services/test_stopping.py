@@ -8,7 +8,8 @@ import pytest
 from structlog import get_logger
 
 from services.mailer import deliver, service
-from services.mailer.deliver import Deliverer, Holding
+from services.mailer.ahead import Holding
+from services.mailer.deliver import Deliverer
 from shared.db.tables import attempts, write_orders
 from shared.errors import Unavailable
 from tests.services.running import run_all, running, settings_for, until

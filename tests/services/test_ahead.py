@@ -1,0 +1,77 @@
+"""Letters composed before a sender is free: the same letters, few of them, and none lost when the mailer ends."""
+
+import asyncio
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from services.mailer.ahead import MOST_BYTES, Holding, compose_ahead
+from services.mailer.deliver import Deliverer
+from shared.db.tables import write_orders
+from tests.services.setup_files import row
+from tests.services.test_handing_over import deliverer_of, recorded
+from tests.services.world import SETUP, World
+
+THREE = tuple(f"A{number},,Eins{number},a{number}@x.example,Neu," for number in range(3))
+
+
+async def composed_and_cut_short(
+    sending: Deliverer, orders: list[int], room: int
+) -> tuple[list[Holding], list[Holding], list[Holding]]:
+    """What is composed, in hand and still only claimed when composing ends with its queue full."""
+    found, writing = await sending.claim(orders)
+    assert writing is not None
+    claimed: asyncio.Queue[Holding] = asyncio.Queue()
+    composed: asyncio.Queue[Holding | None] = asyncio.Queue(room)
+    in_hand: deque[Holding] = deque()
+    for order in found.orders:
+        claimed.put_nowait(Holding(order, writing, lambda: None))
+    composing = asyncio.create_task(compose_ahead(sending.letters, claimed, composed, in_hand))
+    # It waits for nothing but room: a few turns of the loop are enough.
+    for _ in range(20):
+        await asyncio.sleep(0)
+    composing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await composing
+    ready = [one for _ in range(composed.qsize()) if (one := composed.get_nowait()) is not None]
+    return ready, list(in_hand), [claimed.get_nowait() for _ in range(claimed.qsize())]
+
+
+async def test_i19_composing_ahead_stops_when_there_is_no_room_and_loses_no_letter_at_the_end(
+    world: World, tmp_path: Path
+) -> None:
+    orders = await world.queued(*THREE)
+    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
+        ready, in_hand, rest = await composed_and_cut_short(sending, orders, room=1)
+        assert [len(ready), len(in_hand), len(rest)] == [1, 1, 1]
+        assert [one.order.id for one in (*ready, *in_hand, *rest)] == sorted(orders)
+        # The same bytes as a sender would have composed (I12).
+        assert ready[0].mail == sending.letters.write(ready[0].order, ready[0].writing)
+
+
+async def test_of_large_letters_one_at_most_is_composed_ahead_and_all_are_sent(world: World, tmp_path: Path) -> None:
+    long = "Zeile " * (MOST_BYTES // 6 + 1)
+    orders = await world.queued(*THREE, setup=SETUP.replace("Guten Tag {{", f"{long} {{{{"))
+    async with deliverer_of(world, tmp_path) as (sending, _, oracle):
+        ready, _, _ = await composed_and_cut_short(sending, orders, room=3)
+        assert [one.mail is not None for one in ready] == [True, False, False]
+        for one in ready:
+            await recorded(sending, one)
+        assert len(oracle.mails) == 3 and all(len(mail.content) > MOST_BYTES for mail in oracle.mails)
+
+
+async def test_i15_a_letter_that_cannot_be_composed_ahead_fails_at_its_sender_with_its_reason(
+    world: World, tmp_path: Path
+) -> None:
+    orders = await world.queued(*THREE, setup=SETUP.replace("applicant.last_name", "applicant.title"))
+    async with deliverer_of(world, tmp_path) as (sending, _, oracle):
+        ready, _, _ = await composed_and_cut_short(sending, orders, room=3)
+        assert [one.mail for one in ready] == [None, None, None]
+        settling = asyncio.create_task(sending.settlements.run())
+        await recorded(sending, ready[0])
+        await sending.settlements.idle()
+        settling.cancel()
+        assert oracle.mails == []
+    failed = await row(world.database, write_orders, id=orders[0])
+    assert failed["state"] == "failed" and "applicant.title" in failed["reason"]
