@@ -44,6 +44,13 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Conflict, 503),
     (Unavailable, 503),
 )
+#: What cannot be reached, by its name, as people are told.
+_AWAY = {
+    "database": "the database cannot be reached at the moment; nothing is lost, please try again in a minute",
+    "broker": "the message broker cannot be reached at the moment; nothing is lost, please try again in a minute",
+    "mail server": "the mail server cannot be reached at the moment; please try again in a minute",
+}
+_BUSY = "others are changing the same records at this moment; please try again"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -100,9 +107,11 @@ async def _told(request: Request, exc: Exception) -> Response:
     if isinstance(exc, NotSignedIn):
         return _to_sign_in(request)
     status = next((code for kind, code in _STATUS if isinstance(exc, kind)), 400)
-    if status == 503:
-        get_logger("console").warning("console_waits", action="console_waits", reason=str(exc))
-    return await _error_page(request, status, str(exc))
+    if status != 503:
+        return await _error_page(request, status, str(exc))
+    # Its address and the server's own words are for the log: whoever is not signed in yet sees this page too.
+    get_logger("console").warning("console_waits", action="console_waits", reason=str(exc))
+    return await _error_page(request, status, _AWAY.get(getattr(exc, "what", ""), _BUSY))
 
 
 def _to_sign_in(request: Request) -> Response:
