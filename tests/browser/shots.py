@@ -1,5 +1,9 @@
-"""`python -m tests.browser.shots FOLDER`: pictures of the main pages, German, from the sample, for README and docs."""
+"""`python -m tests.browser.shots FOLDER`: pictures of the main pages, German, from the sample, for README and docs.
 
+Date fields are the browser's own: with Debian's package chromium-l10n they are German too.
+"""
+
+import os
 import socket
 import sys
 import tempfile
@@ -57,7 +61,11 @@ def _start(stack: Stack) -> str:
 
 def _take(url: str, folder: Path) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=program("chromium"),
+            args=["--no-sandbox", "--lang=de"],
+            env={**os.environ, "LANGUAGE": "de"},
+        )
         size = {"width": 1360, "height": 850}
         context = browser.new_context(locale="de-DE", viewport=size, base_url=url)  # type: ignore[arg-type]
         page = context.new_page()
