@@ -52,6 +52,39 @@ def test_a_person_is_opted_out_blocked_and_let_in_again(visit: Callable[..., Pag
     assert site.stack.answer("person", "show", ID)["blocks"] == []
 
 
+def test_the_timeline_tells_blocks_opt_outs_and_statuses_with_their_authors(
+    visit: Callable[..., Page], site: Site, tmp_path: Path
+) -> None:
+    page = visit("edit", "de")
+    _open(page, "B-7-000004")
+    page.fill("#f-reason", "im Gespräch")
+    page.get_by_role("button", name="Blockieren", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Die Person ist blockiert")
+    page.get_by_role("button", name="Blockade aufheben").click()
+    expect(page.get_by_role("status")).to_contain_text("aufgehoben")
+    page.get_by_role("button", name="Von der Kontaktpflege abmelden").click()
+    page.get_by_role("button", name="Wieder teilnehmen lassen").click()
+    expect(page.get_by_role("status")).to_contain_text("nimmt wieder an der Kontaktpflege teil")
+    file = tmp_path / "status.csv"
+    file.write_text("external_id,status\nB-7-000004,Interview vereinbart\n", encoding="utf-8")
+    site.stack.cli("--as", "u.edit", "import", "applications", str(file))
+    page.reload()
+    told = page.locator(".kp-timeline li")
+    for said in (
+        r"Status.*: .+ → Interview vereinbart\s+· u\.edit",
+        r"Nimmt wieder an der Kontaktpflege teil\s+· u\.edit",
+        r"Von der Kontaktpflege abgemeldet\s+· u\.edit",
+        r"Blockade aufgehoben\s+alle Aufträge\s+· u\.edit",
+        r"Blockade\s+alle Aufträge: im Gespräch\s+· u\.edit",
+    ):
+        expect(told.filter(has_text=re.compile(said))).to_have_count(1)
+    # By local time: the sample's day is in November, an hour ahead of UTC.
+    expect(told.filter(has_text="Blockade aufgehoben").locator("time")).to_have_text(
+        re.compile(r"^\d\d\.11\.2026, \d\d:\d\d$")
+    )
+    assert barriers(page) == []
+
+
 def test_d32_a_block_reaches_as_far_as_was_said_and_no_further(visit: Callable[..., Page], site: Site) -> None:
     page = visit("operate", "de")
     _open(page, "B-7-000003")
