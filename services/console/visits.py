@@ -1,7 +1,7 @@
 """One request of one person: who they are, in which language, and what they may do."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -123,6 +123,10 @@ class Visit:
     def render(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page (or a part of one) from its template."""
         return self.renderer.response(self, template, status, values)
+
+    def stream(self, template: str, part: str, lists: AsyncIterator[Any], **values: Any) -> Response:
+        """A page that may be long, sent while its rows are read; `part` is the template of some rows."""
+        return self.renderer.stream(self, template, values, part, lists)
 
     def go(self, path: str, notice: str = "", **values: object) -> Response:
         """Sends the browser on to a page (after a POST), with a notice in the person's language."""

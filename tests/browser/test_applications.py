@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
+from python_calamine import CalamineWorkbook
 
 from tests.browser.site import Site, barriers
 
@@ -16,6 +18,25 @@ def _open(page: Page, external_id: str = ID) -> None:
     page.fill("[data-search]", external_id)
     page.press("[data-search]", "Enter")
     page.wait_for_url(re.compile(r"/applications/\d+$"))
+
+
+def _sheet(page: Page, address: str) -> list[list[object]]:
+    answer = page.request.get(address)
+    assert answer.ok
+    return CalamineWorkbook.from_filelike(BytesIO(answer.body())).get_sheet_by_index(0).to_python()
+
+
+def _shown_count(page: Page) -> int:
+    found = re.search(r"Bewerbungen: ([\d.]+)", page.locator("main").inner_text())
+    assert found
+    return int(found[1].replace(".", ""))
+
+
+def _applications(site: Site) -> int:
+    """How many there are."""
+    file = site.stack.folder / "all.jsonl"
+    site.stack.cli("export", "applications", "--out", str(file))
+    return len(file.read_text(encoding="utf-8").splitlines())
 
 
 def test_the_list_pages_finds_a_name_and_goes_to_excel_whole(visit: Callable[..., Page], site: Site) -> None:
@@ -33,6 +54,33 @@ def test_the_list_pages_finds_a_name_and_goes_to_excel_whole(visit: Callable[...
     assert answer.status == 200 and len(answer.body()) > 10_000
     expect(page.get_by_role("link", name="Importieren")).to_have_count(0)
     assert page.request.get("/import").status == 403
+
+
+def test_a_search_goes_to_excel_and_paper_whole_and_nothing_else_does(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("view", "de")
+    page.goto("/applications")
+    # More than a page of them.
+    page.fill("#a-q", "ann example")
+    page.press("#a-q", "Enter")
+    expect(page.get_by_role("link", name="Alle anzeigen")).to_be_visible()
+    found = _shown_count(page)
+    assert 50 < found < _applications(site)
+    expect(page.locator("tbody tr")).to_have_count(50)
+    sheet = _sheet(page, page.get_by_role("link", name="Excel (Suchergebnis)").get_attribute("href") or "")
+    assert len(sheet) == 1 + found
+    email = sheet[0].index("email")
+    assert all("ann" in " ".join(map(str, row)).lower() and "example" in str(row[email]) for row in sheet[1:])
+    page.get_by_role("link", name="Drucken").click()
+    expect(page.locator("tbody tr")).to_have_count(found)
+    expect(page.locator("tbody tr").last).to_contain_text("example")
+    assert barriers(page) == []
+    page.get_by_role("link", name="Zurück").click()
+    expect(page.locator("#a-q")).to_have_value("ann example")
+    # Without a search all of them.
+    page.goto("/applications?print=1")
+    expect(page.locator("tbody tr")).to_have_count(_applications(site))
+    page.goto("/applications?print=1&q=nobody-is-called-this")
+    expect(page.locator("main")).to_contain_text("Hier ist keine Bewerbung")
 
 
 def test_a_person_is_opted_out_blocked_and_let_in_again(visit: Callable[..., Page], site: Site) -> None:
