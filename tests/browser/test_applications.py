@@ -13,7 +13,8 @@ from tests.browser.site import Site, barriers
 ID = "B-7-000002"
 
 
-def _open(page: Page, external_id: str = ID) -> None:
+def open_record(page: Page, external_id: str = ID) -> None:
+    """Finds an application by its number and opens its record."""
     page.goto("/")
     page.fill("[data-search]", external_id)
     page.press("[data-search]", "Enter")
@@ -85,7 +86,7 @@ def test_a_search_goes_to_excel_and_paper_whole_and_nothing_else_does(visit: Cal
 
 def test_a_person_is_opted_out_blocked_and_let_in_again(visit: Callable[..., Page], site: Site) -> None:
     page = visit("operate", "de")
-    _open(page)
+    open_record(page)
     assert barriers(page) == []
     page.get_by_role("button", name="Von der Kontaktpflege abmelden").click()
     expect(page.get_by_role("status")).to_contain_text("Von der Kontaktpflege abgemeldet")
@@ -104,7 +105,7 @@ def test_the_timeline_tells_blocks_opt_outs_and_statuses_with_their_authors(
     visit: Callable[..., Page], site: Site, tmp_path: Path
 ) -> None:
     page = visit("edit", "de")
-    _open(page, "B-7-000004")
+    open_record(page, "B-7-000004")
     page.fill("#f-reason", "im Gespräch")
     page.get_by_role("button", name="Blockieren", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Die Person ist blockiert")
@@ -135,7 +136,7 @@ def test_the_timeline_tells_blocks_opt_outs_and_statuses_with_their_authors(
 
 def test_d32_a_block_reaches_as_far_as_was_said_and_no_further(visit: Callable[..., Page], site: Site) -> None:
     page = visit("operate", "de")
-    _open(page, "B-7-000003")
+    open_record(page, "B-7-000003")
     page.fill("#f-reason", "im Gespräch")
     page.select_option("#f-job", label="Prozesshänger")
     page.fill("#f-until", "2026-12-24")
@@ -160,7 +161,7 @@ def test_d32_a_block_reaches_as_far_as_was_said_and_no_further(visit: Callable[.
 
 def test_a_scheduled_rejection_needs_a_time_to_come(visit: Callable[..., Page], site: Site) -> None:
     page = visit("operate", "de")
-    _open(page)
+    open_record(page)
     offered = page.locator("#f-letter option[value^='scheduled_rejection|']")
     assert offered.count() > 0
     page.select_option("#f-letter", offered.first.get_attribute("value"))
@@ -168,34 +169,8 @@ def test_a_scheduled_rejection_needs_a_time_to_come(visit: Callable[..., Page], 
     expect(page.locator("#h-at")).to_have_text("eine Absage Termin braucht einen künftigen Zeitpunkt")
 
 
-def test_a_file_is_checked_and_then_imported_without_its_bad_row(
-    visit: Callable[..., Page], site: Site, tmp_path: Path
-) -> None:
-    file = tmp_path / "neu.csv"
-    file.write_text(
-        "external_id,kind,last_name,birth_date\nNEU-77-1,application,Neumann,1990-02-03\nNEU-77-2,application,Schlecht,3.2.1990\n"
-    )
-    page = visit("edit", "de")
-    page.goto("/import")
-    assert barriers(page) == []
-    page.set_input_files("#f-file", file)
-    page.get_by_role("button", name="Datei prüfen").click()
-    expect(page.locator("main")).to_contain_text("2 Zeilen gelesen: 1 würden neu angelegt, 0 geändert, 1 sind fehl")
-    expect(page.locator("tbody tr")).to_contain_text(["ist kein Datum wie 2026-11-23"])
-    assert barriers(page) == []
-    bad = page.request.get("/import/bad-rows").text()
-    assert "3,birth_date,3.2.1990,ist kein Datum" in bad
-    other = visit("view", "de")
-    other.goto("/search?q=NEU-77-1")
-    expect(other.locator("tbody tr")).to_have_count(0)
-    page.get_by_role("button", name="Gute Zeilen importieren").click()
-    expect(page.get_by_role("status")).to_have_text("Importiert: 1 neu, 0 geändert, 1 ausgelassen.")
-    _open(page, "NEU-77-1")
-    expect(page.locator("h1")).to_contain_text("Neumann")
-
-
 def test_in_english(visit: Callable[..., Page]) -> None:
     page = visit("operate", "en", 360)
-    _open(page)
+    open_record(page)
     expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
     assert barriers(page) == []
