@@ -14,10 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from services.console.notices import NOTICE_COOKIE, pack
 from services.console.rendering import Renderer
 from services.console.surroundings import Surroundings
+from services.console.words import translated_reason
 from shared.db.actors import ROLES, Actor
 from shared.db.console_sessions import ConsoleSession, load_session
 from shared.db.engine import Database
-from shared.errors import Refused
+from shared.errors import InvalidInput, KontaktpflegeError, Refused
 
 SESSION_COOKIE = "kp_session"
 LANGUAGE_COOKIE = "kp_language"
@@ -110,6 +111,10 @@ class Visit:
     def text(self, message: str, **values: object) -> str:
         """A message in the person's language."""
         return self.renderer.text(self.language, message, **values)
+
+    def refusal(self, exc: KontaktpflegeError) -> str:
+        """What a refusal says, in the person's language; of an input what to do about it, without its place."""
+        return translated_reason(exc.fix if isinstance(exc, InvalidInput) else str(exc), self.text)
 
     @property
     def language(self) -> str:

@@ -75,7 +75,7 @@ async def take_password(visit: Visit) -> Response:
     try:
         await set_password(visit.database, session.user_name, new, author=visit.author, now=visit.now)
     except InvalidInput as exc:
-        return visit.render("profile.html", 422, error=("new", visit.text(exc.fix)))
+        return visit.render("profile.html", 422, error=("new", visit.refusal(exc)))
     async with visit.database.begin() as connection:
         await end_sessions(connection, session.user_id, but=session.token_hash)
     return visit.go("/profile", "Your password is changed; your other sessions have ended.")

@@ -142,7 +142,7 @@ async def take_letter(visit: Visit) -> Response:
         return await _render(visit, 422, {"at": visit.text("a day and time")})
     except InvalidInput as exc:
         place = "at" if exc.place == "--at" else "letter"
-        return await _render(visit, 422, {place: visit.text(exc.fix)})
+        return await _render(visit, 422, {place: visit.refusal(exc)})
     return visit.go(f"/orders/{made['id']}", "The letter is planned.")
 
 

@@ -90,7 +90,7 @@ async def take_file(visit: Visit) -> Response:
         report = await _KINDS[kind](visit.database, file, author=visit.author, now=visit.now, check=True)
     except InvalidInput as exc:
         shutil.rmtree(folder, ignore_errors=True)
-        message = visit.text("The file cannot be used: %(what)s", what=_reason(visit, exc.fix))
+        message = visit.text("The file cannot be used: %(what)s", what=visit.refusal(exc))
         return _form(visit, message, kind)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

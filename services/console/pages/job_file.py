@@ -115,7 +115,9 @@ async def preview_query(visit: Visit) -> Response:
         try:
             query = await load_query_by_id(connection, job.row["query_id"])
         except InvalidInput as exc:
-            return visit.render("job_preview_query.html", **values | {"problem": exc.fix, "count": 0, "people": []})
+            return visit.render(
+                "job_preview_query.html", **values | {"problem": visit.refusal(exc), "count": 0, "people": []}
+            )
         on = QueryDay(day, ZoneInfo(job.row["time_zone"]), settings.leap_day_birthday)
         chosen = recipients(query, on, ListScope()).subquery()
         counted = select(func.count()).select_from(chosen).where(chosen.c.rank == 1)
@@ -137,7 +139,7 @@ async def show_letter(visit: Visit) -> Response:
         nobody = visit.text("The job finds nobody to write to.")
         return visit.render("job_preview_letter.html", job=job, found=None, problem=nobody)
     except KontaktpflegeError as exc:
-        return visit.render("job_preview_letter.html", job=job, found=None, problem=str(exc))
+        return visit.render("job_preview_letter.html", job=job, found=None, problem=visit.refusal(exc))
     return visit.render("job_preview_letter.html", job=job, found=found, problem="")
 
 

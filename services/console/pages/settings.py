@@ -12,7 +12,6 @@ from services.console.pages.jobs import impact_values
 from services.console.pages.plan_words import settings_sentences
 from services.console.routing import Page
 from services.console.visits import Visit
-from services.console.words import translated_reason
 from shared.db.core_data import ERASED
 from shared.db.history import Change
 from shared.db.holds import load_hold, release_hold
@@ -93,7 +92,7 @@ def _read(visit: Visit, typed: dict[str, str], chosen: dict[str, list[str]]) -> 
             wanted[name] = read_setting(name, value)
         except InvalidInput as exc:
             where = "after_months" if exc.place.endswith("after_months") else name
-            errors[where] = translated_reason(exc.fix, visit.text)
+            errors[where] = visit.refusal(exc)
     return wanted, errors
 
 
@@ -139,7 +138,7 @@ async def take_status(visit: Visit) -> Response:
         setup = Setup(statuses=(Entry("status", name, None, {"meta": meta}),))
         await apply_setup(visit.database, setup, author=visit.author, now=visit.now)
     except InvalidInput as exc:
-        return await _statuses(visit, typed, {"name": translated_reason(exc.fix, visit.text)})
+        return await _statuses(visit, typed, {"name": visit.refusal(exc)})
     return visit.go("/settings/statuses", "The status %(name)s is saved.", name=name)
 
 
