@@ -101,6 +101,30 @@ def test_a_person_is_opted_out_blocked_and_let_in_again(visit: Callable[..., Pag
     assert site.stack.answer("person", "show", ID)["blocks"] == []
 
 
+def test_d23_d24_duplicates_say_why_they_are_one_person_and_which_is_written_to(
+    visit: Callable[..., Page], site: Site
+) -> None:
+    page = visit("view", "de")
+    open_record(page, "B-7-000055")
+    part = page.locator("#duplicates")
+    same = "Diese 2 Bewerbungen gelten als eine Person, weil all das übereinstimmt: Anrede, Vorname, Nachname, Geburtsd"
+    expect(part).to_contain_text(same)
+    expect(part).to_contain_text("wird nur eine angeschrieben: B-7-00005")
+    expect(part.locator("tbody tr")).to_have_count(2)
+    expect(part.get_by_text("wird angeschrieben", exact=True)).to_have_count(1)
+    expect(part.locator("tr.table-active")).to_contain_text("B-7-000055")
+    assert barriers(page) == []
+    part.get_by_role("link", name="B-7-000056").click()
+    expect(part.locator("tr.table-active")).to_contain_text("B-7-000056")
+    expect(part.get_by_role("link", name="B-7-000055")).to_be_visible()
+    open_record(page, "B-7-000013")
+    expect(part).to_contain_text("weil der Import ihnen dasselbe Dubletten-Set gibt: D-7-11.")
+    phone = visit("view", "en", 360)
+    open_record(phone, "B-7-000013")
+    expect(phone.locator("#duplicates")).to_contain_text("because the import gives them the same duplicate set: D-7-11")
+    assert barriers(phone) == []
+
+
 def test_the_timeline_tells_blocks_opt_outs_and_statuses_with_their_authors(
     visit: Callable[..., Page], site: Site, tmp_path: Path
 ) -> None:

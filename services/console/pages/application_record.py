@@ -11,6 +11,7 @@ from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.manual_orders import TASKS, TYPES, Wish, create_order, letters_with_meta
 from shared.db.person_commands import block, opt_in, opt_out, unblock
+from shared.db.person_duplicates import duplicates_of
 from shared.db.person_file import show_person
 from shared.db.tables import application_statuses, applications, contact_jobs
 from shared.db.timeline import person_timeline
@@ -43,14 +44,10 @@ async def _render(visit: Visit, status: int = 200, errors: dict[str, str] | None
         row = await _load(connection, visit.path("id"))
         person = await show_person(connection, row["external_id"])
         timeline = await person_timeline(connection, row["person_id"])
-        ids = select(_A.id, _A.external_id).where(_A.person_id == row["person_id"])
-        addresses = {one.external_id: one.id for one in await connection.execute(ids)}
+        duplicates = await duplicates_of(connection, row["person_id"])
         jobs = await _jobs(connection)
         letters = await letters_with_meta(connection)
     offered = {kind: [name for _, name, meta in letters if kind not in TASKS or meta in TASKS[kind]] for kind in TYPES}
-    for one in person["applications"]:
-        received = one["received_on"]
-        one["received_on"] = date.fromisoformat(received) if received else None
     typed = {name: visit.field(name) for name in ("letter", "at", "reason", "job", "until")}
     return visit.render(
         "application.html",
@@ -59,7 +56,7 @@ async def _render(visit: Visit, status: int = 200, errors: dict[str, str] | None
         person=person,
         timeline=timeline,
         services=_SERVICES,
-        addresses=addresses,
+        duplicates=duplicates,
         jobs=jobs,
         offered=offered,
         errors=errors or {},
