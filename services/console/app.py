@@ -107,6 +107,8 @@ async def _told(request: Request, exc: Exception) -> Response:
     if isinstance(exc, NotSignedIn):
         return _to_sign_in(request)
     status = next((code for kind, code in _STATUS if isinstance(exc, kind)), 400)
+    if isinstance(exc, InvalidInput):
+        return await _error_page(request, status, exc.fix, str(exc.value or ""))
     if status != 503:
         return await _error_page(request, status, str(exc))
     # Its address and the server's own words are for the log: whoever is not signed in yet sees this page too.
@@ -132,7 +134,7 @@ async def _broken(request: Request, exc: Exception) -> Response:
     return await _error_page(request, 500, "something went wrong here; it was written to the log")
 
 
-async def _error_page(request: Request, status: int, reason: str) -> Response:
+async def _error_page(request: Request, status: int, reason: str, value: str = "") -> Response:
     visit = Visit(request, request.app.state.surroundings, request.app.state.renderer, None, FormData())
     template = "error_part.html" if visit.is_partial else "error.html"
-    return visit.render(template, status, code=status, reason=reason)
+    return visit.render(template, status, code=status, reason=reason, value=value)

@@ -1,14 +1,14 @@
 """Templates in two languages: gettext catalogs, dates and numbers as people of the language write them."""
 
 import gettext
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from babel.messages.pofile import read_po
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from services.console.formats import formats_of
 from services.console.notices import NOTICE_COOKIE, unpack
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from services.console.visits import Visit
 
 LANGUAGES = ("de", "en")
+#: Where the rows of a streamed page go. No text of a person can say it: it would be escaped.
+ROWS_HERE = "<!-- rows -->"
 
 
 class Catalog(gettext.NullTranslations):
@@ -70,12 +72,28 @@ class Renderer:
     def response(self, visit: "Visit", template: str, status: int, values: Mapping[str, Any]) -> Response:
         """The page for one visit."""
         notice = unpack(visit.request.cookies.get(NOTICE_COOKIE, ""))
-        page = self._environments[visit.language].get_template(template)
-        text = page.render(visit=visit, url=visit.url, may=visit.may, notice=notice, language=visit.language, **values)
-        response = HTMLResponse(text, status)
+        response = HTMLResponse(self._filled(visit, template, {"notice": notice, **values}), status)
         if notice and not visit.is_partial:
             response.delete_cookie(NOTICE_COOKIE)
         return response
+
+    def stream(
+        self, visit: "Visit", template: str, values: Mapping[str, Any], part: str, lists: AsyncIterator[Any]
+    ) -> Response:
+        """A page that may be long: where its template says ROWS_HERE stands `part`, once for each list of `rows`."""
+        head, _, foot = self._filled(visit, template, {"notice": "", **values}).partition(ROWS_HERE)
+
+        async def pieces() -> AsyncIterator[str]:
+            yield head
+            async for rows in lists:
+                yield self._filled(visit, part, {**values, "rows": rows})
+            yield foot
+
+        return StreamingResponse(pieces(), media_type="text/html")
+
+    def _filled(self, visit: "Visit", template: str, values: Mapping[str, Any]) -> str:
+        page = self._environments[visit.language].get_template(template)
+        return page.render(visit=visit, url=visit.url, may=visit.may, language=visit.language, **values)
 
 
 def _environment(language: str) -> Environment:

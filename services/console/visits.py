@@ -1,7 +1,7 @@
 """One request of one person: who they are, in which language, and what they may do."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -14,10 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from services.console.notices import NOTICE_COOKIE, pack
 from services.console.rendering import Renderer
 from services.console.surroundings import Surroundings
+from services.console.words import translated_reason
 from shared.db.actors import ROLES, Actor
 from shared.db.console_sessions import ConsoleSession, load_session
 from shared.db.engine import Database
-from shared.errors import Refused
+from shared.errors import InvalidInput, KontaktpflegeError, Refused
 
 SESSION_COOKIE = "kp_session"
 LANGUAGE_COOKIE = "kp_language"
@@ -111,6 +112,10 @@ class Visit:
         """A message in the person's language."""
         return self.renderer.text(self.language, message, **values)
 
+    def refusal(self, exc: KontaktpflegeError) -> str:
+        """What a refusal says, in the person's language; of an input what to do about it, without its place."""
+        return translated_reason(exc.fix if isinstance(exc, InvalidInput) else str(exc), self.text)
+
     @property
     def language(self) -> str:
         """`de` or `en`: chosen, else the browser's, else German."""
@@ -123,6 +128,10 @@ class Visit:
     def render(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page (or a part of one) from its template."""
         return self.renderer.response(self, template, status, values)
+
+    def stream(self, template: str, part: str, lists: AsyncIterator[Any], **values: Any) -> Response:
+        """A page that may be long, sent while its rows are read; `part` is the template of some rows."""
+        return self.renderer.stream(self, template, values, part, lists)
 
     def go(self, path: str, notice: str = "", **values: object) -> Response:
         """Sends the browser on to a page (after a POST), with a notice in the person's language."""

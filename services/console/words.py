@@ -1,8 +1,9 @@
 """Code names as people read them: states, types, roles, media; and reasons that the database keeps in English."""
 
-import re
 from collections.abc import Callable
 from typing import Any
+
+from services.console.refusals import CODES, METAS, NOUNS, REFUSALS, REST
 
 Translate = Callable[[str], str]
 
@@ -61,32 +62,6 @@ OTHERS = {
     "mailer": "mailer",
     "console": "console",
 }
-#: Reasons with values in them: pattern of the English text, and the message that it becomes.
-REASONS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"^held: (?P<count>\d+) > (?P<bound>\d+)$"), "held: %(count)s letters, more than %(bound)s"),
-    (re.compile(r"^missed by more than (?P<hours>\d+) hours$"), "missed by more than %(hours)s hours"),
-    (
-        re.compile(r"^user '(?P<user>.+)' has the right '(?P<right>\w+)'; this needs '(?P<needed>\w+)'$"),
-        "user %(user)s has the right %(right)s; this needs %(needed)s",
-    ),
-    (
-        re.compile(r"^must be a whole number from (?P<low>\S+) to (?P<high>\S+)$"),
-        "must be a whole number from %(low)s to %(high)s",
-    ),
-    (re.compile(r"^must be a number from (?P<low>\S+) to (?P<high>\S+)$"), "must be a number from %(low)s to %(high)s"),
-    (re.compile(r"^must be one of (?P<names>.+)$"), "must be one of %(names)s"),
-    (re.compile(r"^is longer than (?P<count>\d+) characters$"), "is longer than %(count)s characters"),
-    (
-        re.compile(r"^is given twice in this file; the first row is in line (?P<line>\d+)$"),
-        "is given twice in this file; the first row is in line %(line)s",
-    ),
-    (re.compile(r"^unknown column; did you mean '(?P<name>.+)'\?$"), "unknown column; did you mean %(name)s?"),
-    (
-        re.compile(r"^the separator is a (?P<name>\w+), it must"),
-        "the separator must be a comma; save the file with commas",
-    ),
-    (re.compile(r"^placeholder (?P<name>\S+) is empty$"), "placeholder %(name)s is empty"),
-)
 
 
 def words_of(translate: Translate) -> dict[str, Callable[[Any], str]]:
@@ -103,9 +78,21 @@ def words_of(translate: Translate) -> dict[str, Callable[[Any], str]]:
 
 
 def translated_reason(text: str, translate: Translate) -> str:
-    """A reason in the catalog's language; as it is where nobody has translated it."""
-    for pattern, message in REASONS:
-        if found := pattern.match(text):
-            values = {name: translate(OTHERS.get(value, value)) for name, value in found.groupdict().items()}
+    """A reason or refusal in the catalog's language; as it is where nobody has translated it."""
+    if (known := translate(text)) != text:
+        return known
+    for pattern, message in REFUSALS:
+        if found := pattern.fullmatch(text):
+            values = {name: _value(name, value or "", translate) for name, value in found.groupdict().items()}
             return translate(message) % values
-    return translate(text)
+    return text
+
+
+def _value(name: str, value: str, translate: Translate) -> str:
+    """What a group of a pattern holds: names of people's records stay as they are, code names get words."""
+    if name == REST:
+        return translated_reason(value, translate)
+    if name in CODES:
+        return translate(NOUNS.get(value) or STATES.get(value) or METAS.get(value) or OTHERS.get(value) or value)
+    is_quoted = len(value) > 1 and value[0] in "'\"" and value[0] == value[-1]
+    return value[1:-1] if is_quoted else value

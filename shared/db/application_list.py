@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import application_statuses, applications
@@ -18,8 +18,14 @@ async def application_rows(connection: AsyncConnection, asked: str) -> tuple[Sel
         *(_A.id, _A.external_id, _A.kind, _A.salutation, _A.first_name, _A.last_name, _A.email, _A.vacancy),
         *(_A.received_on, _A.in_pool, _A.reduced_at, application_statuses.c.name.label("status")),
     ).outerjoin_from(applications, application_statuses, application_statuses.c.id == _A.status_id)
+    found, older = await found_by(connection, asked)
+    return statement.where(found), older
+
+
+async def found_by(connection: AsyncConnection, asked: str) -> tuple[ColumnElement[bool], bool]:
+    """What a text demands of an application, everything without one; True: older ones are not searched."""
     if not asked:
-        return statement, False
+        return true(), False
     newest = (await connection.execute(select(func.max(_A.id)))).scalar_one() or 0
     since = newest - SEARCHED
     words = [word for word in asked.split() if word][:4]
@@ -27,8 +33,7 @@ async def application_rows(connection: AsyncConnection, asked: str) -> tuple[Sel
         or_(*(column.icontains(word, autoescape=True) for column in (_A.first_name, _A.last_name, _A.email)))
         for word in words
     ]
-    found = or_(_A.external_id == asked, (_A.id > since) & and_(*within))
-    return statement.where(found), since > 0
+    return or_(_A.external_id == asked, (_A.id > since) & and_(*within)), since > 0
 
 
 async def estimated_count(connection: AsyncConnection) -> int | None:

@@ -1,14 +1,15 @@
 """The history of jobs, queries and letters: field by field, in the transaction of the change (D3)."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tables import events
+from shared.db.tables import application_statuses, events
 
 #: (field, old, new) as people read them.
 Change = tuple[str, Any, Any]
@@ -30,6 +31,34 @@ async def record_changes(
     common |= {"record_id": record_id, "record_name": name}
     rows = [common | {"field": field, "old": as_text(old), "new": as_text(new)} for field, old, new in changes]
     await connection.execute(insert(events), rows or [common | {"field": None, "old": None, "new": None}])
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """An application's status before and after, by id; None: it has none."""
+
+    application_id: int
+    external_id: str
+    old_id: int | None
+    new_id: int | None
+    at: datetime
+
+
+async def record_status_changes(connection: AsyncConnection, changes: Sequence[StatusChange], author: str) -> None:
+    """One event per application whose status really changed, by the names that the statuses have now."""
+    changes = [one for one in changes if one.old_id != one.new_id]
+    if not changes:
+        return
+    s = application_statuses.c
+    ids = {id_ for one in changes for id_ in (one.old_id, one.new_id)}
+    names: dict[int | None, str] = dict((await connection.execute(select(s.id, s.name).where(s.id.in_(ids)))).all())
+    common = {"author": author, "action": "change", "noun": "application", "field": "status"}
+    rows = [
+        {"at": one.at, "record_id": one.application_id, "record_name": one.external_id}
+        | {"old": names.get(one.old_id), "new": names.get(one.new_id)}
+        for one in changes
+    ]
+    await connection.execute(insert(events), [common | row for row in rows])
 
 
 async def load_history(connection: AsyncConnection, noun: str, record_id: int) -> list[dict[str, Any]]:

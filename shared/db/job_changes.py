@@ -15,6 +15,7 @@ from shared.db.job_locks import lock_jobs
 from shared.db.job_rows import schedule_of
 from shared.db.job_schedule import reschedule, switch_on
 from shared.db.named_records import find_named, id_of
+from shared.db.plan_effect import PlanEffect
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import (
     application_queries,
@@ -54,6 +55,8 @@ class JobChange:
     warnings: list[str] = field(default_factory=list)
     #: For a rehearsal: what it would mean for the next dispatch.
     impact: list[Impact] = field(default_factory=list)
+    #: For a rehearsal: what it would do to the letters that are planned already.
+    plan: PlanEffect = field(default_factory=PlanEffect)
 
 
 async def insert_job(

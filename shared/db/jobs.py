@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
-from shared.db.impact import compare, next_dispatches
+from shared.db.impact import NextDispatch, compare, next_dispatches
 from shared.db.job_changes import JobChange, change_job, insert_job, refuse_taken_name
 from shared.db.job_lineage import fresh_lineage
 from shared.db.job_locks import lock_jobs
 from shared.db.job_rows import load_job_row
+from shared.db.plan_effect import PlanOfDay, plan_effect, plans_of
 from shared.db.tables import contact_jobs, dispatch_runs
 from shared.db.transactions import in_transaction
 from shared.db.write_orders import JOB_DELETED, withdraw_open_orders_of_job
@@ -51,22 +52,26 @@ async def set_job(database: Database, name: str, pairs: Mapping[str, str], *, au
 async def rehearse_job(
     database: Database, name: str, pairs: Mapping[str, str], *, author: str, now: datetime
 ) -> JobChange:
-    """What `set_job` would change, and what that would mean for the next dispatch. Changes nothing."""
+    """What `set_job` would change, and what that would mean for the next dispatch and the plans. Changes nothing."""
     place = f"job {name!r}"
     fields = read_job_fields(place, pairs)
 
+    async def seen(connection: AsyncConnection, job_id: int) -> tuple[dict[int, NextDispatch], dict[int, PlanOfDay]]:
+        return await next_dispatches(connection, now), await plans_of(connection, job_id)
+
     async def work(connection: AsyncConnection) -> tuple[JobChange, Any, Any]:
-        before = await next_dispatches(connection, now)
+        job_id = (await load_job_row(connection, name))["id"]
+        before = await seen(connection, job_id)
         async with connection.begin_nested() as rehearsal:
-            job = await load_job_row(connection, name)
-            change = await change_job(connection, job["id"], fields, place, author=author, now=now)
-            after = await next_dispatches(connection, now)
+            change = await change_job(connection, job_id, fields, place, author=author, now=now)
+            after = await seen(connection, job_id)
             await rehearsal.rollback()
         return change, before, after
 
-    change, before, after = await in_transaction(database, work)
+    change, (dispatches, plans), (new_dispatches, new_plans) = await in_transaction(database, work)
     async with database.read() as connection:
-        change.impact = await compare(connection, before, after)
+        change.impact = await compare(connection, dispatches, new_dispatches)
+        change.plan = await plan_effect(connection, change.job_id, plans, new_plans)
     return change
 
 

@@ -1,5 +1,6 @@
 """`person show`: everything that decides whether a person is written to (D20, D24-D26, D32)."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import select
@@ -55,12 +56,7 @@ async def _applications(connection: AsyncConnection, person_id: int) -> list[dic
 async def _blocks(connection: AsyncConnection, person_id: int) -> list[dict[str, Any]]:
     standing = select(blocks).where(_B.person_id == person_id, _B.lifted_at.is_(None)).order_by(_B.id)
     rows = (await connection.execute(standing)).mappings().all()
-    lineages = {row["lineage_id"] for row in rows}
-    j = contact_jobs.c
-    jobs = await connection.execute(select(j.lineage_id, j.name).where(j.lineage_id.in_(lineages)).order_by(j.name))
-    names: dict[int, list[str]] = {}
-    for job in jobs:
-        names.setdefault(job.lineage_id, []).append(job.name)
+    names = await job_names(connection, {row["lineage_id"] for row in rows})
     return [
         {
             "scope": row["scope"],
@@ -72,6 +68,16 @@ async def _blocks(connection: AsyncConnection, person_id: int) -> list[dict[str,
         }
         for row in rows
     ]
+
+
+async def job_names(connection: AsyncConnection, lineage_ids: Collection[int | None]) -> dict[int | None, list[str]]:
+    """The names of the jobs of lineages, in order."""
+    j = contact_jobs.c
+    jobs = await connection.execute(select(j.lineage_id, j.name).where(j.lineage_id.in_(lineage_ids)).order_by(j.name))
+    names: dict[int | None, list[str]] = {}
+    for job in jobs:
+        names.setdefault(job.lineage_id, []).append(job.name)
+    return names
 
 
 def _plain(value: Any) -> Any:

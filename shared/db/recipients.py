@@ -136,8 +136,12 @@ def _matching(query: StoredQuery, on: QueryDay) -> list[ColumnElement[bool]]:
 
 def _rank() -> ColumnElement[int]:
     """D23: latest outgoing contact of its own, then latest received, then the greatest external id."""
-    order = (_A.last_outgoing_at.desc().nulls_last(), _A.received_on.desc().nulls_last(), _A.external_id.desc())
-    return func.row_number().over(partition_by=_A.person_id, order_by=order)
+    return func.row_number().over(partition_by=_A.person_id, order_by=by_preference())
+
+
+def by_preference() -> tuple[ColumnElement[Any], ...]:
+    """The order in which applications stand for their person (D23), the one that does first."""
+    return _A.last_outgoing_at.desc().nulls_last(), _A.received_on.desc().nulls_last(), _A.external_id.desc()
 
 
 def _rules(

@@ -6,9 +6,10 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.application_list import found_by
 from shared.db.job_list import list_job_rows
 from shared.db.letter_data import load_custom_fields
 from shared.db.letter_list import list_letters
@@ -54,14 +55,24 @@ _ORDER = (
 )
 
 
-async def _applications(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
+def applications_of(asked: str) -> Source:
+    """The applications that a text finds, as the list on the screen does; all of them without one."""
+
+    async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
+        found, _older = await found_by(connection, asked)
+        return await _applications(connection, found)
+
+    return source
+
+
+async def _applications(connection: AsyncConnection, which: ColumnElement[bool]) -> ListSource:
     a = applications.c
     own = {"duplicate_set": persons.c.duplicate_set, "status": application_statuses.c.name.label("status")}
     source = applications.join(persons, persons.c.id == a.person_id).outerjoin(
         application_statuses, application_statuses.c.id == a.status_id
     )
     columns = [own[name] if name in own else a[name] for name in _APPLICATION]
-    statement = select(a.id, *columns).select_from(source).order_by(a.external_id)
+    statement = select(a.id, *columns).select_from(source).where(which).order_by(a.external_id)
     # Names that differ in case only are one field; the first spelling stands for it.
     spelled = select(custom_fields.c.name_folded, custom_fields.c.name).distinct().order_by(custom_fields.c.name.desc())
     custom = {row.name_folded: f"custom.{row.name}" for row in await connection.execute(spelled)}
@@ -190,7 +201,7 @@ async def _parts(connection: AsyncConnection, statement: Select[Any]) -> AsyncIt
 
 
 LISTS: dict[str, Source] = {
-    "applications": _applications,
+    "applications": applications_of(""),
     "contacts": _contacts,
     "jobs": _jobs,
     "orders": orders_of(OrderFilter()),

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, PlainText
+from shared.db.history import StatusChange, record_status_changes
 from shared.db.person_moves import follow_moves
 from shared.db.reduction import forget_lifted_rejections
 from shared.db.tables import FOLDED, applications, custom_fields, persons, write_orders
@@ -85,6 +86,7 @@ class ApplicationWriter:
         changes = [(found, record) for record in records if (found := present.get(record["external_id"]))]
         moved = {found.id: found.person_id for found, record in changes if found.identity != record["identity"]}
         await follow_moves(connection, moved, now=self._this.now, author=self._this.author)
+        await self._record_statuses(connection, changes)
         await forget_lifted_rejections(connection, [found.id for found, _ in changes if found.rejected_by_letter_at])
         mailed = [found.id for found, record in changes if found.usable_email != record["usable_email"]]
         await _take_back_claims(connection, mailed)
@@ -99,7 +101,7 @@ class ApplicationWriter:
         await connection.execute(select(func.count()).select_from(locked))
         # A column that a row does not have keeps its value, so that one is read.
         missing = {name for row in rows for name in _FIELDS if name not in row.values} if rows else set()
-        columns = {*missing, *self._keys, "usable_email", "rejected_by_letter_at"}
+        columns = {*missing, *self._keys, "status_id", "usable_email", "rejected_by_letter_at"}
         statement = (
             select(_A.id, _A.external_id, _A.person_id, _A.import_id, _A.import_line, _A.reduced_at)
             .add_columns(_P.identity, _P.duplicate_set, *(_A[name] for name in columns))
@@ -132,6 +134,17 @@ class ApplicationWriter:
         record["line"] = line
         record["identity"] = identity_of(row.external_id, record.get("duplicate_set"), record, self._keys)
         return record
+
+    async def _record_statuses(
+        self, connection: AsyncConnection, changes: Sequence[tuple[Row[Any], Mapping[str, Any]]]
+    ) -> None:
+        """Who reads a person's timeline asks when the status changed, and by whom."""
+        found = [
+            StatusChange(row.id, row.external_id, row.status_id, record["status_id"], self._this.now)
+            for row, record in changes
+            if row.status_id != record["status_id"]
+        ]
+        await record_status_changes(connection, found, self._this.author)
 
     async def _upsert(self, connection: AsyncConnection) -> None:
         names = ["external_id", *_FIELDS]

@@ -1,10 +1,13 @@
 """Signing in and out, languages, the own password."""
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from services.console.routing import Page as Address
 from tests.browser.site import PASSWORD, barriers, sign_in
+from tests.browser.test_rights import filled, moments
 
 
 def test_a_wrong_password_is_told_beside_the_form_and_nobody_gets_in(visit: Callable[..., Page]) -> None:
@@ -27,6 +30,42 @@ def test_german_and_english(visit: Callable[..., Page]) -> None:
     expect(page.locator("h1")).to_have_text("Overview")
     assert page.locator("html").get_attribute("lang") == "en"
     assert barriers(page) == []
+
+
+def test_the_language_is_changed_on_the_page_that_a_form_answered_with(visit: Callable[..., Page]) -> None:
+    page = visit("operate", "de")
+    page.goto("/applications?q=Lidwina")
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("h1")).to_have_text("Applications")
+    # What was searched for is kept.
+    expect(page.locator("#a-q")).to_have_value("Lidwina")
+    page.locator("tbody a").first.click()
+    record = page.url
+    page.locator("#f-reason").evaluate("one => one.required = false")
+    page.get_by_role("button", name="Block now").click()
+    expect(page.locator("#h-reason")).to_have_text("Say why.")
+    assert page.url == f"{record}/block"
+    page.get_by_role("button", name="Deutsch").click()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page.locator("h1")).to_contain_text("Lidwina")
+    assert page.url == record
+
+
+def test_no_way_back_after_a_change_of_language_ends_at_an_address_without_a_page(visit: Callable[..., Page]) -> None:
+    page = visit("admin", "de")
+    page.goto("/")
+    token = page.locator("input[name=csrf]").first.get_attribute("value") or ""
+    forms = {filled(address.path) for method, address in moments() if method == "POST"}
+    for back in sorted({*forms, "/nowhere", "/nowhere/at/all", "//evil.example", "/static/app.css", ""}):
+        form = {"csrf": token, "language": "de", "back": back}
+        answer = page.request.post("/language", form=form, max_redirects=0)
+        assert answer.status == 303, back
+        target = answer.headers["location"]
+        assert any(re.fullmatch(_pattern(address), target) for method, address in moments() if method == "GET"), back
+
+
+def _pattern(address: Address) -> str:
+    return re.sub(r"\{\w+(?::int)?\}", r"\\w+", address.path)
 
 
 def test_a_new_password_ends_the_other_sessions_and_signing_out_this_one(visit: Callable[..., Page]) -> None:

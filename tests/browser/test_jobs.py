@@ -91,6 +91,39 @@ def test_saving_a_job_that_is_on_first_shows_who_joins_and_who_falls_out(visit: 
     assert barriers(page) == []
 
 
+def test_saving_a_job_first_shows_what_becomes_of_its_planned_letters(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("edit")
+    planned = len(site.stack.answer("order", "list", "--job", STUCK, "--state", "planned"))
+    assert planned > 100
+    count = f"{planned:,}".replace(",", ".")
+    _open(page, STUCK)
+    told = page.locator("main")
+    for field, value, said in (
+        (
+            "time",
+            "17:45",
+            re.compile(r"\d+ geplante Schreiben vom .* gehen am .*, 17:45 hinaus, nicht am .*, \d\d:\d\d\."),
+        ),
+        ("repeat_guard_days", "61", f"Die Pläne mit ihren {count} Schreiben werden sofort neu abgeglichen"),
+        ("valid_days", "4", f"{count} geplante Schreiben dürfen so lange warten"),
+        ("note", "geprüft", f"Die {count} geplanten Schreiben bleiben, wie sie sind."),
+    ):
+        page.fill(f"[name={field}]", value)
+        page.get_by_role("button", name="Prüfen und speichern").click()
+        expect(told).to_contain_text("Schon geplante Schreiben")
+        expect(told).to_contain_text(said)
+        assert barriers(page) == []
+        page.goto("/jobs")
+        _open(page, STUCK)
+    # Another rhythm: today is no day of dispatch any more.
+    page.select_option("select[name=mode]", "cyclic")
+    page.fill("[name=every_months]", "3")
+    page.fill("[name=anchor]", "2027-01-31")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(told).to_contain_text(re.compile(r"geplante Schreiben vom .* werden zurückgezogen"))
+    assert len(site.stack.answer("order", "list", "--job", STUCK, "--state", "planned")) == planned
+
+
 def test_a_planned_letter_is_blocked_in_the_job_file_and_planned_again(visit: Callable[..., Page], site: Site) -> None:
     page = visit("operate")
     _open(page, STUCK, "Versand")

@@ -1,5 +1,6 @@
 """Overview, monitor, settings, users, history."""
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Browser, Page, expect
@@ -53,13 +54,15 @@ def test_settings_are_saved_or_refused_beside_the_field(visit: Callable[..., Pag
     page.fill("#f-time_zone", "Europa/Berlin")
     page.fill("#f-catch_up_hours", "99")
     page.fill("#f-company", "Muster & Söhne")
-    page.get_by_role("button", name="Speichern").click()
+    page.get_by_role("button", name="Prüfen und speichern").click()
     expect(page.locator("#h-time_zone")).to_contain_text("ist keine Zeitzone")
     expect(page.locator("#h-catch_up_hours")).to_have_text("muss eine Zahl von 0 bis 48 sein")
     assert page.input_value("#f-company") == "Muster & Söhne"
     page.fill("#f-time_zone", "Europe/Vienna")
     page.fill("#f-catch_up_hours", "7,5")
-    page.get_by_role("button", name="Speichern").click()
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(page.locator("h1")).to_have_text("Die Einstellungen so speichern?")
+    page.get_by_role("button", name="Ja, speichern").click()
     expect(page.get_by_role("status")).to_have_text("Die Einstellungen sind gespeichert.")
     assert page.input_value("#f-time_zone") == "Europe/Vienna"
     page.goto("/settings/history?noun=settings")
@@ -67,7 +70,63 @@ def test_settings_are_saved_or_refused_beside_the_field(visit: Callable[..., Pag
     expect(page.locator("tbody")).to_contain_text("Europe/Vienna")
     page.goto("/settings")
     page.fill("#f-time_zone", "Europe/Berlin")
-    page.get_by_role("button", name="Speichern").click()
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    page.get_by_role("button", name="Ja, speichern").click()
+    expect(page.get_by_role("status")).to_have_text("Die Einstellungen sind gespeichert.")
+
+
+def test_a_setting_that_touches_letters_says_so_before_it_is_saved(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("admin")
+    planned = _planned(site)
+    assert planned > 100
+    page.goto("/settings")
+    page.fill("#f-frequency_cap_days", "60")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    told = page.locator("main")
+    shown = f"{planned:,}".replace(",", ".")
+    expect(told).to_contain_text(f"Die Pläne mit ihren {shown} Schreiben werden sofort neu abgeglichen")
+    expect(told).to_contain_text("Endgültige Absage Pool · Nächster Versand")
+    expect(page.locator(".kp-figure").first).to_have_text(re.compile(r"^\+0 / −[1-9]\d*$"))
+    expect(page.locator("tbody tr")).to_contain_text(["060"])
+    assert barriers(page) == []
+    page.get_by_role("button", name="Zurück zum Formular").click()
+    expect(page.locator("#f-frequency_cap_days")).to_have_value("60")
+    # Looked at, not saved: nothing has changed.
+    assert _planned(site) == planned
+    page.goto("/settings")
+    expect(page.locator("#f-frequency_cap_days")).to_have_value("0")
+    page.select_option("#f-leap_day_birthday", "february_28")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(told).to_contain_text("Die Empfänger des nächsten Versands bleiben, wie sie sind.")
+    expect(told).to_contain_text("Was noch nicht geplant ist, richtet sich ab seiner Planung danach.")
+    page.goto("/settings")
+    page.check("input[name=duplicate_keys][value=email]")
+    page.select_option("#f-reduce_core_data", "after_months")
+    page.fill("#f-after_months", "6")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(told).to_contain_text("Wer eine Person ist, wird in der kommenden Nacht neu bestimmt")
+    expect(told).to_contain_text("einige Monate nach der Absage (6)")
+    assert barriers(page) == []
+
+
+def test_what_somebody_else_changed_meanwhile_is_confirmed_too(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("admin")
+    page.goto("/settings")
+    page.fill("#f-catch_up_hours", "5")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    setup = site.stack.folder / "meanwhile.yaml"
+    setup.write_text("settings: {sync_minutes: 7}\n", encoding="utf-8")
+    site.stack.cli("apply", str(setup))
+    page.get_by_role("button", name="Ja, speichern").click()
+    # The form would take it back, so that is shown first.
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.goto("/settings")
+    expect(page.locator("#f-sync_minutes")).to_have_value("7")
+
+
+def _planned(site: Site) -> int:
+    return len(site.stack.answer("order", "list", "--state", "planned"))
 
 
 def test_a_user_is_created_and_another_role_ends_the_sessions(

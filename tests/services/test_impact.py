@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from shared.db.engine import Database
 from shared.db.impact import Impact
 from shared.db.jobs import rehearse_job
+from shared.db.plan_effect import MovedPlan, PlanEffect
 from shared.db.tables import metadata
 from tests.services.setup_files import apply
 from tests.services.world import DAY, JOB, MORNING, SETUP, World
@@ -95,3 +96,22 @@ async def test_d22_a_job_in_its_guard_counts_only_whom_it_may_write_to(world: Wo
         assert (
             await connection.execute(select(func.count()).select_from(metadata.tables["write_orders"]))
         ).scalar() == 2
+
+
+async def test_d22_a_rehearsal_tells_what_becomes_of_the_letters_that_are_planned(world: World) -> None:
+    await world.begin(*PEOPLE)
+    await world.turn()
+    before = await rows_of_each_table(world.database)
+
+    async def plan(**pairs: str) -> PlanEffect:
+        return (await rehearse_job(world.database, JOB, pairs, author="anna", now=world.clock.now())).plan
+
+    eight, nine = MORNING + timedelta(hours=1), MORNING + timedelta(hours=2)
+    assert await plan(note="nichts") == PlanEffect(2)
+    assert await plan(time="09:00") == PlanEffect(2, (MovedPlan(DAY, 2, eight, nine),))
+    monthly = "every_months=1 anchor=2026-01-31"
+    assert await plan(dispatch=monthly) == PlanEffect(2, (MovedPlan(DAY, 2, eight, None),))
+    assert await rows_of_each_table(world.database) == before
+    # What another schedule took away comes back with the old one.
+    await world.change(dispatch=monthly)
+    assert await plan(dispatch="rolling") == PlanEffect(0, (MovedPlan(DAY, 2, None, eight),))

@@ -1,6 +1,7 @@
 """Signing in and out, the language, the own password."""
 
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from services.console.routing import Page
 from services.console.throttle import Throttle
@@ -43,6 +44,24 @@ def _own(visit: Visit, path: str) -> str:
     return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
 
 
+def _that_shows(visit: Visit, address: str) -> str:
+    """The address, or the nearest one above it that can be asked for: a form's answer stands where only POST goes."""
+    path, _, query = address.partition("?")
+    if _is_shown(visit, path):
+        return f"{path}?{query}" if query else path
+    while path.strip("/"):
+        path = path.rpartition("/")[0]
+        if _is_shown(visit, path):
+            return path
+    return "/"
+
+
+def _is_shown(visit: Visit, path: str) -> bool:
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": ""}
+    pages = (one for one in visit.request.app.routes if isinstance(one, Route))
+    return any(page.matches(scope)[0] is Match.FULL for page in pages)
+
+
 async def take_sign_out(visit: Visit) -> Response:
     """Ends the session."""
     if visit.session is not None:
@@ -55,7 +74,7 @@ async def take_sign_out(visit: Visit) -> Response:
 async def choose_language(visit: Visit) -> Response:
     """German or English, from now on, in this browser."""
     language, back = visit.field("language"), visit.field("back")
-    response = visit.go(_own(visit, back))
+    response = visit.go(_that_shows(visit, _own(visit, back)))
     if language in ("de", "en"):
         response.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86400, httponly=True, samesite="lax")
     return response
@@ -75,7 +94,7 @@ async def take_password(visit: Visit) -> Response:
     try:
         await set_password(visit.database, session.user_name, new, author=visit.author, now=visit.now)
     except InvalidInput as exc:
-        return visit.render("profile.html", 422, error=("new", visit.text(exc.fix)))
+        return visit.render("profile.html", 422, error=("new", visit.refusal(exc)))
     async with visit.database.begin() as connection:
         await end_sessions(connection, session.user_id, but=session.token_hash)
     return visit.go("/profile", "Your password is changed; your other sessions have ended.")

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
@@ -11,13 +11,15 @@ from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.manual_orders import TASKS, TYPES, Wish, create_order, letters_with_meta
 from shared.db.person_commands import block, opt_in, opt_out, unblock
+from shared.db.person_duplicates import duplicates_of
 from shared.db.person_file import show_person
-from shared.db.tables import application_statuses, applications, contact_entries, contact_jobs
+from shared.db.tables import application_statuses, applications, contact_jobs
+from shared.db.timeline import person_timeline
 from shared.errors import InvalidInput, NotFound
 
 _A = applications.c
-#: Entries of a timeline.
-_SHOWN = 200
+#: Authors that are no people.
+_SERVICES = ("scheduler", "evaluator", "mailer")
 
 
 async def _load(connection: AsyncConnection, application_id: int) -> dict[str, Any]:
@@ -37,33 +39,15 @@ async def _jobs(connection: AsyncConnection) -> list[tuple[int, str]]:
     return [(row.id, row.name) for row in await connection.execute(select(j.id, j.name).order_by(j.name_folded))]
 
 
-async def _timeline(connection: AsyncConnection, row: dict[str, Any], person: dict[str, Any]) -> list[dict[str, Any]]:
-    c = contact_entries.c
-    theirs = select(_A.id).where(_A.person_id == row["person_id"])
-    of_person = or_(c.application_id.in_(theirs), c.person_id == row["person_id"])
-    entries = select(c.at, c.medium, c.direction, c.subject).where(of_person).order_by(c.at.desc()).limit(_SHOWN)
-    found = [{"kind": "contact", **one} for one in (await connection.execute(entries)).mappings()]
-    for letter in person["letters"]:
-        at = datetime.fromisoformat(letter["sent_at"] or letter["planned_for"])
-        found.append({"kind": "letter", **letter, "at": at})
-    for block_ in person["blocks"]:
-        found.append({"kind": "block", **block_, "at": datetime.fromisoformat(block_["since"])})
-    return sorted(found, key=lambda one: one["at"], reverse=True)[:_SHOWN]
-
-
 async def _render(visit: Visit, status: int = 200, errors: dict[str, str] | None = None) -> Response:
     async with visit.database.read() as connection:
         row = await _load(connection, visit.path("id"))
         person = await show_person(connection, row["external_id"])
-        timeline = await _timeline(connection, row, person)
-        ids = select(_A.id, _A.external_id).where(_A.person_id == row["person_id"])
-        addresses = {one.external_id: one.id for one in await connection.execute(ids)}
+        timeline = await person_timeline(connection, row["person_id"])
+        duplicates = await duplicates_of(connection, row["person_id"])
         jobs = await _jobs(connection)
         letters = await letters_with_meta(connection)
     offered = {kind: [name for _, name, meta in letters if kind not in TASKS or meta in TASKS[kind]] for kind in TYPES}
-    for one in person["applications"]:
-        received = one["received_on"]
-        one["received_on"] = date.fromisoformat(received) if received else None
     typed = {name: visit.field(name) for name in ("letter", "at", "reason", "job", "until")}
     return visit.render(
         "application.html",
@@ -71,7 +55,8 @@ async def _render(visit: Visit, status: int = 200, errors: dict[str, str] | None
         row=row,
         person=person,
         timeline=timeline,
-        addresses=addresses,
+        services=_SERVICES,
+        duplicates=duplicates,
         jobs=jobs,
         offered=offered,
         errors=errors or {},
@@ -154,7 +139,7 @@ async def take_letter(visit: Visit) -> Response:
         return await _render(visit, 422, {"at": visit.text("a day and time")})
     except InvalidInput as exc:
         place = "at" if exc.place == "--at" else "letter"
-        return await _render(visit, 422, {place: visit.text(exc.fix)})
+        return await _render(visit, 422, {place: visit.refusal(exc)})
     return visit.go(f"/orders/{made['id']}", "The letter is planned.")
 
 

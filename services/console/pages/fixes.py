@@ -68,7 +68,7 @@ def fix_of(visit: Visit, exc: InvalidInput) -> str:
         if found := pattern.search(exc.fix):
             values = found.groupdict()
             return visit.text(message, **(values or {"": ""}))
-    return visit.text(exc.fix)
+    return visit.refusal(exc)
 
 
 def doubt_of(visit: Visit, warning: str) -> str:

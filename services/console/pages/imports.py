@@ -22,6 +22,10 @@ from shared.importing.report import ImportReport
 
 #: A larger file is for the command line.
 MOST_BYTES = 50 * 1024 * 1024
+#: Bad rows on the page; the report keeps more of them for the file (KEPT_BAD_ROWS).
+SHOWN = 100
+#: Names of unknown recruiters on the page.
+_RECRUITERS = 10
 _KEPT_SECONDS = 3600
 _KINDS = {"applications": import_applications, "contacts": import_contacts}
 
@@ -86,13 +90,14 @@ async def take_file(visit: Visit) -> Response:
         report = await _KINDS[kind](visit.database, file, author=visit.author, now=visit.now, check=True)
     except InvalidInput as exc:
         shutil.rmtree(folder, ignore_errors=True)
-        message = visit.text("The file cannot be used: %(what)s", what=_reason(visit, exc.fix))
+        message = visit.text("The file cannot be used: %(what)s", what=visit.refusal(exc))
         return _form(visit, message, kind)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     upload = _waiting[session] = Upload(folder, file, kind, report, time.monotonic(), secrets.token_urlsafe(16))
-    return visit.render("import_check.html", report=report, kind=kind, name=given.filename, token=upload.token)
+    shown = {"shown": SHOWN, "recruiters": _RECRUITERS}
+    return visit.render("import_check.html", report=report, kind=kind, name=given.filename, token=upload.token, **shown)
 
 
 def _reason(visit: Visit, text: str) -> str:

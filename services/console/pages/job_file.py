@@ -11,6 +11,7 @@ from services.console.pages.job_form import Values, choices, error_of, errors_of
 from services.console.pages.job_form import values_of as values_of_job
 from services.console.pages.job_words import shown_changes, told
 from services.console.pages.jobs import impact_values, load_glance
+from services.console.pages.plan_words import plan_sentences
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.job_overview import JobGlance
@@ -74,7 +75,9 @@ async def _saved_or_asked(visit: Visit, job: JobGlance, values: Values, pairs: d
         return visit.go(f"/jobs/{job.id}", "Saved. %(notes)s", notes=" ".join(notes))
     shown = await impact_values(visit, change.impact)
     changes = shown_changes(visit, change.changes)
-    return visit.render("job_confirm.html", job=job, values=values, changes=changes, notes=notes, **shown)
+    changed, is_on = {field for field, _, _ in change.changes}, job.row["status"] == "on"
+    said = plan_sentences(visit, change.plan, changed, values["time_zone"], is_on)
+    return visit.render("job_confirm.html", job=job, values=values, changes=changes, notes=notes, plan=said, **shown)
 
 
 async def show_new(visit: Visit) -> Response:
@@ -112,7 +115,9 @@ async def preview_query(visit: Visit) -> Response:
         try:
             query = await load_query_by_id(connection, job.row["query_id"])
         except InvalidInput as exc:
-            return visit.render("job_preview_query.html", **values | {"problem": exc.fix, "count": 0, "people": []})
+            return visit.render(
+                "job_preview_query.html", **values | {"problem": visit.refusal(exc), "count": 0, "people": []}
+            )
         on = QueryDay(day, ZoneInfo(job.row["time_zone"]), settings.leap_day_birthday)
         chosen = recipients(query, on, ListScope()).subquery()
         counted = select(func.count()).select_from(chosen).where(chosen.c.rank == 1)
@@ -134,7 +139,7 @@ async def show_letter(visit: Visit) -> Response:
         nobody = visit.text("The job finds nobody to write to.")
         return visit.render("job_preview_letter.html", job=job, found=None, problem=nobody)
     except KontaktpflegeError as exc:
-        return visit.render("job_preview_letter.html", job=job, found=None, problem=str(exc))
+        return visit.render("job_preview_letter.html", job=job, found=None, problem=visit.refusal(exc))
     return visit.render("job_preview_letter.html", job=job, found=found, problem="")
 
 

@@ -46,7 +46,7 @@ async def run_simulation(visit: Visit) -> Response:
         async with _one_at_a_time, private_copy(visit.database) as connection:
             found = await simulate(connection, first, last, [job.row["name"]], visit.now)
     except InvalidInput as exc:
-        return visit.render("job_simulation_result.html", job=job, problem=str(exc), found=None)
+        return visit.render("job_simulation_result.html", job=job, problem=visit.refusal(exc), found=None)
     async with visit.database.read() as connection:
         people = await names_of(connection, [letter.application for letter in found.letters[:NAMED]])
     reasons = Counter(skip.reason.partition(":")[0] for skip in found.skipped)

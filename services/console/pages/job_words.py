@@ -6,6 +6,7 @@ from typing import Any
 
 from services.console.formats import formats_of
 from services.console.visits import Visit
+from services.console.words import translated_reason
 
 #: Labels of the fields, by the key that command line and setup file use.
 FIELDS = {
@@ -87,7 +88,7 @@ def _told(visit: Visit, text: str) -> str:
             if "at" in values:
                 values["at"] = formats_of(visit.language)["moment"](values["at"])
             return visit.text(message, **values)
-    return visit.text(text)
+    return translated_reason(text, visit.text)
 
 
 def field_name(visit: Visit, key: str) -> str:

@@ -215,7 +215,7 @@ async def send_test(visit: Visit) -> Response:
     except InvalidInput as exc:
         return visit.render("letter_test.html", 422, to=to, error=fix_of(visit, exc), sent=False)
     except Refused as exc:
-        error = visit.text("The mail server did not take it: %(reason)s", reason=exc)
+        error = visit.text("The mail server did not take it: %(reason)s", reason=visit.refusal(exc))
         return visit.render("letter_test.html", 422, to=to, error=error, sent=False)
     return visit.render("letter_test.html", to=to, error="", sent=True)
 

@@ -5,13 +5,19 @@ from typing import Any
 from sqlalchemy import select
 from starlette.responses import Response
 
+from services.console.confirming import seal_of
 from services.console.downloads import download
+from services.console.pages.history import FIELDS
+from services.console.pages.jobs import impact_values
+from services.console.pages.plan_words import settings_sentences
 from services.console.routing import Page
 from services.console.visits import Visit
-from services.console.words import translated_reason
 from shared.db.core_data import ERASED
+from shared.db.history import Change
 from shared.db.holds import load_hold, release_hold
+from shared.db.impact import Impact
 from shared.db.named_records import find_named
+from shared.db.plan_effect import count_planned
 from shared.db.system_settings import as_plain, load_system_settings
 from shared.db.tables import application_statuses
 from shared.domain.filters import META_STATUSES
@@ -34,16 +40,44 @@ async def show_settings(visit: Visit) -> Response:
 
 
 async def take_settings(visit: Visit) -> Response:
-    """Saves what was changed, as `apply` does; or the same form with what cannot be used."""
+    """First what the change would mean, then, confirmed, the change; or the same form with what cannot be used."""
     typed = {name: visit.field(name) for name in (*_TEXTS, *_NUMBERS, "reduce_core_data", "after_months")}
     chosen = {name: visit.fields(name) for name in ("core_data_keeps", "duplicate_keys")}
     wanted, errors = _read(visit, typed, chosen)
-    if errors:
+    if errors or visit.field("step") == "edit":
         return await _page(visit, {**typed, **chosen}, errors)
-    difference = await apply_setup(visit.database, Setup(settings=wanted), author=visit.author, now=visit.now)
+    setup = Setup(settings=wanted)
+    difference = await apply_setup(visit.database, setup, author=visit.author, now=visit.now, dry_run=True)
     if not difference.records:
         return visit.go("/settings", "Nothing was changed.")
-    return visit.go("/settings", "The settings are saved.")
+    ((*_, changes),) = difference.records
+    seal = seal_of(changes)
+    # What somebody else changed meanwhile is part of what is to be confirmed.
+    if visit.field("step") == "save" and visit.field("confirmed") == seal:
+        await apply_setup(visit.database, setup, author=visit.author, now=visit.now)
+        return visit.go("/settings", "The settings are saved.")
+    return await _confirm(visit, typed, chosen, difference.impact, changes, seal)
+
+
+async def _confirm(
+    visit: Visit,
+    typed: dict[str, str],
+    chosen: dict[str, list[str]],
+    impact: list[Impact],
+    changes: list[Change],
+    seal: str,
+) -> Response:
+    async with visit.database.read() as connection:
+        planned = await count_planned(connection)
+    return visit.render(
+        "settings_confirm.html",
+        typed=typed,
+        chosen=chosen,
+        changes=[(visit.text(FIELDS[field]), field, old, new) for field, old, new in changes],
+        said=settings_sentences(visit, {field for field, _, _ in changes}, planned),
+        seal=seal,
+        **await impact_values(visit, [one for one in impact if one.added or one.removed]),
+    )
 
 
 def _read(visit: Visit, typed: dict[str, str], chosen: dict[str, list[str]]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -58,7 +92,7 @@ def _read(visit: Visit, typed: dict[str, str], chosen: dict[str, list[str]]) -> 
             wanted[name] = read_setting(name, value)
         except InvalidInput as exc:
             where = "after_months" if exc.place.endswith("after_months") else name
-            errors[where] = translated_reason(exc.fix, visit.text)
+            errors[where] = visit.refusal(exc)
     return wanted, errors
 
 
@@ -104,7 +138,7 @@ async def take_status(visit: Visit) -> Response:
         setup = Setup(statuses=(Entry("status", name, None, {"meta": meta}),))
         await apply_setup(visit.database, setup, author=visit.author, now=visit.now)
     except InvalidInput as exc:
-        return await _statuses(visit, typed, {"name": translated_reason(exc.fix, visit.text)})
+        return await _statuses(visit, typed, {"name": visit.refusal(exc)})
     return visit.go("/settings/statuses", "The status %(name)s is saved.", name=name)
 
 

@@ -8,7 +8,6 @@ from starlette.responses import Response
 from services.console.downloads import download
 from services.console.routing import Page
 from services.console.visits import Visit
-from services.console.words import translated_reason
 from shared.db.actors import ROLES
 from shared.db.console_sessions import end_sessions
 from shared.db.tables import users
@@ -112,7 +111,7 @@ def _given(visit: Visit) -> dict[str, Any]:
 
 
 def _errors(visit: Visit, exc: InvalidInput) -> dict[str, str]:
-    return {_PLACES.get(exc.place, "name"): translated_reason(exc.fix, visit.text)}
+    return {_PLACES.get(exc.place, "name"): visit.refusal(exc)}
 
 
 def _form(visit: Visit, user: dict[str, Any] | None, values: dict[str, Any], errors: dict[str, str]) -> Response:

@@ -42,7 +42,7 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
     try:
         which = _which(asked)
     except InvalidInput as exc:
-        errors[exc.place], which, status = visit.text(exc.fix), OrderFilter(), 422
+        errors[exc.place], which, status = visit.refusal(exc), OrderFilter(), 422
     after, printing = visit.asked("after"), visit.asked("print") == "1"
     async with visit.database.read() as connection:
         jobs = (await connection.execute(select(contact_jobs.c.id, contact_jobs.c.name).order_by("name"))).all()
@@ -137,7 +137,7 @@ async def block_one(visit: Visit, order_id: int) -> str:
             author=visit.author,
         )
     except KontaktpflegeError as exc:
-        return str(exc)
+        return exc.fix if isinstance(exc, InvalidInput) else str(exc)
 
 
 def block_errors(visit: Visit, today: date) -> dict[str, str]:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList, any_of
 from shared.db.core_data import erase_traces, reduce_to_core_data
+from shared.db.history import StatusChange, record_status_changes
 from shared.db.prepared import Prepared, PreparedForRows, Rows, together
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import (
@@ -129,7 +130,7 @@ def _orders() -> Select[Any]:
     version = form_letter_versions.c
     columns = (
         *(_O.id, _O.state, _O.type, _O.job_name, _O.lease_token, _O.claimed_status_id, _O.application_id),
-        *(_A.person_id, _A.status_id, _A.reduced_at, version.sets_status_id),
+        *(_A.person_id, _A.external_id, _A.status_id, _A.reduced_at, version.sets_status_id),
         application_statuses.c.meta.label("sets_meta"),
     )
     source = (
@@ -260,6 +261,13 @@ async def _set_statuses(connection: AsyncConnection, sent: Sequence[tuple[Row[An
             await connection.execute(insert(events).values(_not_set(row, one, author)))
     for (status_id, meta), group in by_status.items():
         await _set_status(connection, status_id, meta, group)
+        changed = {
+            row.application_id: StatusChange(
+                row.application_id, row.external_id, row.status_id, status_id, one.settled_at or one.at
+            )
+            for row, one in group
+        }
+        await record_status_changes(connection, list(changed.values()), author)
         settings = await load_system_settings(connection) if meta == "rejected" else None
         if settings is not None and settings.reduce_core_data == "at_once":
             ids = [row.application_id for row, _ in group]
