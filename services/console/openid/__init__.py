@@ -1,0 +1,1 @@
+"""Signing in with company accounts (OpenID Connect)."""
