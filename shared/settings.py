@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -51,6 +52,13 @@ class Settings(BaseModel):
     #: Where the console answers. Port 0: `run all` runs without it, `run console` takes any free port.
     kp_console_host: str = "127.0.0.1"
     kp_console_port: int = Field(default=8080, ge=0, le=65535)
+    #: Where people reach the console, if that is not where it answers; needed for signing in with company accounts.
+    kp_console_url: str | None = None
+    #: Signing in with company accounts (OpenID Connect): the provider, what it knows us by, its claim with the name.
+    kp_oidc_issuer: str | None = None
+    kp_oidc_client_id: str | None = None
+    kp_oidc_client_secret: SecretStr | None = None
+    kp_oidc_user_claim: str = Field(default="preferred_username", min_length=1)
     #: For rehearsals and tests: the clock starts here and runs on. Refused unless the mail server is on loopback.
     kp_clock_start: datetime | None = None
 
@@ -82,6 +90,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         first = exc.errors(include_url=False, include_input=False)[0]
         raise InvalidSettings(f"setting {str(first['loc'][0]).upper()}: {first['msg']}") from None
     _check_waiting(settings)
+    _check_company_accounts(settings)
     return settings
 
 
@@ -93,6 +102,34 @@ def _check_waiting(settings: Settings) -> None:
             f"setting KP_REPLY_LEASE_SECONDS ({lease:g}) is shorter than KP_SMTP_FINAL_TIMEOUT_SECONDS ({wait:g}): "
             "raise the first or lower the second"
         )
+
+
+def _check_company_accounts(settings: Settings) -> None:
+    """Half of it would be a button that never works; and a secret goes to nobody in clear (S22)."""
+    secret = settings.kp_oidc_client_secret
+    given = {
+        "KP_OIDC_ISSUER": settings.kp_oidc_issuer,
+        "KP_OIDC_CLIENT_ID": settings.kp_oidc_client_id,
+        "KP_OIDC_CLIENT_SECRET": secret.get_secret_value() if secret else None,
+    }
+    needed = {**given, "KP_CONSOLE_URL": settings.kp_console_url}
+    if any(given.values()) and not all(needed.values()):
+        missing = next(name for name, value in needed.items() if not value)
+        raise InvalidSettings(f"setting {missing}: is needed too for signing in with company accounts")
+    for name in ("KP_OIDC_ISSUER", "KP_CONSOLE_URL"):
+        if (url := needed[name]) and not _is_private_address(url):
+            raise InvalidSettings(f"setting {name}: must be https://HOST, or http:// on this machine's loopback")
+
+
+def _is_private_address(url: str) -> bool:
+    """Whether nobody between here and there reads along, and the address is nothing but one."""
+    try:
+        parts = urlsplit(url)
+        known = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(url))
+    return safe and known and "@" not in parts.netloc and not (parts.query or parts.fragment)
 
 
 def without_password(url: str) -> str:
@@ -119,4 +156,7 @@ def _read(name: str, path: str) -> str:
 def is_loopback(url: str) -> bool:
     """Whether an address names this machine's loopback interface."""
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -27,6 +27,7 @@ from shared.retry import wait_until_available
 from shared.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
+    from services.console.openid.provider import Provider
     from services.console.surroundings import CaughtMail
 
 ROLES = ("scheduler", "evaluator", "mailer")
@@ -79,11 +80,12 @@ async def run_services(
     database = Database(settings.effective_database_url(), pool_size=12)
     stop = stop or asyncio.Event()
     clock = clock or clock_of(settings)
+    provider = _provider(settings) if "console" in roles else None
     with stop_on_signals(stop):
         try:
             waiting = _wait_for_schema(database, embedded=scheme == "memory" and bool(on_bus), log=log)
             if await unless_stopped(waiting, stop):
-                console = [partial(_console, database, clock, settings, mails)] if "console" in roles else []
+                console = [partial(_console, database, clock, settings, mails, provider)] if "console" in roles else []
                 if on_bus:
                     await _run_on_bus(settings, on_bus, console, database, clock, log, stop)
                 else:
@@ -94,7 +96,20 @@ async def run_services(
     log.info("ended", action="ended")
 
 
-async def _console(database: Database, clock: Clock, settings: Settings, mails: Any, stop: asyncio.Event) -> None:
+def _provider(settings: Settings) -> "Provider | None":
+    from services.console.openid import open_provider  # noqa: PLC0415 - as below
+
+    return open_provider(settings)
+
+
+async def _console(
+    database: Database,
+    clock: Clock,
+    settings: Settings,
+    mails: Any,
+    provider: "Provider | None",
+    stop: asyncio.Event,
+) -> None:
     # Imported here: only who answers requests needs what they need.
     from services.console.service import run_console  # noqa: PLC0415
     from services.console.surroundings import Surroundings  # noqa: PLC0415
@@ -104,7 +119,7 @@ async def _console(database: Database, clock: Clock, settings: Settings, mails: 
     async def send_trial(mail: TrialMail) -> str:
         return await send_trial_mail(mail, settings, clock.now(), log)
 
-    surroundings = Surroundings(database, settings, clock, mails, send_trial)
+    surroundings = Surroundings(database, settings, clock, mails, send_trial, provider)
     await _alive("console", database, partial(run_console, surroundings, log), log, stop)
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import select
 
+from services.console.openid import open_provider
 from services.mailer.smtp import greet, parse_smtp_url
 from shared.bus.connect import look
 from shared.db.column_types import lease_clock
@@ -37,6 +38,8 @@ async def _findings(settings: Settings, database: Database) -> AsyncIterator[Fin
     yield await _checked("time zones", lambda: _time_zones(database))
     yield await _checked("broker", lambda: _broker(settings))
     yield await _checked("mail server", lambda: _mail_server(settings))
+    if settings.kp_oidc_issuer:
+        yield await _checked("company accounts", lambda: _company_accounts(settings))
     yield await _checked("hold", lambda: _hold(database))
     yield await _checked("state directory", lambda: _state_directory(settings))
 
@@ -80,6 +83,11 @@ async def _broker(settings: Settings) -> str:
 async def _mail_server(settings: Settings) -> str:
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
     return await greet(parse_smtp_url(settings.smtp_url.get_secret_value(), password))
+
+
+async def _company_accounts(settings: Settings) -> str:
+    provider = open_provider(settings)
+    return await provider.look() if provider else "not used"
 
 
 async def _hold(database: Database) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 from shared.clock import Clock, local_date
@@ -11,6 +11,9 @@ from shared.db.engine import Database
 from shared.db.letter_trials import TrialMail
 from shared.db.system_settings import load_system_settings
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from services.console.openid.provider import Provider
 
 
 class CaughtMail(Protocol):
@@ -43,6 +46,8 @@ class Surroundings:
     mails: Sequence[CaughtMail] | None = None
     #: Sends a letter to a tester and returns the mail server's answer; given where a mail server is known.
     send_trial: Callable[[TrialMail], Awaitable[str]] | None = None
+    #: Who vouches for company accounts; None: people sign in with passwords only.
+    provider: "Provider | None" = None
 
     @property
     def now(self) -> datetime:

@@ -14,18 +14,18 @@ class Throttle:
         self._clock = clock
         self._failures: dict[str, tuple[int, float]] = {}
 
-    def seconds_to_wait(self, name: str, client: str) -> float:
+    def seconds_to_wait(self, name: str | None, client: str) -> float:
         """Until the next attempt is looked at; 0: now."""
         return max(self._wait(key) for key in _keys(name, client))
 
-    def failed(self, name: str, client: str) -> None:
+    def failed(self, name: str | None, client: str) -> None:
         """Counts a failure."""
         if len(self._failures) > MOST:
             self._failures = {key: one for key, one in self._failures.items() if self._wait(key) > 0}
         for key in _keys(name, client):
             self._failures[key] = (self._failures.get(key, (0, 0.0))[0] + 1, self._clock())
 
-    def succeeded(self, name: str, client: str) -> None:
+    def succeeded(self, name: str | None, client: str) -> None:
         """Forgets the failures."""
         for key in _keys(name, client):
             self._failures.pop(key, None)
@@ -39,5 +39,7 @@ class Throttle:
         return max(0.0, at + min(FIRST_SECONDS * 2.0 ** min(beyond, 20), LONGEST_SECONDS) - self._clock())
 
 
-def _keys(name: str, client: str) -> tuple[str, str]:
-    return f"name {name.strip().casefold()[:200]}", f"client {client}"
+def _keys(name: str | None, client: str) -> tuple[str, ...]:
+    """Without a name (a company account's is not known before it is proved) the address alone is counted."""
+    by_name = () if name is None else (f"name {name.strip().casefold()[:200]}",)
+    return *by_name, f"client {client}"

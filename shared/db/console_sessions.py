@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -34,12 +34,41 @@ class ConsoleSession:
     display_name: str
     role: str
     csrf: str
+    #: Without one a person signs in with a company account only.
+    has_password: bool
 
 
-async def sign_in(database: Database, name: str, password: str, now: datetime) -> str | None:
-    """The token of a new session; None if name and password do not fit together."""
-    if (user_id := await _who_knows(database, name, password)) is None:
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session that has begun, with the token that nobody but the browser gets."""
+
+    user_id: int
+    token: str = field(repr=False)
+
+
+async def sign_in(database: Database, name: str, password: str, now: datetime) -> NewSession | None:
+    """A new session; None if name and password do not fit together."""
+    user_id = await _who_knows(database, name, password)
+    return None if user_id is None else await _begin(database, user_id, now)
+
+
+async def sign_in_vouched(database: Database, name: str, now: datetime) -> NewSession | None:
+    """A new session for whom a sign-in service has vouched; None if no user has just this name.
+
+    A name that only looks alike lets nobody in: but for the case of ASCII letters it has to be the very same.
+    """
+    async with database.read() as connection:
+        found = (await connection.execute(select(users).where(users.c.name_folded == fold(name)))).mappings().first()
+    if found is None or not _is_same(found["name"], name):
         return None
+    return await _begin(database, int(found["id"]), now)
+
+
+def _is_same(name: str, other: str) -> bool:
+    return name == other or (name.isascii() and other.isascii() and name.lower() == other.lower())
+
+
+async def _begin(database: Database, user_id: int, now: datetime) -> NewSession:
     token = secrets.token_urlsafe(32)
     row = {
         "token_hash": _hashed(token),
@@ -55,7 +84,7 @@ async def sign_in(database: Database, name: str, password: str, now: datetime) -
         await connection.execute(insert(console_sessions).values(**row))
 
     await in_transaction(database, work)
-    return token
+    return NewSession(user_id, token)
 
 
 async def knows_password(database: Database, name: str, password: str) -> bool:
@@ -75,7 +104,8 @@ async def _who_knows(database: Database, name: str, password: str) -> int | None
 async def load_session(database: Database, token: str, now: datetime) -> ConsoleSession | None:
     """The session of a token, with the user's role as it is now; None if there is none (any more)."""
     columns = (_S.token_hash, _S.user_id, _S.csrf, _S.seen_at)
-    theirs = (users.c.name.label("user_name"), users.c.display_name, users.c.role)
+    has_password = users.c.password_hash.is_not(None).label("has_password")
+    theirs = (users.c.name.label("user_name"), users.c.display_name, users.c.role, has_password)
     statement = (
         select(*columns, *theirs)
         .join(users, users.c.id == _S.user_id)

@@ -46,13 +46,13 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """All services in one process with the sample, for the tests of a module one after another."""
-    yield from _running(sample_folder, tmp_path_factory.mktemp("site"))
+    yield from running_site(sample_folder, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
 def empty_site(empty_folder: Path, tmp_path: Path) -> Iterator[Site]:
     """All services in one process, nothing in the database but an administrator."""
-    yield from _running(empty_folder, tmp_path)
+    yield from running_site(empty_folder, tmp_path)
 
 
 @pytest.fixture
@@ -82,16 +82,20 @@ def _add_users(stack: Stack, roles: tuple[str, ...] = ROLES) -> None:
             stack.cli("user", "password", f"u.{role}", "--stdin", stdin=given)
 
 
-def _running(prepared: Path, folder: Path) -> Iterator[Site]:
+def running_site(
+    prepared: Path, folder: Path, settings_of: Callable[[str], dict[str, str]] = lambda url: {}
+) -> Iterator[Site]:
+    """All services over a copy of a database; `settings_of`: more settings, made from the console's address."""
     shutil.copy(prepared / "k.sqlite3", folder / "k.sqlite3")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with MailServer(folder / "ledger.jsonl") as mail:
         stack = _stack(folder, mail.oracle.url)
-        stack.start("all", KP_CONSOLE_PORT=str(port))
+        url = f"http://127.0.0.1:{port}"
+        stack.start("all", KP_CONSOLE_PORT=str(port), **settings_of(url))
         try:
             stack.wait_for(lambda: "console_listens" in stack.logs(), 30, "the console's start")
-            yield Site(f"http://127.0.0.1:{port}", stack, mail)
+            yield Site(url, stack, mail)
         finally:
             assert set(stack.stop().values()) <= {0}, stack.logs()
             stack.close()

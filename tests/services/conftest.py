@@ -1,6 +1,7 @@
 """An empty database with the newest schema, on both kinds; and imports into one that knows a small setup."""
 
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,11 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
 
     monkeypatch.setattr(dispatch, "whom_to_look_at", noted)
     return found
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port of this machine where nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])

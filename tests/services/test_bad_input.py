@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,14 +13,6 @@ import typer
 from services.cli.app import build
 from services.cli.commands import COMMANDS
 from tests.services.command_line import CommandLine
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port of this machine where nobody listens."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from services.console.pages import (
     account,
     applications,
+    company_account,
     history,
     imports,
     job_dispatch,
@@ -25,6 +26,7 @@ from services.console.routing import Page
 PAGES: tuple[Page, ...] = (
     *account.PAGES,
     *applications.PAGES,
+    *company_account.PAGES,
     *history.PAGES,
     *imports.PAGES,
     *job_dispatch.PAGES,

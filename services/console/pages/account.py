@@ -3,45 +3,31 @@
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from services.console.admission import THROTTLE, admit, client_of, own_path, refuse, sign_in_page, too_many
 from services.console.routing import Page
-from services.console.throttle import Throttle
 from services.console.visits import LANGUAGE_COOKIE, SESSION_COOKIE, Visit
 from shared.db.console_sessions import end_sessions, knows_password, sign_in, sign_out
 from shared.db.user_commands import set_password
 from shared.errors import InvalidInput
 
-_throttle = Throttle()
-
 
 async def show_sign_in(visit: Visit) -> Response:
     """The form."""
-    return visit.render("sign_in.html", to=visit.asked("to"), name="", error=None)
+    return sign_in_page(visit, visit.asked("to"))
 
 
 async def take_sign_in(visit: Visit) -> Response:
     """Name and password: a session, or the same form with the reason."""
-    name, to = visit.field("name"), visit.field("to")
-    client = visit.request.client.host if visit.request.client else ""
-    if (wait := _throttle.seconds_to_wait(name, client)) > 0:
-        error = visit.text("Too many attempts. Try again in %(seconds)s seconds.", seconds=round(wait + 0.5))
-        return visit.render("sign_in.html", 429, to=to, name=name, error=error)
+    name, to, client = visit.field("name"), visit.field("to"), client_of(visit)
+    if (wait := THROTTLE.seconds_to_wait(name, client)) > 0:
+        return too_many(visit, to, wait, name)
     password = visit.form.get("password")
-    token = await sign_in(visit.database, name, password if isinstance(password, str) else "", visit.now)
-    if token is None:
-        _throttle.failed(name, client)
+    session = await sign_in(visit.database, name, password if isinstance(password, str) else "", visit.now)
+    if session is None:
         error = visit.text("Name and password do not fit together.")
-        return visit.render("sign_in.html", 401, to=to, name=name, error=error)
-    _throttle.succeeded(name, client)
-    response = visit.go(_own(visit, to))
-    secure = visit.request.url.scheme == "https"
-    response.set_cookie(SESSION_COOKIE, token, httponly=True, samesite="lax", secure=secure)
-    return response
-
-
-def _own(visit: Visit, path: str) -> str:
-    """A page of the console that a form names, never another site; without the prefix that `go` adds."""
-    path = path.removeprefix(visit.url(""))
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+        return refuse(visit, 401, to, error, way="password", reason="name and password", name=name)
+    THROTTLE.succeeded(name, client)
+    return await admit(visit, session, to, way="password", secure=visit.request.url.scheme == "https")
 
 
 def _that_shows(visit: Visit, address: str) -> str:
@@ -74,7 +60,7 @@ async def take_sign_out(visit: Visit) -> Response:
 async def choose_language(visit: Visit) -> Response:
     """German or English, from now on, in this browser."""
     language, back = visit.field("language"), visit.field("back")
-    response = visit.go(_that_shows(visit, _own(visit, back)))
+    response = visit.go(_that_shows(visit, own_path(visit, back)))
     if language in ("de", "en"):
         response.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86400, httponly=True, samesite="lax")
     return response
