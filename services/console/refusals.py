@@ -19,6 +19,7 @@ NOUNS = {
     "order": "write order",
     "page": "page",
     "query": "query",
+    "record": "record",
     "status": "status",
     "user": "user",
 }
@@ -37,6 +38,12 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"given back: (?P<rest>.+)", "given back: %(rest)s"),
     (r"failed: (?P<rest>.+)", "failed: %(rest)s"),
     (r"expired; last: (?P<rest>.+)", "expired; last: %(rest)s"),
+    (r"late: (?P<rest>.+)", "too late: %(rest)s"),
+    (r"handed over to the mail server, answer unknown: (?P<rest>.+)",
+     "handed over to the mail server, answer unknown: %(rest)s"),
+    (r"internal error: (?P<why>.+)", "internal error (%(why)s)"),
+    (r"this machine: (?P<why>.+)", "trouble on the machine of the mailer (%(why)s)"),
+    (r"(?P<relay>.+) did not take the test letter: (?P<why>.+)", "it did not take the test letter (%(why)s)"),
     (r"settled as (?P<state>sent|failed) by (?P<who>.+)", "decided by %(who)s: %(state)s"),
     (r"waits: rate limit of (?P<domain>.+)", "waits: not more letters a second go to %(domain)s"),
     (r"e-mail address is not valid: (?P<address>.+)", "e-mail address is not valid: %(address)s"),
@@ -119,6 +126,8 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"give a list of 1 to (?P<count>\S+) texts in quotes", "give a list of 1 to %(count)s texts in quotes"),
     (r"nested more than (?P<count>\S+) deep; write it simpler", "nested more than %(count)s deep; write it simpler"),
     (r"does not work with sample values: (?P<why>.+)", "does not work with sample values: %(why)s"),
+    # A refused input with its place, as a run that could not be evaluated keeps it.
+    (r"[^:]+: (?P<value>'[^']*'|\"[^\"]*\"|\d+): (?P<rest>.+)", "%(value)s: %(rest)s"),
     # What lies outside.
     (r".+ cannot be reached: .+", "a server that is needed cannot be reached; try again in a moment"),
 )  # fmt: skip

@@ -66,7 +66,7 @@ async def id_of_saved(database: Database, table: Table, name: str) -> int:
     async with database.read() as connection:
         row = await find_named(connection, table, name)
     if row is None:
-        raise NotFound(table.name, name)
+        raise NotFound("record", name)
     return int(row["id"])
 
 

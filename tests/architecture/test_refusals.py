@@ -23,6 +23,8 @@ TEXTS = {
 }
 #: The console reads no setup file and no environment, and talks to no broker.
 NOT_REACHED = ("shared/bus", "shared/settings.py", "shared/setup/yaml_reader.py")
+#: Where orders and runs get the reasons that they keep.
+REASONED = ("shared/db/write_orders", "services/mailer", "services/scheduler", "services/evaluator")
 #: A sample of any value: a number, a word and a name at once.
 SAMPLE = "7"
 
@@ -110,6 +112,37 @@ def _name(call: ast.Call) -> str:
     return call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
 
 
+def reasons(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of what a module writes into rows as the reason of something: people read it in the lists."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for node in ast.walk(function):
+            for value in _reasons_at(node):
+                for text in Texts(function, tree).of(value):
+                    # A word alone is a name in the code.
+                    if " " in text and any(letter.isalpha() for letter in text):
+                        yield value.lineno, text
+
+
+def _reasons_at(node: ast.AST) -> list[ast.expr]:
+    match node:
+        case ast.keyword(arg="reason", value=value):
+            return [value]
+        case ast.Dict(keys=keys, values=values):
+            named = zip(keys, values, strict=True)
+            return [value for key, value in named if isinstance(key, ast.Constant) and key.value == "reason"]
+        case ast.Assign(value=value) if "reason" in _targets(node):
+            return [value]
+        case ast.Call(func=ast.Name(id="Change" | "Deferred" | "Unclear"), args=args):
+            return args
+        case ast.Tuple(elts=[_, ast.Constant(), value]):
+            return [value]
+        case _:
+            return []
+
+
 @lru_cache
 def german(text: str) -> str:
     return translated_reason(text, catalog_of("de").gettext)
@@ -119,6 +152,22 @@ def german(text: str) -> str:
 def test_every_refusal_has_german_words(path: Path) -> None:
     english = sorted({f"line {line}: {text}" for line, text in refusals(path) if german(text) == text})
     assert english == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for folder in REASONED for path in sorted((ROOT / folder).rglob("*.py"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_every_reason_that_rows_keep_has_german_words(path: Path) -> None:
+    english = sorted({f"line {line}: {text}" for line, text in reasons(path) if german(text) == text})
+    assert english == []
+
+
+def test_a_reason_within_a_reason_is_told_in_german_too() -> None:
+    invalid = "failed: query 'Neue', filter 1 (status): 'Nue': no such status; did you mean 'Neu'?"
+    assert german(invalid) == "fehlgeschlagen: Nue: diesen Status gibt es nicht; meinten Sie Neu?"
+    assert german("resend stopped: job deleted") == "nicht erneut gesendet: Auftrag gelöscht"
 
 
 def test_the_walk_finds_what_there_is() -> None:
@@ -134,7 +183,14 @@ def test_the_walk_finds_what_there_is() -> None:
     } <= found
 
 
-@pytest.mark.parametrize("noun", ["application", "job", "letter", "mail", "order", "page", "query", "user"])
+def nouns() -> list[str]:
+    """What the service functions say that there is none of."""
+    calls = (node for path in modules() for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    firsts = [node.args[0] for node in calls if isinstance(node, ast.Call) and _name(node) == "NotFound"]
+    return sorted({one.value for one in firsts if isinstance(one, ast.Constant)})
+
+
+@pytest.mark.parametrize("noun", nouns())
 def test_what_is_not_there_is_named_in_german(noun: str) -> None:
     told = german(f"there is no {noun} 'Gruß'; did you mean 'Grüße'?")
     assert "gibt es nicht" in told and "meinten Sie Grüße?" in told and noun not in told.split()

@@ -96,3 +96,15 @@ def test_a_form_without_the_sessions_token_or_from_another_site_changes_nothing(
         assert answer.status == 403
     page.goto("/")
     expect(page.locator("h1")).to_have_text("Übersicht")
+
+
+def test_a_refusal_is_told_in_the_persons_language(visit: Callable[..., Page]) -> None:
+    for language, job, order, key in (
+        ("de", "Auftrag 99999 gibt es nicht", "Schreibauftrag 99999 gibt es nicht", "zurück zur ersten Seite"),
+        ("en", "there is no job 99999", "there is no write order 99999", "go back to the first page"),
+    ):
+        page = visit("view", language)
+        for path, said in (("/jobs/99999", job), ("/orders/99999", order), ("/applications?after=x", key)):
+            page.goto(path)
+            expect(page.locator("main")).to_contain_text(said)
+        assert barriers(page) == []
