@@ -6,6 +6,7 @@ import html
 import json
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -65,6 +66,8 @@ class OpenIdProvider:
     """The provider as an administrator would see it; what is not set is as the standard has it."""
 
     host: str = "127.0.0.1"
+    #: Answers by https.
+    tls: ssl.SSLContext | None = None
     #: Whom it signs in without asking; None: a page asks.
     user: str | None = "u.edit"
     keys: list[RSAKey | ECKey] = field(default_factory=lambda: [FIRST_KEY])
@@ -83,6 +86,8 @@ class OpenIdProvider:
     def __enter__(self) -> "OpenIdProvider":
         self._listening = socket.create_server((self.host, 0))
         config = uvicorn.Config(self._app(), log_config=None, access_log=False, lifespan="off", ws="none")
+        config.load()
+        config.ssl = self.tls
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]}, daemon=True)
         self._thread.start()
@@ -95,7 +100,8 @@ class OpenIdProvider:
 
     @property
     def issuer(self) -> str:
-        return f"http://{self.host}:{self._listening.getsockname()[1]}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{self.host}:{self._listening.getsockname()[1]}"
 
     def settings(self, console_url: str) -> dict[str, str]:
         """The console's settings for it."""

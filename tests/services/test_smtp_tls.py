@@ -1,8 +1,6 @@
 """TLS and login: what is asked for is required, and a wrong setup fails no letter (S10, C37)."""
 
-import shutil
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +9,6 @@ import pytest
 from services.mailer.outcome import Deferred, Sent
 from services.mailer.smtp import SmtpPool
 from tests.services.smtp_sending import FROM, MAIL, TO, conversation, granted
-
-
-@pytest.fixture
-def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server context for localhost, trusted through SSL_CERT_FILE."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl program")
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*request, "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=60)
-    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return context
-
 
 SECRET = ("anna@x", "pa ss:wörd")
 LOGIN = "anna%40x:pa%20ss%3Aw%C3%B6rd"

@@ -1,6 +1,7 @@
 """What is asked of the provider, and what becomes of a provider that answers otherwise (S22)."""
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +103,19 @@ async def test_s22_a_provider_that_hangs_is_waited_for_a_bounded_time(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         browser = browser_of(KP_OIDC_ISSUER=f"http://127.0.0.1:{silent.getsockname()[1]}")
         await refused(browser, await browser.leave(), 503, "antwortet nicht, wie er soll")
+
+
+async def test_s22_a_certificate_is_verified_before_anything_is_asked(
+    certificate: ssl.SSLContext, browser_of: Browsers
+) -> None:
+    with OpenIdProvider("localhost", tls=certificate) as named, OpenIdProvider(tls=certificate) as other:
+        browser = browser_of(KP_OIDC_ISSUER=named.issuer)
+        await browser.sign_in()
+        assert await browser.who() == "Person u.edit"
+        # The certificate is localhost's.
+        browser = browser_of(KP_OIDC_ISSUER=other.issuer)
+        await refused(browser, await browser.leave(), 503, "antwortet nicht, wie er soll")
+        assert other.asked == []
 
 
 def test_doctor_asks_the_provider_and_names_the_address_to_register(
