@@ -10,7 +10,8 @@ from babel.numbers import format_decimal, format_percent
 
 
 def formats_of(language: str) -> dict[str, Callable[..., str]]:
-    """Filters for templates: `day`, `weekday`, `moment`, `clock_time`, `number`, `percent`; None gives "".
+    """Filters for templates: `day`, `weekday`, `number`, `percent`; of an instant in a zone, by its name: `moment`,
+    `clock_time`, `local_day`. None gives "".
 
     `lapse`: a span of time from now, as in "in 3 hours"."""
     pattern = "dd.MM.y, HH:mm" if language == "de" else "d MMM y, HH:mm"
@@ -21,16 +22,16 @@ def formats_of(language: str) -> dict[str, Callable[..., str]]:
     def weekday(value: Any) -> str:
         return "" if value is None else format_skeleton("EEEddMM", _day(value), locale=language)
 
-    def moment(value: Any, zone: str | None = None) -> str:
+    def moment(value: Any, zone: str) -> str:
         if value is None:
             return ""
-        return format_datetime(_instant(value), pattern, tzinfo=ZoneInfo(zone) if zone else None, locale=language)
+        return format_datetime(_instant(value), pattern, tzinfo=ZoneInfo(zone), locale=language)
 
-    def clock_time(value: Any, zone: str | None = None) -> str:
-        if value is None:
-            return ""
-        at = _instant(value)
-        return (at.astimezone(ZoneInfo(zone)) if zone else at).strftime("%H:%M")
+    def clock_time(value: Any, zone: str) -> str:
+        return "" if value is None else _instant(value).astimezone(ZoneInfo(zone)).strftime("%H:%M")
+
+    def local_day(value: Any, zone: str) -> str:
+        return day(in_zone(value, ZoneInfo(zone)))
 
     def number(value: Any) -> str:
         return "" if value is None else format_decimal(value, locale=language)
@@ -46,6 +47,7 @@ def formats_of(language: str) -> dict[str, Callable[..., str]]:
         "day": day,
         "weekday": weekday,
         "moment": moment,
+        "local_day": local_day,
         "clock_time": clock_time,
         "number": number,
         "percent": percent,

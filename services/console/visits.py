@@ -50,6 +50,8 @@ class Visit:
     renderer: Renderer
     session: ConsoleSession | None
     form: FormData
+    #: The system's time zone, by name, for a page of somebody signed in.
+    zone: str = "UTC"
 
     @property
     def database(self) -> Database:
@@ -172,7 +174,8 @@ def visiting(
             form = await Request(request.scope, _bounded(request, most_bytes)).form(max_files=1, max_fields=2000)
             if session is not None:
                 _check_token(request, form, session)
-        return await handler(Visit(request, surroundings, request.app.state.renderer, session, form))
+        zone = (await surroundings.zone()).key if session is not None else "UTC"
+        return await handler(Visit(request, surroundings, request.app.state.renderer, session, form, zone))
 
     return endpoint
 
