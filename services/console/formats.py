@@ -15,17 +15,19 @@ def formats_of(language: str) -> dict[str, Callable[..., str]]:
 
     `lapse`: a span of time from now, as in "in 3 hours"."""
     pattern = "dd.MM.y, HH:mm" if language == "de" else "d MMM y, HH:mm"
+    # Day before month in English too: everybody here reads dates so.
+    locale = "de" if language == "de" else "en_GB"
 
     def day(value: Any) -> str:
-        return "" if value is None else format_date(_day(value), "medium", locale=language)
+        return "" if value is None else format_date(_day(value), "medium", locale=locale)
 
     def weekday(value: Any) -> str:
-        return "" if value is None else format_skeleton("EEEddMM", _day(value), locale=language)
+        return "" if value is None else format_skeleton("EEEddMM", _day(value), locale=locale)
 
     def moment(value: Any, zone: str) -> str:
         if value is None:
             return ""
-        return format_datetime(_instant(value), pattern, tzinfo=ZoneInfo(zone), locale=language)
+        return format_datetime(_instant(value), pattern, tzinfo=ZoneInfo(zone), locale=locale)
 
     def clock_time(value: Any, zone: str) -> str:
         return "" if value is None else _instant(value).astimezone(ZoneInfo(zone)).strftime("%H:%M")
@@ -34,13 +36,13 @@ def formats_of(language: str) -> dict[str, Callable[..., str]]:
         return day(in_zone(value, ZoneInfo(zone)))
 
     def number(value: Any) -> str:
-        return "" if value is None else format_decimal(value, locale=language)
+        return "" if value is None else format_decimal(value, locale=locale)
 
     def percent(value: Any) -> str:
-        return "" if value is None else format_percent(value, locale=language)
+        return "" if value is None else format_percent(value, locale=locale)
 
     def lapse(value: timedelta) -> str:
-        return format_timedelta(value, threshold=1, add_direction=True, locale=language)
+        return format_timedelta(value, threshold=1, add_direction=True, locale=locale)
 
     return {
         "lapse": lapse,
