@@ -164,7 +164,7 @@ def visiting(
 
     async def endpoint(request: Request) -> Response:
         surroundings: Surroundings = request.app.state.surroundings
-        session = await _session_of(request, surroundings)
+        session = await session_of(request, surroundings)
         if right != "nobody":
             _let_in(session, right)
         form = FormData()
@@ -194,7 +194,8 @@ def _bounded(request: Request, most_bytes: int) -> Callable[[], Awaitable[Mutabl
     return receive
 
 
-async def _session_of(request: Request, surroundings: Surroundings) -> ConsoleSession | None:
+async def session_of(request: Request, surroundings: Surroundings) -> ConsoleSession | None:
+    """Whose request this is."""
     token = request.cookies.get(SESSION_COOKIE)
     return await load_session(surroundings.database, token, surroundings.now) if token else None
 
