@@ -84,7 +84,7 @@ def errors_of(visit: Visit, values: Values) -> dict[str, str]:
 
 def _cycle_errors(visit: Visit, values: Values) -> dict[str, str]:
     found = {}
-    if not (values["every_months"].isdigit() and 1 <= int(values["every_months"]) <= 36):
+    if not (values["every_months"].isdecimal() and 1 <= int(values["every_months"]) <= 36):
         found["every_months"] = visit.text("must be a number from %(low)s to %(high)s", low=1, high=36)
     try:
         JOB_FIELDS["dispatch"]("dispatch", {"every_months": 1, "anchor": values["anchor"]})
