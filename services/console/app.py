@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
@@ -17,7 +18,7 @@ from services.console.pages import PAGES
 from services.console.rendering import Renderer
 from services.console.routing import routes
 from services.console.surroundings import Surroundings
-from services.console.visits import Forbidden, ForeignForm, NotSignedIn, TooLarge, Visit
+from services.console.visits import Forbidden, ForeignForm, NotSignedIn, TooLarge, Visit, session_of
 from shared.errors import Conflict, InvalidInput, KontaktpflegeError, NotFound, Refused, Unavailable
 from shared.logs import get_logger
 
@@ -57,8 +58,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-def build_console(surroundings: Surroundings) -> Starlette:
-    """The application; `surroundings` belong to the caller, who closes them."""
+def build_console(surroundings: Surroundings) -> "Headers":
+    """The application, an ASGI one; `surroundings` belong to the caller, who closes them."""
     static = Mount("/static", StaticFiles(directory=str(files("services.console") / "static")), name="static")
     app = Starlette(
         routes=[static, *routes(PAGES)],
@@ -69,8 +70,8 @@ def build_console(surroundings: Surroundings) -> Starlette:
         },
     )
     app.state.surroundings, app.state.renderer = surroundings, Renderer()
-    app.add_middleware(Headers)
-    return app
+    # Around everything: what answers when a page breaks stands outside of Starlette's own middleware.
+    return Headers(app)
 
 
 class Headers:
@@ -126,7 +127,8 @@ def _to_sign_in(request: Request) -> Response:
 
 async def _not_there(request: Request, exc: Exception) -> Response:
     status = exc.status_code if isinstance(exc, HTTPException) else 404
-    return await _error_page(request, status, "there is no such page" if status == 404 else str(exc))
+    reasons = {404: "there is no such page", 405: "this page cannot be opened like this; please go there by the menu"}
+    return await _error_page(request, status, reasons.get(status, str(exc)))
 
 
 async def _broken(request: Request, exc: Exception) -> Response:
@@ -135,6 +137,11 @@ async def _broken(request: Request, exc: Exception) -> Response:
 
 
 async def _error_page(request: Request, status: int, reason: str, value: str = "") -> Response:
-    visit = Visit(request, request.app.state.surroundings, request.app.state.renderer, None, FormData())
+    surroundings: Surroundings = request.app.state.surroundings
+    session = None
+    # The menu stays, unless just that is what cannot be had.
+    with suppress(Exception):
+        session = await session_of(request, surroundings) if status not in (500, 503) else None
+    visit = Visit(request, surroundings, request.app.state.renderer, session, FormData())
     template = "error_part.html" if visit.is_partial else "error.html"
     return visit.render(template, status, code=status, reason=reason, value=value)

@@ -10,42 +10,46 @@ from babel.numbers import format_decimal, format_percent
 
 
 def formats_of(language: str) -> dict[str, Callable[..., str]]:
-    """Filters for templates: `day`, `weekday`, `moment`, `clock_time`, `number`, `percent`; None gives "".
+    """Filters for templates: `day`, `weekday`, `number`, `percent`; of an instant in a zone, by its name: `moment`,
+    `clock_time`, `local_day`. None gives "".
 
     `lapse`: a span of time from now, as in "in 3 hours"."""
     pattern = "dd.MM.y, HH:mm" if language == "de" else "d MMM y, HH:mm"
+    # Day before month in English too: everybody here reads dates so.
+    locale = "de" if language == "de" else "en_GB"
 
     def day(value: Any) -> str:
-        return "" if value is None else format_date(_day(value), "medium", locale=language)
+        return "" if value is None else format_date(_day(value), "medium", locale=locale)
 
     def weekday(value: Any) -> str:
-        return "" if value is None else format_skeleton("EEEddMM", _day(value), locale=language)
+        return "" if value is None else format_skeleton("EEEddMM", _day(value), locale=locale)
 
-    def moment(value: Any, zone: str | None = None) -> str:
+    def moment(value: Any, zone: str) -> str:
         if value is None:
             return ""
-        return format_datetime(_instant(value), pattern, tzinfo=ZoneInfo(zone) if zone else None, locale=language)
+        return format_datetime(_instant(value), pattern, tzinfo=ZoneInfo(zone), locale=locale)
 
-    def clock_time(value: Any, zone: str | None = None) -> str:
-        if value is None:
-            return ""
-        at = _instant(value)
-        return (at.astimezone(ZoneInfo(zone)) if zone else at).strftime("%H:%M")
+    def clock_time(value: Any, zone: str) -> str:
+        return "" if value is None else _instant(value).astimezone(ZoneInfo(zone)).strftime("%H:%M")
+
+    def local_day(value: Any, zone: str) -> str:
+        return day(in_zone(value, ZoneInfo(zone)))
 
     def number(value: Any) -> str:
-        return "" if value is None else format_decimal(value, locale=language)
+        return "" if value is None else format_decimal(value, locale=locale)
 
     def percent(value: Any) -> str:
-        return "" if value is None else format_percent(value, locale=language)
+        return "" if value is None else format_percent(value, locale=locale)
 
     def lapse(value: timedelta) -> str:
-        return format_timedelta(value, threshold=1, add_direction=True, locale=language)
+        return format_timedelta(value, threshold=1, add_direction=True, locale=locale)
 
     return {
         "lapse": lapse,
         "day": day,
         "weekday": weekday,
         "moment": moment,
+        "local_day": local_day,
         "clock_time": clock_time,
         "number": number,
         "percent": percent,

@@ -70,6 +70,16 @@ def read_key(text: str, length: int) -> list[Any]:
     return values
 
 
+def read_id(text: str) -> int | None:
+    """The id in a key of a list by id, None for its first page; raises InvalidInput where it is none."""
+    if not text:
+        return None
+    (number,) = read_key(text, 1)
+    if not isinstance(number, int):
+        raise InvalidInput("page", text, "go back to the first page")
+    return number
+
+
 async def bounded_count(connection: AsyncConnection, statement: Select[Any], most: int = COUNTED) -> tuple[int, bool]:
     """How many rows, counted up to `most`; True: there are more."""
     some = statement.order_by(None).limit(most + 1).subquery()

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy.exc import DataError
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -18,11 +19,13 @@ from services.console.words import translated_reason
 from shared.db.actors import ROLES, Actor
 from shared.db.console_sessions import ConsoleSession, load_session
 from shared.db.engine import Database
-from shared.errors import InvalidInput, KontaktpflegeError, Refused
+from shared.errors import InvalidInput, KontaktpflegeError, NotFound, Refused
 
 SESSION_COOKIE = "kp_session"
 LANGUAGE_COOKIE = "kp_language"
 _SAFE = ("GET", "HEAD")
+#: The largest id that a record can have.
+LARGEST_ID = 2**63 - 1
 
 
 class Forbidden(Refused):
@@ -50,6 +53,8 @@ class Visit:
     renderer: Renderer
     session: ConsoleSession | None
     form: FormData
+    #: The system's time zone, by name, for a page of somebody signed in.
+    zone: str = "UTC"
 
     @property
     def database(self) -> Database:
@@ -92,8 +97,11 @@ class Visit:
         return self.request.headers.get("HX-Request") == "true"
 
     def path(self, name: str) -> int:
-        """A number in the address."""
-        return int(self.request.path_params[name])
+        """An id in the address; raises NotFound for one that no record can have."""
+        number = int(self.request.path_params[name])
+        if number > LARGEST_ID:
+            raise NotFound("record", number)
+        return number
 
     def asked(self, name: str, default: str = "") -> str:
         """A value of the address's query, trimmed."""
@@ -103,6 +111,10 @@ class Visit:
         """A text field of the form, trimmed; line ends as LF."""
         value = self.form.get(name, default)
         return value.replace("\r\n", "\n").strip() if isinstance(value, str) else default
+
+    def ids(self, name: str) -> list[int]:
+        """The ids ticked in a form; what is none is left out."""
+        return [number for value in self.fields(name) if (number := id_of(value)) is not None]
 
     def fields(self, name: str) -> list[str]:
         """Every value of a field that may stand there several times."""
@@ -146,6 +158,12 @@ class Visit:
         return response
 
 
+def id_of(text: str) -> int | None:
+    """The id that a text writes; None for one that no record can have."""
+    number = int(text) if text.isdecimal() and text.isascii() and len(text) < 20 else 0
+    return number if 0 < number <= LARGEST_ID else None
+
+
 def language_of(request: Request) -> str:
     """The language of the answer."""
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
@@ -162,7 +180,7 @@ def visiting(
 
     async def endpoint(request: Request) -> Response:
         surroundings: Surroundings = request.app.state.surroundings
-        session = await _session_of(request, surroundings)
+        session = await session_of(request, surroundings)
         if right != "nobody":
             _let_in(session, right)
         form = FormData()
@@ -172,7 +190,13 @@ def visiting(
             form = await Request(request.scope, _bounded(request, most_bytes)).form(max_files=1, max_fields=2000)
             if session is not None:
                 _check_token(request, form, session)
-        return await handler(Visit(request, surroundings, request.app.state.renderer, session, form))
+        zone = (await surroundings.zone()).key if session is not None else "UTC"
+        try:
+            return await handler(Visit(request, surroundings, request.app.state.renderer, session, form, zone))
+        except (OverflowError, DataError) as exc:
+            # What pages read of an address or a form is checked there for its meaning, here for its size: numbers and
+            # days beyond what databases and calendars hold, characters that no text can have.
+            raise InvalidInput("address or form", None, "holds a value that cannot be; go back and correct it") from exc
 
     return endpoint
 
@@ -191,7 +215,8 @@ def _bounded(request: Request, most_bytes: int) -> Callable[[], Awaitable[Mutabl
     return receive
 
 
-async def _session_of(request: Request, surroundings: Surroundings) -> ConsoleSession | None:
+async def session_of(request: Request, surroundings: Surroundings) -> ConsoleSession | None:
+    """Whose request this is."""
     token = request.cookies.get(SESSION_COOKIE)
     return await load_session(surroundings.database, token, surroundings.now) if token else None
 

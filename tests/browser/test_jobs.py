@@ -88,7 +88,44 @@ def test_saving_a_job_that_is_on_first_shows_who_joins_and_who_falls_out(visit: 
     expect(page.locator("#drawer")).to_contain_text("Die Abfrage Geburtstag heute wählt")
     page.get_by_role("button", name="Was käme an?").click()
     expect(page.locator("#drawer")).to_contain_text("Alles Gute zum Geburtstag")
+    letter = page.locator("#drawer").frame_locator("iframe")
+    expect(letter.locator("body")).to_contain_text("Mit freundlichen Grüßen")
     assert barriers(page) == []
+    # The drawer has the focus, and gives it back.
+    expect(page.locator("#drawer")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#drawer")).to_be_empty()
+    expect(page.get_by_role("button", name="Was käme an?")).to_be_focused()
+
+
+def test_the_dispatch_tab_says_why_this_person_and_works_by_keyboard(visit: Callable[..., Page]) -> None:
+    page = visit("operate")
+    _open(page, STUCK, "Versand")
+    first = page.locator("tbody tr").first
+    name = first.locator("a").first.inner_text()
+    first.get_by_role("button", name="Warum?").click()
+    drawer = page.locator("#drawer")
+    expect(drawer).to_contain_text("Warum diese Person")
+    expect(drawer).to_contain_text(name)
+    expect(drawer).to_contain_text("letzter Kontakt vor mehr als 60 Tagen")
+    expect(drawer.locator(".kp-yes").first).to_be_visible()
+    assert drawer.locator(".kp-no").count() == 0
+    assert barriers(page) == []
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_empty()
+    page.keyboard.press("j")
+    expect(first).to_be_focused()
+    page.keyboard.press("x")
+    expect(first.get_by_role("checkbox")).to_be_checked()
+    # Enter on a button is the button's, not the row's.
+    page.keyboard.press("b")
+    expect(page.locator("[data-block]")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#h-reason")).to_be_visible()
+    page.locator("tbody tr").first.get_by_role("checkbox").click()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/applications/\d+$"))
 
 
 def test_saving_a_job_first_shows_what_becomes_of_its_planned_letters(visit: Callable[..., Page], site: Site) -> None:

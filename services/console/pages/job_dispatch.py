@@ -10,7 +10,7 @@ from services.console.downloads import download
 from services.console.pages.jobs import load_glance
 from services.console.paging import Paged, bounded_count, page_of, read_key
 from services.console.routing import Page
-from services.console.visits import Visit
+from services.console.visits import Visit, id_of
 from shared.db.job_orders import ENDED, OPEN, SEARCHED_DAYS, job_orders
 from shared.db.job_overview import JobGlance
 from shared.db.order_commands import block, unblock
@@ -88,7 +88,7 @@ async def export_orders(visit: Visit) -> Response:
 async def block_orders(visit: Visit) -> Response:
     """Blocks the ticked orders, each in a transaction of its own; says what became of them."""
     job = await load_glance(visit)
-    ids = [int(one) for one in visit.fields("order") if one.isdigit()]
+    ids = visit.ids("order")
     reason, scope, until = visit.field("reason"), visit.field("scope", "job"), None
     errors = {}
     if not ids:
@@ -121,10 +121,8 @@ async def _blocked(visit: Visit, order_id: int, scope: str, reason: str, until: 
 async def lift_block(visit: Visit) -> Response:
     """Lifts the block of one order: planned again, or withdrawn if its moment has passed."""
     job = await load_glance(visit)
-    try:
-        order_id = int(visit.field("order"))
-    except ValueError:
-        raise InvalidInput("order", visit.field("order"), "go back to the first page") from None
+    if (order_id := id_of(visit.field("order"))) is None:
+        raise InvalidInput("order", visit.field("order"), "go back to the first page")
     try:
         state = await unblock(visit.database, order_id, now=visit.now, author=visit.author)
     except Refused:

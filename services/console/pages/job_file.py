@@ -11,6 +11,7 @@ from services.console.pages.job_form import Values, choices, error_of, errors_of
 from services.console.pages.job_form import values_of as values_of_job
 from services.console.pages.job_words import shown_changes, told
 from services.console.pages.jobs import impact_values, load_glance
+from services.console.pages.letters import in_frame
 from services.console.pages.plan_words import plan_sentences
 from services.console.routing import Page
 from services.console.visits import Visit
@@ -143,10 +144,19 @@ async def show_letter(visit: Visit) -> Response:
     return visit.render("job_preview_letter.html", job=job, found=found, problem="")
 
 
+async def show_letter_frame(visit: Visit) -> Response:
+    """That letter's HTML, for the frame in the drawer."""
+    job = await load_glance(visit)
+    async with visit.database.read() as connection:
+        found = await preview_letter(connection, job.row["name"], visit.asked("application") or None, visit.now)
+    return in_frame(found.letter)
+
+
 PAGES = (
     Page("/jobs/new", show_new, "edit"),
     Page("/jobs/new", make_job, "edit", ("POST",)),
     Page("/jobs/{id:int}", show_job, "view"),
+    Page("/jobs/{id:int}/preview/letter/html", show_letter_frame, "view"),
     Page("/jobs/{id:int}", save_job, "edit", ("POST",)),
     Page("/jobs/{id:int}/preview/query", preview_query, "view"),
     Page("/jobs/{id:int}/preview/letter", show_letter, "view"),

@@ -25,25 +25,6 @@ _FORM = (
     *("mode", "every_months", "anchor", "sender", "sender_address", "sender_fallback", "sender_fallback_address"),
 )
 _COUNTRIES = {"DE": "Germany", "AT": "Austria", "CH": "Switzerland"}
-_GERMAN = {
-    "BB": "Brandenburg",
-    "BE": "Berlin",
-    "BW": "Baden-Württemberg",
-    "BY": "Bayern",
-    "HB": "Bremen",
-    "HE": "Hessen",
-    "HH": "Hamburg",
-    "MV": "Mecklenburg-Vorpommern",
-    "NI": "Niedersachsen",
-    "SN": "Sachsen",
-    "NW": "Nordrhein-Westfalen",
-    "RP": "Rheinland-Pfalz",
-    "SH": "Schleswig-Holstein",
-    "SL": "Saarland",
-    "ST": "Sachsen-Anhalt",
-    "TH": "Thüringen",
-    "BYP": "Bayern, evangelische Gemeinden",
-}
 
 
 def typed_values(visit: Visit) -> Values:
@@ -103,7 +84,7 @@ def errors_of(visit: Visit, values: Values) -> dict[str, str]:
 
 def _cycle_errors(visit: Visit, values: Values) -> dict[str, str]:
     found = {}
-    if not (values["every_months"].isdigit() and 1 <= int(values["every_months"]) <= 36):
+    if not (values["every_months"].isdecimal() and 1 <= int(values["every_months"]) <= 36):
         found["every_months"] = visit.text("must be a number from %(low)s to %(high)s", low=1, high=36)
     try:
         JOB_FIELDS["dispatch"]("dispatch", {"every_months": 1, "anchor": values["anchor"]})
@@ -158,7 +139,10 @@ def _holiday_choices(visit: Visit) -> list[tuple[str, str]]:
     for code, country in _COUNTRIES.items():
         name = visit.text(country)
         found.append((code, visit.text("%(country)s (everywhere)", country=name)))
-        for state in holiday_calendars.country_holidays(code).subdivisions:
-            part = _GERMAN.get(state, state) if code == "DE" else state
-            found.append((f"{code}-{state}", f"{name}: {part}"))
+        calendar = holiday_calendars.country_holidays(code)
+        called: dict[str, str] = {}
+        for alias, state in calendar.subdivisions_aliases.items():
+            # The first is its whole name; others are abbreviations, or that of another language.
+            called.setdefault(state, alias)
+        found += [(f"{code}-{state}", f"{name}: {called.get(state, state)}") for state in calendar.subdivisions]
     return found

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.console.formats import formats_of
 from services.console.visits import Visit
@@ -86,7 +88,8 @@ def _told(visit: Visit, text: str) -> str:
         if found := pattern.match(text):
             values = found.groupdict()
             if "at" in values:
-                values["at"] = formats_of(visit.language)["moment"](values["at"])
+                local = datetime.fromisoformat(values["at"]).replace(tzinfo=ZoneInfo(values["zone"]))
+                values["at"] = formats_of(visit.language)["moment"](local, values["zone"])
             return visit.text(message, **values)
     return translated_reason(text, visit.text)
 

@@ -30,7 +30,7 @@ from shared.db.letter_trials import (
 from shared.db.named_records import find_named
 from shared.db.tables import attachments, form_letters
 from shared.db.unused_records import delete_letter
-from shared.domain.letters import PLACEHOLDERS
+from shared.domain.letters import PLACEHOLDERS, RenderedLetter
 from shared.errors import InvalidInput, Refused
 from shared.setup.records import Edited, id_of_saved, save_letter
 
@@ -192,7 +192,11 @@ async def try_it(visit: Visit) -> Response:
 async def show_in_frame(visit: Visit) -> Response:
     """The HTML of the draft alone, under a policy of its own."""
     _, _, written, _ = await _written(visit)
-    letter = written.letter if written else None
+    return in_frame(written.letter if written else None)
+
+
+def in_frame(letter: RenderedLetter | None) -> Response:
+    """A letter as the content of a frame, with nothing else of the console around it."""
     page = "" if letter is None else letter.html
     if letter is not None and page is None:
         page = f'<pre style="white-space:pre-wrap;font:14px monospace">{escape(letter.text)}</pre>'

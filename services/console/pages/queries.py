@@ -227,12 +227,12 @@ async def why(visit: Visit) -> Response:
         people=people,
         found=found,
         told=told,
-        values=_values(visit, found),
+        values=told_values(visit, found),
         ruled=lambda text: why_reason(visit, text),
     )
 
 
-def _values(visit: Visit, found: dict[str, Any] | None) -> list[str]:
+def told_values(visit: Visit, found: dict[str, Any] | None) -> list[str]:
     """What each condition found, as people write it."""
     shown = []
     for one in found["conditions"] if found else ():

@@ -1,5 +1,6 @@
 """The system's settings, the statuses, and the release of a hold."""
 
+import math
 from typing import Any
 
 from sqlalchemy import select
@@ -100,6 +101,8 @@ def _number(text: str) -> Any:
     try:
         number = float(text.replace(",", "."))
     except ValueError:
+        return text
+    if not math.isfinite(number):
         return text
     return int(number) if number == int(number) else number
 

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from starlette.responses import HTMLResponse, Response
 
 from services.console.downloads import download
-from services.console.paging import PAGE, Paged, bounded_count, read_key, write_key
+from services.console.paging import PAGE, Paged, bounded_count, read_id, write_key
 from services.console.routing import Page
-from services.console.visits import Visit
+from services.console.visits import Visit, id_of
 from services.console.words import translated_reason
 from shared.db.order_commands import block
 from shared.db.order_list import STATES, OrderFilter
@@ -47,7 +47,7 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
     async with visit.database.read() as connection:
         jobs = (await connection.execute(select(contact_jobs.c.id, contact_jobs.c.name).order_by("name"))).all()
         size = PRINTED if printing else PAGE
-        before = int(read_key(after, 1)[0]) if after else None
+        before = read_id(after)
         rows = await orders_page(connection, which, before, size + 1)
         count, more = await bounded_count(connection, await ids_of(connection, which))
     more_rows, rows = len(rows) > size, rows[:size]
@@ -85,8 +85,8 @@ def _which(asked: dict[str, str]) -> OrderFilter:
             raise InvalidInput("state", state, "there is no such state")
         which = replace(which, needs_person=True) if state == "open" else replace(which, state=state)
     if kind := asked.get("type"):
-        if kind.startswith("job-") and kind[4:].isdecimal():
-            which = replace(which, job_id=int(kind[4:]))
+        if kind.startswith("job-") and (job_id := id_of(kind[4:])) is not None:
+            which = replace(which, job_id=job_id)
         elif kind in ("manual", "scheduled_rejection"):
             which = replace(which, type=kind)
         else:
@@ -111,7 +111,7 @@ async def send_excel(visit: Visit) -> Response:
 
 async def block_chosen(visit: Visit) -> Response:
     """Blocks the ticked orders, each in a transaction of its own, and says how many."""
-    ids = [int(one) for one in visit.fields("id") if one.isdecimal()]
+    ids = visit.ids("id")
     typed = {name: visit.field(name) for name in ("reason", "scope", "until")} | {"id": ids}
     errors = _block_errors(visit, ids, await visit.today())
     if errors:

@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const rows = () => [...document.querySelectorAll("main table[data-rows] tbody tr")];
-  const typing = (one) => one && (one.matches("input, textarea, select, [contenteditable]"));
+  const typing = (one) =>
+    one && one.matches("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
   const focused = () => document.querySelector("tr.is-focused");
   function move(step) {
     const all = rows();
@@ -11,11 +12,17 @@
     const next = all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + step))];
     if (focused()) focused().classList.remove("is-focused");
     next.classList.add("is-focused");
-    next.scrollIntoView({ block: "nearest" });
+    next.tabIndex = -1;
+    next.focus();
   }
+  // What opened the drawer gets the focus back.
+  let opener = null;
   function closeDrawer() {
     const drawer = document.getElementById("drawer");
-    if (drawer) drawer.replaceChildren();
+    if (!drawer || !drawer.hasChildNodes()) return;
+    drawer.replaceChildren();
+    if (opener && opener.isConnected) opener.focus();
+    opener = null;
   }
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") { closeDrawer(); return; }
@@ -26,7 +33,7 @@
       if (search) { event.preventDefault(); search.focus(); }
     } else if (event.key === "j") move(1);
     else if (event.key === "k") move(-1);
-    else if (event.key === "Enter" && row) { const link = row.querySelector("a"); if (link) link.click(); }
+    else if (event.key === "Enter" && row && (event.target === row || event.target === document.body)) { const link = row.querySelector("a"); if (link) link.click(); }
     else if (event.key === "x" && row) { const box = row.querySelector("input[type=checkbox]"); if (box) box.click(); }
     else if (event.key === "b") { const button = document.querySelector("[data-block]"); if (button) button.focus(); }
   });
@@ -50,6 +57,12 @@
     field.setRangeText(item.dataset.insert, field.selectionStart, field.selectionEnd, "end");
     field.focus();
     field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (!event.detail.target || event.detail.target.id !== "drawer") return;
+    const asked = event.detail.requestConfig && event.detail.requestConfig.elt;
+    if (asked && !event.detail.target.contains(asked)) opener = asked;
+    event.detail.target.focus();
   });
   // What was swapped in asks for the submission of a form (the letter, into its frame).
   document.addEventListener("htmx:afterSettle", (event) => {

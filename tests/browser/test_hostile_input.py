@@ -1,0 +1,70 @@
+"""What is typed into an address or a form, or comes from an old page, is answered; it never breaks a page."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from services.console.pages import PAGES
+from tests.browser.site import PASSWORD, Site
+
+#: Beyond every id, day and number; what only looks like a digit; what no text can hold; long.
+VALUES = ("99999999999999999999", "²", "nan", "1e999", "\x00", "9999-12-31", "0001-01-01", "x" * 1000)
+#: Keys of a page: an id beyond all ids, a text, none, of another length.
+KEYS = ("WzFlOTk5XQ", "WyJ4Il0", "bnVsbA", "WzFd", "WzEsMiwzXQ", "²", "Wzk5OTk5OTk5OTk5OTk5OTk5OTk5OV0")
+#: Every name that an address of the console asks for.
+ASKED = (
+    *("application", "day", "id", "job", "noun", "on", "order", "page", "part", "print", "q"),
+    *("recruiter", "state", "to", "type", "undo", "who"),
+)
+#: Fields of forms that are numbers, ids, days or moments.
+FIELDS = (
+    *("after", "at", "day", "every_months", "first_on", "id", "lead_days", "letter", "order", "on", "priority"),
+    *("query", "repeat_guard_days", "frequency_cap_days", "catch_up_hours", "sync_minutes", "time", "until"),
+    *("valid_days", "version", "seal", "epoch", "reason", "scope"),
+)
+
+
+@pytest.fixture(scope="module")
+def person(site: Site) -> Iterator[httpx.Client]:
+    """An administrator, whose every form is taken for what it says."""
+    with httpx.Client(base_url=site.url, timeout=60) as client:
+        assert client.post("/sign-in", data={"name": "u.admin", "password": PASSWORD}).status_code == 303
+        token = re.search(r'X-CSRF-Token": "([^"]+)', client.get("/profile").text)
+        assert token is not None
+        client.headers["X-CSRF-Token"] = token[1]
+        yield client
+
+
+def filled(path: str, value: str) -> str:
+    return re.sub(r"\{\w+(?::int)?\}", value, path)
+
+
+@pytest.mark.parametrize("path", sorted({page.path for page in PAGES if "GET" in page.methods}))
+def test_no_address_is_broken_by_what_stands_in_it(person: httpx.Client, path: str) -> None:
+    if "{" in path:
+        for value in ("99999999999999999999", "9223372036854775808", "0"):
+            answer = person.get(filled(path, value))
+            assert answer.status_code < 500, (path, value, answer.text[-400:])
+    here = filled(path, "1")
+    # All at once, and what one page refuses first alone where others read it.
+    questions = [dict.fromkeys(ASKED, value) for value in VALUES]
+    questions += [{"after": key} for key in KEYS] + [{"type": f"job-{VALUES[0]}"}, {"type": "job-²"}]
+    for asked in questions:
+        answer = person.get(here, params=asked)
+        assert answer.status_code < 500, (here, asked, answer.text[-400:])
+
+
+CHANGES = sorted({page.path for page in PAGES if "POST" in page.methods and not page.path.startswith("/sign-")})
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_no_form_breaks_its_page(person: httpx.Client, path: str) -> None:
+    # Of a record that is not there: nothing is changed by what happens to be valid.
+    here = filled(path, "987654321")
+    for value in VALUES:
+        form = dict.fromkeys(FIELDS, value)
+        answer = person.post(here, data=form)
+        assert answer.status_code < 500, (here, value, answer.text[-400:])
+        assert answer.status_code != 403, (here, "the form was not looked at")
