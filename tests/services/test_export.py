@@ -87,7 +87,7 @@ async def test_d2_a_full_sheet_is_followed_by_another_one(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await begin(world, letters=False)
-    monkeypatch.setattr("shared.exporting.writers.EXCEL_ROWS", 4)
+    monkeypatch.setattr("shared.exporting.workbook.EXCEL_ROWS", 4)
     count = await exported(world, "applications", tmp_path / "a.xlsx")
     book = CalamineWorkbook.from_path(str(tmp_path / "a.xlsx"))
     sheets = [book.get_sheet_by_name(name).to_python() for name in book.sheet_names if name != "about"]

@@ -12,6 +12,7 @@ from services.console.routing import Page
 from services.console.visits import Visit
 from services.console.words import OTHERS, STATES, translated_reason
 from shared.db.tables import events
+from shared.exporting import history_of
 
 _E = events.c
 _COLUMNS = (_E.id, _E.at, _E.author, _E.action, _E.noun, _E.record_name, _E.field, _E.old, _E.new, _E.reason)
@@ -70,7 +71,7 @@ async def show_history(visit: Visit) -> Response:
     zone = await visit.surroundings.zone()
     return visit.render(
         "settings_history.html",
-        rows=[_in_words(visit, row) for row in paged.rows],
+        rows=[in_words(visit, row) for row in paged.rows],
         paged=paged,
         first=not visit.asked("after"),
         nouns=[(key, visit.text(word)) for key, word in NOUNS.items()],
@@ -82,7 +83,7 @@ async def show_history(visit: Visit) -> Response:
     )
 
 
-def _in_words(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
+def in_words(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
     """An event with the words of the person's language for its code names."""
     code_names = STATES | OTHERS
 
@@ -142,8 +143,10 @@ FIELDS = {
 
 
 async def export_history(visit: Visit) -> Response:
-    """The whole history as a workbook."""
-    return await download(visit, "history")
+    """The changes of the kind of record that is asked for, of all kinds without one, as a workbook."""
+    noun = visit.asked("noun")
+    narrowed = history_of(noun) if noun in NOUNS else None
+    return await download(visit, "history", narrowed, lambda row: in_words(visit, row))
 
 
 PAGES = (

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import date
 from typing import Any
 
+from sqlalchemy import select, union_all
 from starlette.responses import Response
 
 from services.console.downloads import download
@@ -32,9 +33,8 @@ async def show_dispatch(visit: Visit) -> Response:
 
 async def _page(visit: Visit, job: JobGlance, status: int = 200, **errors: str) -> Response:
     part = visit.asked("part") if visit.asked("part") in ("open", "ended") else ""
-    words, state, printing = visit.asked("q"), visit.asked("state"), bool(visit.asked("print"))
+    words, state, printing = visit.asked("q"), _known_state(visit), bool(visit.asked("print"))
     lists = {"open": _nothing(), "ended": _nothing()}
-    state = state if state in (*OPEN, "blocked", *ENDED) else ""
     for name in ("open", "ended"):
         if part in ("", name):
             lists[name] = await _list(visit, job.id, name == "ended", words, state, printing)
@@ -80,9 +80,21 @@ async def _list(visit: Visit, job_id: int, ended: bool, words: str, state: str, 
 
 
 async def export_orders(visit: Visit) -> Response:
-    """Every letter of the job ever, as a workbook."""
-    job = await load_glance(visit)
-    return await download(visit, "orders", narrowed=orders_of(OrderFilter(job=job.row["name"])))
+    """What the filter finds of both lists, whole, as a workbook."""
+    job, today = await load_glance(visit), await visit.today()
+    words, state = visit.asked("q"), _known_state(visit)
+    both = [
+        job_orders(job.id, ended=ended, today=today, words=words, state=state).with_only_columns(write_orders.c.id)
+        for ended in (False, True)
+    ]
+    # By the job, too: its orders have an index.
+    source = orders_of(OrderFilter(job_id=job.id), select(union_all(*both).subquery().c.id), named=True)
+    return await download(visit, "orders", narrowed=source)
+
+
+def _known_state(visit: Visit) -> str:
+    state = visit.asked("state")
+    return state if state in (*OPEN, "blocked", *ENDED) else ""
 
 
 async def block_orders(visit: Visit) -> Response:

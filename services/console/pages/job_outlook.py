@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from services.console.downloads import download
+from services.console.pages.history import in_words
 from services.console.pages.job_words import ACTIONS, field_name, field_value
 from services.console.pages.jobs import load_glance
 from services.console.paging import Paged, page_of
@@ -117,7 +118,7 @@ def _changes(visit: Visit, rows: Sequence[Any]) -> list[dict[str, Any]]:
 async def export_history(visit: Visit) -> Response:
     """Every change of the job, as a workbook."""
     job = await load_glance(visit)
-    return await download(visit, "history", narrowed=history_of("job", job.id))
+    return await download(visit, "history", history_of("job", job.id), lambda row: in_words(visit, row))
 
 
 PAGES = (

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from services.console.downloads import download
-from services.console.pages.job_words import told
+from services.console.pages.job_words import field_value, told
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.dispatch import preview_bound, run_now
@@ -36,7 +36,9 @@ async def show_jobs(visit: Visit) -> Response:
 
 async def export_jobs(visit: Visit) -> Response:
     """The list as a workbook."""
-    return await download(visit, "jobs")
+    return await download(
+        visit, "jobs", told=lambda row: {**row, "dispatch": field_value(visit, "dispatch", row["dispatch"])}
+    )
 
 
 def _back(visit: Visit, job_id: int) -> str:

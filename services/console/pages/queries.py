@@ -56,7 +56,11 @@ async def show_list(visit: Visit) -> Response:
 
 async def excel(visit: Visit) -> Response:
     """The whole list as a sheet."""
-    return await download(visit, "queries")
+    return await download(
+        visit,
+        "queries",
+        told=lambda row: {**row, "filters": "\n".join(query_sentences.sentences(visit, row["filters"]))},
+    )
 
 
 async def show_new(visit: Visit) -> Response:

@@ -106,7 +106,7 @@ def _day(text: str) -> date:
 async def send_excel(visit: Visit) -> Response:
     """Everything that the filter finds."""
     which = _which({name: value for name in _FILTERS if (value := visit.asked(name))})
-    return await download(visit, "orders", narrowed=orders_of(which))
+    return await download(visit, "orders", narrowed=orders_of(which, named=True))
 
 
 async def block_chosen(visit: Visit) -> Response:
