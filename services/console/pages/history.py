@@ -7,7 +7,8 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from services.console.downloads import download
-from services.console.paging import Paged, page_of
+from services.console.pages.query_sentences import METAS
+from services.console.paging import all_of, page_of
 from services.console.routing import Page
 from services.console.visits import Visit
 from services.console.words import OTHERS, STATES, translated_reason
@@ -60,14 +61,11 @@ async def show_history(visit: Visit) -> Response:
     statement = select(*_COLUMNS)
     if noun in NOUNS:
         statement = statement.where(_E.noun == noun)
-    printing = visit.asked("print") == "1"
     async with visit.database.read() as connection:
-        if printing:
-            newest = statement.order_by(_E.id.desc()).limit(PRINTED + 1)
-            rows = list((await connection.execute(newest)).mappings())
-            paged, more = Paged(rows[:PRINTED], ""), len(rows) > PRINTED
+        if visit.is_printing:
+            paged = await all_of(connection, statement.order_by(_E.id.desc()), PRINTED)
         else:
-            paged, more = await page_of(connection, statement, [_E.id], visit.asked("after"), descending=True), False
+            paged = await page_of(connection, statement, [_E.id], visit.asked("after"), descending=True)
     zone = await visit.surroundings.zone()
     return visit.render(
         "settings_history.html",
@@ -76,8 +74,6 @@ async def show_history(visit: Visit) -> Response:
         first=not visit.asked("after"),
         nouns=[(key, visit.text(word)) for key, word in NOUNS.items()],
         noun=noun,
-        printing=printing,
-        more=more,
         most=PRINTED,
         zone=zone.key,
     )
@@ -85,7 +81,7 @@ async def show_history(visit: Visit) -> Response:
 
 def in_words(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
     """An event with the words of the person's language for its code names."""
-    code_names = STATES | OTHERS
+    code_names = STATES | OTHERS | (METAS if row["field"] == "meta" else {})
 
     def value(text: str | None) -> str:
         known = code_names.get(text or "")

@@ -31,7 +31,7 @@ async def show_jobs(visit: Visit) -> Response:
     async with visit.database.read() as connection:
         jobs = await glance_at_jobs(connection, visit.now, today)
     undo = next((job for job in jobs if visit.asked("undo") == str(job.id) and job.row["status"] == "off"), None)
-    return visit.render("jobs.html", jobs=jobs, printing=bool(visit.asked("print")), undo=undo)
+    return visit.render("jobs.html", jobs=jobs, undo=undo)
 
 
 async def export_jobs(visit: Visit) -> Response:

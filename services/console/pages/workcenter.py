@@ -43,7 +43,7 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
         which = _which(asked)
     except InvalidInput as exc:
         errors[exc.place], which, status = visit.refusal(exc), OrderFilter(), 422
-    after, printing = visit.asked("after"), visit.asked("print") == "1"
+    after, printing = visit.asked("after"), visit.is_printing
     async with visit.database.read() as connection:
         jobs = (await connection.execute(select(contact_jobs.c.id, contact_jobs.c.name).order_by("name"))).all()
         size = PRINTED if printing else PAGE
@@ -59,8 +59,6 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
         jobs=[(job.id, job.name) for job in jobs],
         count=count,
         more=more,
-        printing=printing,
-        cut=more_rows,
         first=not after,
         states=STATES,
         errors=errors,
