@@ -44,6 +44,12 @@ async def page_of(
     return Paged(rows, write_key([rows[-1][key.name] for key in keys]) if more else "")
 
 
+async def all_of(connection: AsyncConnection, ordered: Select[Any], most: int) -> Paged:
+    """The whole list for paper, up to a bound; `next_key` is there when more would follow, and asks for nothing."""
+    rows = list((await connection.execute(ordered.limit(most + 1))).mappings())
+    return Paged(rows[:most], "more" if len(rows) > most else "")
+
+
 def _typed(key: Any, value: Any) -> Any:
     python_type = key.type.python_type
     try:

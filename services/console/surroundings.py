@@ -1,7 +1,8 @@
 """What every page works with."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
@@ -48,6 +49,8 @@ class Surroundings:
     send_trial: Callable[[TrialMail], Awaitable[str]] | None = None
     #: Who vouches for company accounts; None: people sign in with passwords only.
     provider: "Provider | None" = None
+    #: Turns to make a list as a file: each takes a core, a connection of the database and room on the disk.
+    exporting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
     @property
     def now(self) -> datetime:

@@ -96,6 +96,11 @@ class Visit:
         """Asked for by htmx: a part of a page is wanted."""
         return self.request.headers.get("HX-Request") == "true"
 
+    @property
+    def is_printing(self) -> bool:
+        """The whole list is wanted, for paper: without its pages and forms."""
+        return self.asked("print") == "1"
+
     def path(self, name: str) -> int:
         """An id in the address; raises NotFound for one that no record can have."""
         number = int(self.request.path_params[name])

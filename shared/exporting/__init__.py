@@ -2,5 +2,6 @@
 
 from shared.exporting.export import export_list, export_source
 from shared.exporting.lists import LISTS, Source, applications_of, history_of, orders_of
+from shared.exporting.workbook import Wording
 
-__all__ = ["LISTS", "Source", "applications_of", "export_list", "export_source", "history_of", "orders_of"]
+__all__ = ["LISTS", "Source", "Wording", "applications_of", "export_list", "export_source", "history_of", "orders_of"]

@@ -1,19 +1,22 @@
 """One list into one file: rows are read and written as they come, and a failure leaves no half-written file."""
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.system_settings import load_system_settings
 from shared.errors import InvalidInput
-from shared.exporting.lists import LISTS, Source
-from shared.exporting.writers import WRITERS
+from shared.exporting.lists import LISTS, ListSource, Row, Source
+from shared.exporting.workbook import Wording
+from shared.exporting.writers import WRITERS, Writer
 
 Progress = Callable[[int], None]
+#: Rows that are handed to the thread at once: between two batches everything else has its turn.
+_BATCH = 200
+_PLAIN = Wording()
 
 
 async def export_list(
@@ -26,32 +29,67 @@ async def export_list(
 
 
 async def export_source(
-    database: Database, source: Source, out: Path, now: datetime, progress: Progress = lambda rows: None
+    database: Database,
+    source: Source,
+    out: Path,
+    now: datetime,
+    progress: Progress = lambda rows: None,
+    wording: Wording = _PLAIN,
 ) -> int:
-    """The same for a list that is narrowed to something."""
-    if out.suffix not in WRITERS:
+    """The same for a list that is narrowed to something, a workbook in the wording of its reader."""
+    make = WRITERS.get(out.suffix)
+    if make is None:
         raise InvalidInput("--out", str(out), f"the ending must be one of {', '.join(WRITERS)}")
     partial = out.with_name(out.name + ".part")
     try:
         async with database.read() as connection:
-            return await _write(connection, source, out, partial, now, progress)
+            zone = (await load_system_settings(connection)).zone
+            listed = await source(connection, now, zone)
+            return await _write(listed, partial, out, lambda: make(partial, listed.columns, zone, wording), progress)
     finally:
         partial.unlink(missing_ok=True)
 
 
-async def _write(
-    connection: AsyncConnection, listed: Source, out: Path, partial: Path, now: datetime, progress: Progress
-) -> int:
-    zone = (await load_system_settings(connection)).zone
-    source = await listed(connection, now, zone)
+async def _write(listed: ListSource, partial: Path, out: Path, begin: Callable[[], Writer], progress: Progress) -> int:
     count = 0
     try:
-        with WRITERS[out.suffix](partial, source.columns, zone) as writer:
-            async for row in source.rows:
-                writer.write(row)
-                count += 1
-                progress(count)
+        writer = await asyncio.to_thread(begin)
+        try:
+            async for rows in _batches(listed.rows):
+                await _apart(writer, writer.write, rows)
+                for _ in rows:
+                    count += 1
+                    progress(count)
+            await _apart(writer, writer.finish)
+        except BaseException:
+            writer.abandon()
+            raise
         os.replace(partial, out)
     except OSError as exc:  # the folder's; what the database raises is ours already
         raise InvalidInput("--out", str(out), f"cannot be written: {exc.strerror or exc}") from exc
     return count
+
+
+async def _batches(rows: AsyncIterator[Row]) -> AsyncIterator[list[Row]]:
+    batch: list[Row] = []
+    async for row in rows:
+        batch.append(row)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _apart(writer: Writer, step: Callable[..., None], *rows: list[Row]) -> None:
+    """Does a step in a thread: the loop may be that of all services.
+
+    Who is cancelled waits until the thread is done: what it writes to must not be taken from it.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(step, *rows))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        writer.stop()
+        await asyncio.gather(work, return_exceptions=True)
+        raise

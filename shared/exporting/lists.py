@@ -23,13 +23,14 @@ from shared.db.tables import (
     dispatch_runs,
     events,
     persons,
+    write_orders,
 )
 from shared.db.user_commands import list_users
 from shared.domain.text import fold
 
 Row = Mapping[str, Any]
-#: Rows fetched at once.
-_ROWS = 2000
+#: Rows fetched at once, and made ready without a pause.
+_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +106,21 @@ async def _contacts(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> L
     return ListSource(_CONTACT, rows())
 
 
-def orders_of(which: OrderFilter) -> Source:
-    """The orders that a filter finds."""
+def orders_of(which: OrderFilter, ids: Select[Any] | None = None, *, named: bool = False) -> Source:
+    """The orders that a filter finds, and of these only those of `ids`; `named`: with the person's name."""
 
     async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
-        return _orders(connection, await order_rows(connection, which))
+        statement = await order_rows(connection, which)
+        if ids is not None:
+            statement = statement.where(write_orders.c.id.in_(ids))
+        if named:
+            statement = statement.add_columns(applications.c.first_name, applications.c.last_name)
+        return _orders(connection, statement, named)
 
     return source
 
 
-def _orders(connection: AsyncConnection, statement: Select[Any]) -> ListSource:
+def _orders(connection: AsyncConnection, statement: Select[Any], named: bool) -> ListSource:
     async def rows() -> AsyncIterator[Row]:
         async for some in _parts(connection, statement):
             for row in some:
@@ -123,9 +129,11 @@ def _orders(connection: AsyncConnection, statement: Select[Any]) -> ListSource:
                 found["occasion_day"] = date.fromisoformat(found["occasion_day"])
                 for name in ("planned_for", "sent_at"):
                     found[name] = datetime.fromisoformat(found[name]).astimezone(zone) if found[name] else None
+                if named:
+                    found["name"] = " ".join(filter(None, (row["first_name"], row["last_name"]))) or None
                 yield found | {"time_zone": row["time_zone"]}
 
-    return ListSource(_ORDER, rows())
+    return ListSource((_ORDER[0], "name", *_ORDER[1:]) if named else _ORDER, rows())
 
 
 async def _runs(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
@@ -140,12 +148,14 @@ async def _history(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> Li
     return ListSource(_EVENT, _each(connection, select(*(e[name] for name in _EVENT)).order_by(e.id)))
 
 
-def history_of(noun: str, record_id: int) -> Source:
-    """The changes of one record, newest last."""
+def history_of(noun: str, record_id: int | None = None) -> Source:
+    """The changes of one kind of record, or of one record, newest last."""
 
     async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
         e = events.c
-        statement = select(*(e[name] for name in _EVENT)).where(e.noun == noun, e.record_id == record_id)
+        statement = select(*(e[name] for name in _EVENT)).where(e.noun == noun)
+        if record_id is not None:
+            statement = statement.where(e.record_id == record_id)
         return ListSource(_EVENT, _each(connection, statement.order_by(e.id)))
 
     return source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from babel.messages.extract import extract_from_dir
 
-from services.console import refusals, words
+from services.console import refusals, sheets, words
 from services.console.pages import history, order_record
 from tests.architecture import ROOT
 
@@ -26,7 +26,15 @@ def asked_for() -> set[str]:
         found.update([message] if isinstance(message, str) else [message[0]])
     listed = {*words.STATES.values(), *words.OTHERS.values(), *(message for _, message in refusals.REFUSALS)}
     listed.update({*refusals.NOUNS.values(), *refusals.METAS.values()})
-    for word_list in (history.NOUNS, history.ACTIONS, history.FIELDS, order_record.ACTS, order_record.ANSWERS):
+    for word_list in (
+        sheets.TITLES,
+        sheets.HEADINGS,
+        history.NOUNS,
+        history.ACTIONS,
+        history.FIELDS,
+        order_record.ACTS,
+        order_record.ANSWERS,
+    ):
         listed.update(word_list.values())
     return (found | listed) - {""}
 

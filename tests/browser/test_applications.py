@@ -69,7 +69,7 @@ def test_a_search_goes_to_excel_and_paper_whole_and_nothing_else_does(visit: Cal
     expect(page.locator("tbody tr")).to_have_count(50)
     sheet = _sheet(page, page.get_by_role("link", name="Excel (Suchergebnis)").get_attribute("href") or "")
     assert len(sheet) == 1 + found
-    email = sheet[0].index("email")
+    email = sheet[0].index("E-Mail")
     assert all("ann" in " ".join(map(str, row)).lower() and "example" in str(row[email]) for row in sheet[1:])
     page.get_by_role("link", name="Drucken").click()
     expect(page.locator("tbody tr")).to_have_count(found)

@@ -152,20 +152,6 @@ def test_a_user_is_created_and_another_role_ends_the_sessions(
     newcomer.leave()
 
 
-def test_lists_are_workbooks_and_prints(visit: Callable[..., Page]) -> None:
-    page = visit("view")
-    for name in ("users", "statuses", "history"):
-        answer = page.request.get(f"/settings/{name}.xlsx")
-        assert answer.status == 200 and answer.body()[:2] == b"PK", name
-    page.goto("/settings/history?print=1")
-    assert page.locator(".kp-pager").count() == 0 and page.locator("tbody tr").count() > 10
-    page.goto("/settings/history")
-    if page.locator("a[rel=next]").count():
-        first = page.locator("tbody tr").first.inner_text()
-        page.locator("a[rel=next]").click()
-        expect(page.locator("tbody tr").first).not_to_have_text(first)
-
-
 def test_an_empty_installation_teaches_the_next_step(browser: Browser, empty_site: Site) -> None:
     visitor = Visitor(browser, empty_site, "admin", "de")
     expect(visitor.page.locator("#steps")).to_have_text("In vier Schritten zum ersten Schreiben")

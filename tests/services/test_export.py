@@ -5,12 +5,13 @@ import json
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from python_calamine import CalamineWorkbook
 
 from shared.errors import InvalidInput
-from shared.exporting import LISTS, export_list
+from shared.exporting import LISTS, Wording, export_list, export_source
 from tests.services.import_files import Files, lines
 from tests.services.world import DAY, JOB, MORNING, World
 
@@ -74,6 +75,24 @@ async def test_d2_text_stays_text_whatever_it_begins_with(world: World, tmp_path
     assert {row["custom.Notiz"] for row in sheet(tmp_path / "a.xlsx")} >= {"=1+1", "00123"}
 
 
+async def test_s24_what_a_wording_makes_of_a_cell_or_a_heading_is_text_too(world: World, tmp_path: Path) -> None:
+    await begin(world, letters=False)
+    out = tmp_path / "a.xlsx"
+    trapped = Wording(
+        rows="Liste",
+        about="Mehr",
+        heading=lambda column: f"=HYPERLINK({column})\u0001",
+        told=lambda row: {column: f"=1+1&{value}\u0007" for column, value in row.items()},
+    )
+    count = await export_source(world.database, LISTS["applications"], out, world.clock.now(), wording=trapped)
+    headings, *rows = CalamineWorkbook.from_path(str(out)).get_sheet_by_name("Liste").to_python()
+    assert headings[0] == "=HYPERLINK(external_id)\ufffd" and len(rows) == count
+    assert all(str(cell).startswith("=1+1&") and str(cell).endswith("\ufffd") for row in rows for cell in row if cell)
+    with ZipFile(out) as book:
+        xml = book.read("xl/worksheets/sheet1.xml").decode()
+    assert "<f>" not in xml and "<hyperlink" not in xml
+
+
 async def test_d2_an_empty_list_has_its_header(world: World, tmp_path: Path) -> None:
     await world.begin()
     assert await exported(world, "orders", tmp_path / "o.xlsx") == 0
@@ -87,7 +106,7 @@ async def test_d2_a_full_sheet_is_followed_by_another_one(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await begin(world, letters=False)
-    monkeypatch.setattr("shared.exporting.writers.EXCEL_ROWS", 4)
+    monkeypatch.setattr("shared.exporting.workbook.EXCEL_ROWS", 4)
     count = await exported(world, "applications", tmp_path / "a.xlsx")
     book = CalamineWorkbook.from_path(str(tmp_path / "a.xlsx"))
     sheets = [book.get_sheet_by_name(name).to_python() for name in book.sheet_names if name != "about"]

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from services.console.downloads import download
 from services.console.pages.application_record import RECORD_PAGES
-from services.console.paging import bounded_count, page_of
+from services.console.paging import Paged, bounded_count, page_of
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.application_list import SEARCHED, application_rows, estimated_count
@@ -22,7 +22,7 @@ _PART = 200
 
 async def show_list(visit: Visit) -> Response:
     """The newest first; narrowed by a name, an address or an external id; a page of them, or (printed) all."""
-    asked, printing = visit.asked("q"), bool(visit.asked("print"))
+    asked, printing = visit.asked("q"), visit.is_printing
     async with visit.database.read() as connection:
         statement, older = await application_rows(connection, asked)
         estimate = None if asked or printing else await estimated_count(connection)
@@ -40,12 +40,12 @@ async def show_list(visit: Visit) -> Response:
             "q": asked,
             "searched": SEARCHED if older else 0,
             "first": not visit.asked("after"),
-            "printing": printing,
             "printed": PRINTED,
+            "paged": Paged([], ""),
         }
         if not printing:
             page = await page_of(connection, statement, [applications.c.id], visit.asked("after"), descending=True)
-            return visit.render("applications.html", rows=page.rows, paged={"next_key": page.next_key}, **values)
+            return visit.render("applications.html", rows=page.rows, **values | {"paged": page})
     return visit.stream("applications.html", "application_rows.html", _all(visit, asked), rows=[], **values)
 
 

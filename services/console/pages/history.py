@@ -7,11 +7,13 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from services.console.downloads import download
-from services.console.paging import Paged, page_of
+from services.console.pages.query_sentences import METAS
+from services.console.paging import all_of, page_of
 from services.console.routing import Page
 from services.console.visits import Visit
 from services.console.words import OTHERS, STATES, translated_reason
 from shared.db.tables import events
+from shared.exporting import history_of
 
 _E = events.c
 _COLUMNS = (_E.id, _E.at, _E.author, _E.action, _E.noun, _E.record_name, _E.field, _E.old, _E.new, _E.reason)
@@ -59,32 +61,27 @@ async def show_history(visit: Visit) -> Response:
     statement = select(*_COLUMNS)
     if noun in NOUNS:
         statement = statement.where(_E.noun == noun)
-    printing = visit.asked("print") == "1"
     async with visit.database.read() as connection:
-        if printing:
-            newest = statement.order_by(_E.id.desc()).limit(PRINTED + 1)
-            rows = list((await connection.execute(newest)).mappings())
-            paged, more = Paged(rows[:PRINTED], ""), len(rows) > PRINTED
+        if visit.is_printing:
+            paged = await all_of(connection, statement.order_by(_E.id.desc()), PRINTED)
         else:
-            paged, more = await page_of(connection, statement, [_E.id], visit.asked("after"), descending=True), False
+            paged = await page_of(connection, statement, [_E.id], visit.asked("after"), descending=True)
     zone = await visit.surroundings.zone()
     return visit.render(
         "settings_history.html",
-        rows=[_in_words(visit, row) for row in paged.rows],
+        rows=[in_words(visit, row) for row in paged.rows],
         paged=paged,
         first=not visit.asked("after"),
         nouns=[(key, visit.text(word)) for key, word in NOUNS.items()],
         noun=noun,
-        printing=printing,
-        more=more,
         most=PRINTED,
         zone=zone.key,
     )
 
 
-def _in_words(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
+def in_words(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
     """An event with the words of the person's language for its code names."""
-    code_names = STATES | OTHERS
+    code_names = STATES | OTHERS | (METAS if row["field"] == "meta" else {})
 
     def value(text: str | None) -> str:
         known = code_names.get(text or "")
@@ -142,8 +139,10 @@ FIELDS = {
 
 
 async def export_history(visit: Visit) -> Response:
-    """The whole history as a workbook."""
-    return await download(visit, "history")
+    """The changes of the kind of record that is asked for, of all kinds without one, as a workbook."""
+    noun = visit.asked("noun")
+    narrowed = history_of(noun) if noun in NOUNS else None
+    return await download(visit, "history", narrowed, lambda row: in_words(visit, row))
 
 
 PAGES = (

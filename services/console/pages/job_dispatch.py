@@ -4,11 +4,12 @@ from collections import Counter
 from datetime import date
 from typing import Any
 
+from sqlalchemy import select, union_all
 from starlette.responses import Response
 
 from services.console.downloads import download
 from services.console.pages.jobs import load_glance
-from services.console.paging import Paged, bounded_count, page_of, read_key
+from services.console.paging import Paged, all_of, bounded_count, page_of, read_key
 from services.console.routing import Page
 from services.console.visits import Visit, id_of
 from shared.db.job_orders import ENDED, OPEN, SEARCHED_DAYS, job_orders
@@ -32,9 +33,8 @@ async def show_dispatch(visit: Visit) -> Response:
 
 async def _page(visit: Visit, job: JobGlance, status: int = 200, **errors: str) -> Response:
     part = visit.asked("part") if visit.asked("part") in ("open", "ended") else ""
-    words, state, printing = visit.asked("q"), visit.asked("state"), bool(visit.asked("print"))
+    words, state, printing = visit.asked("q"), _known_state(visit), visit.is_printing
     lists = {"open": _nothing(), "ended": _nothing()}
-    state = state if state in (*OPEN, "blocked", *ENDED) else ""
     for name in ("open", "ended"):
         if part in ("", name):
             lists[name] = await _list(visit, job.id, name == "ended", words, state, printing)
@@ -47,7 +47,6 @@ async def _page(visit: Visit, job: JobGlance, status: int = 200, **errors: str) 
         words=words,
         state=state,
         states=(*OPEN, "blocked", *ENDED),
-        printing=printing,
         printed=PRINTED,
         searched=SEARCHED_DAYS,
         first=not visit.asked("after"),
@@ -67,8 +66,8 @@ async def _list(visit: Visit, job_id: int, ended: bool, words: str, state: str, 
     async with visit.database.read() as connection:
         if printing:
             order = [key.desc() if ended else key for key in _KEYS]
-            rows = (await connection.execute(statement.order_by(*order).limit(PRINTED))).mappings().all()
-            return {"paged": Paged(list(rows), ""), "count": len(rows), "more": len(rows) == PRINTED}
+            paged = await all_of(connection, statement.order_by(*order), PRINTED)
+            return {"paged": paged, "count": len(paged.rows), "more": bool(paged.next_key)}
         count, more = await bounded_count(connection, statement, 1000)
         if after:
             # Beside the key of the page: this part of it the index of the runs understands.
@@ -80,9 +79,20 @@ async def _list(visit: Visit, job_id: int, ended: bool, words: str, state: str, 
 
 
 async def export_orders(visit: Visit) -> Response:
-    """Every letter of the job ever, as a workbook."""
-    job = await load_glance(visit)
-    return await download(visit, "orders", narrowed=orders_of(OrderFilter(job=job.row["name"])))
+    """What the filter finds of both lists, whole, as a workbook."""
+    job, today = await load_glance(visit), await visit.today()
+    words, state = visit.asked("q"), _known_state(visit)
+    both = [
+        job_orders(job.id, ended=ended, today=today, words=words, state=state).with_only_columns(write_orders.c.id)
+        for ended in (False, True)
+    ]
+    source = orders_of(OrderFilter(), select(union_all(*both).subquery().c.id), named=True)
+    return await download(visit, "orders", narrowed=source)
+
+
+def _known_state(visit: Visit) -> str:
+    state = visit.asked("state")
+    return state if state in (*OPEN, "blocked", *ENDED) else ""
 
 
 async def block_orders(visit: Visit) -> Response:

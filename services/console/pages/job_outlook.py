@@ -9,9 +9,10 @@ from typing import Any
 from starlette.responses import Response
 
 from services.console.downloads import download
+from services.console.pages.history import in_words
 from services.console.pages.job_words import ACTIONS, field_name, field_value
 from services.console.pages.jobs import load_glance
-from services.console.paging import Paged, page_of
+from services.console.paging import all_of, page_of
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.job_orders import job_events, names_of, runs_with_counts
@@ -78,11 +79,10 @@ def bars_of(found: Simulation, per_day: dict[date, int]) -> Sequence[dict[str, A
 async def show_history(visit: Visit) -> Response:
     """Who changed what when, and the dispatches."""
     job = await load_glance(visit)
-    after, printing = visit.asked("after"), bool(visit.asked("print"))
+    after = visit.asked("after")
     async with visit.database.read() as connection:
-        if printing:
-            rows = await connection.execute(job_events(job.id).order_by(events.c.id.desc()).limit(PRINTED))
-            paged = Paged(list(rows.mappings()), "")
+        if visit.is_printing:
+            paged = await all_of(connection, job_events(job.id).order_by(events.c.id.desc()), PRINTED)
         else:
             paged = await page_of(connection, job_events(job.id), (events.c.id,), after, descending=True)
         runs = [] if after else await runs_with_counts(connection, job.id, RUNS)
@@ -96,7 +96,7 @@ async def show_history(visit: Visit) -> Response:
         zone=job.row["time_zone"],
         first=not after,
         most=RUNS,
-        printing=printing,
+        printed=PRINTED,
     )
 
 
@@ -117,7 +117,7 @@ def _changes(visit: Visit, rows: Sequence[Any]) -> list[dict[str, Any]]:
 async def export_history(visit: Visit) -> Response:
     """Every change of the job, as a workbook."""
     job = await load_glance(visit)
-    return await download(visit, "history", narrowed=history_of("job", job.id))
+    return await download(visit, "history", history_of("job", job.id), lambda row: in_words(visit, row))
 
 
 PAGES = (

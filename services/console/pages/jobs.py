@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from services.console.downloads import download
-from services.console.pages.job_words import told
+from services.console.pages.job_words import field_value, told
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.dispatch import preview_bound, run_now
@@ -31,12 +31,14 @@ async def show_jobs(visit: Visit) -> Response:
     async with visit.database.read() as connection:
         jobs = await glance_at_jobs(connection, visit.now, today)
     undo = next((job for job in jobs if visit.asked("undo") == str(job.id) and job.row["status"] == "off"), None)
-    return visit.render("jobs.html", jobs=jobs, printing=bool(visit.asked("print")), undo=undo)
+    return visit.render("jobs.html", jobs=jobs, undo=undo)
 
 
 async def export_jobs(visit: Visit) -> Response:
     """The list as a workbook."""
-    return await download(visit, "jobs")
+    return await download(
+        visit, "jobs", told=lambda row: {**row, "dispatch": field_value(visit, "dispatch", row["dispatch"])}
+    )
 
 
 def _back(visit: Visit, job_id: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.console.paging import Paged, page_of
+from services.console.paging import Paged, all_of, page_of
 from shared.db.attachment_store import list_attachments
 from shared.db.history import load_history
 from shared.db.letter_changes import load_content
@@ -24,8 +24,7 @@ async def letter_page(connection: AsyncConnection, after: str, whole: bool) -> P
     jobs = select(func.count()).where(_J.letter_id == _L.id).scalar_subquery().label("jobs")
     statement = select(_L.id, _L.name, _L.name_folded, _L.version, jobs)
     if whole:
-        rows = (await connection.execute(statement.order_by(_L.name_folded).limit(PRINTED))).mappings()
-        paged = Paged(list(rows), "")
+        paged = await all_of(connection, statement.order_by(_L.name_folded), PRINTED)
     else:
         paged = await page_of(connection, statement, [_L.name_folded], after)
     paged.rows[:] = [{**row, **await load_content(connection, row["id"], row["version"])} for row in paged.rows]

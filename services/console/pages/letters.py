@@ -48,10 +48,9 @@ _LISTED_SAMPLES = 50
 
 async def show_list(visit: Visit) -> Response:
     """Every letter."""
-    whole = visit.asked("print") == "1"
     async with visit.database.read() as connection:
-        paged = await letter_page(connection, visit.asked("after"), whole)
-    return visit.render("letter_list.html", paged=paged, whole=whole, printed=PRINTED, first=not visit.asked("after"))
+        paged = await letter_page(connection, visit.asked("after"), visit.is_printing)
+    return visit.render("letter_list.html", paged=paged, printed=PRINTED, first=not visit.asked("after"))
 
 
 async def excel(visit: Visit) -> Response:

@@ -45,18 +45,19 @@ from shared.setup.records import Edited, id_of_saved, save_query
 
 async def show_list(visit: Visit) -> Response:
     """Every query with its filters as sentences."""
-    whole = visit.asked("print") == "1"
     async with visit.database.read() as connection:
-        paged = await query_page(connection, visit.asked("after"), whole)
+        paged = await query_page(connection, visit.asked("after"), visit.is_printing)
     told = {row["id"]: query_sentences.sentences(visit, row["filters"]) for row in paged.rows}
-    return visit.render(
-        "query_list.html", paged=paged, told=told, whole=whole, printed=PRINTED, first=not visit.asked("after")
-    )
+    return visit.render("query_list.html", paged=paged, told=told, printed=PRINTED, first=not visit.asked("after"))
 
 
 async def excel(visit: Visit) -> Response:
     """The whole list as a sheet."""
-    return await download(visit, "queries")
+    return await download(
+        visit,
+        "queries",
+        told=lambda row: {**row, "filters": "\n".join(query_sentences.sentences(visit, row["filters"]))},
+    )
 
 
 async def show_new(visit: Visit) -> Response:

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.console.pages.query_sentences import sentences
-from services.console.paging import Paged, page_of
+from services.console.paging import Paged, all_of, page_of
 from services.console.visits import Visit
 from shared.db.history import load_history
 from shared.db.impact import Impact
@@ -29,8 +29,7 @@ def _list() -> Any:
 async def query_page(connection: AsyncConnection, after: str, whole: bool) -> Paged:
     """The queries by name; `whole`: as many as are printed."""
     if whole:
-        rows = (await connection.execute(_list().order_by(_Q.name_folded).limit(PRINTED))).mappings()
-        return Paged(list(rows), "")
+        return await all_of(connection, _list().order_by(_Q.name_folded), PRINTED)
     return await page_of(connection, _list(), [_Q.name_folded], after)
 
 

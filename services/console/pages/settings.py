@@ -11,6 +11,7 @@ from services.console.downloads import download
 from services.console.pages.history import FIELDS
 from services.console.pages.jobs import impact_values
 from services.console.pages.plan_words import settings_sentences
+from services.console.pages.query_sentences import shown
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.core_data import ERASED
@@ -156,7 +157,9 @@ async def _statuses(visit: Visit, typed: dict[str, str], errors: dict[str, str])
 
 async def export_statuses(visit: Visit) -> Response:
     """The statuses as a workbook."""
-    return await download(visit, "statuses")
+    return await download(
+        visit, "statuses", told=lambda row: {**row, "meta": shown(visit.text, "meta_status", row["meta"])}
+    )
 
 
 async def take_release(visit: Visit) -> Response:

@@ -43,7 +43,7 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
         which = _which(asked)
     except InvalidInput as exc:
         errors[exc.place], which, status = visit.refusal(exc), OrderFilter(), 422
-    after, printing = visit.asked("after"), visit.asked("print") == "1"
+    after, printing = visit.asked("after"), visit.is_printing
     async with visit.database.read() as connection:
         jobs = (await connection.execute(select(contact_jobs.c.id, contact_jobs.c.name).order_by("name"))).all()
         size = PRINTED if printing else PAGE
@@ -59,8 +59,6 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
         jobs=[(job.id, job.name) for job in jobs],
         count=count,
         more=more,
-        printing=printing,
-        cut=more_rows,
         first=not after,
         states=STATES,
         errors=errors,
@@ -106,7 +104,7 @@ def _day(text: str) -> date:
 async def send_excel(visit: Visit) -> Response:
     """Everything that the filter finds."""
     which = _which({name: value for name in _FILTERS if (value := visit.asked(name))})
-    return await download(visit, "orders", narrowed=orders_of(which))
+    return await download(visit, "orders", narrowed=orders_of(which, named=True))
 
 
 async def block_chosen(visit: Visit) -> Response:
