@@ -29,6 +29,10 @@ class Refused(KontaktpflegeError):
     """The request is understood, and a rule of the domain forbids it. Nothing was changed."""
 
 
+class Outdated(Refused):
+    """What a person confirms is no longer what they were shown. Nothing was changed."""
+
+
 class Unavailable(KontaktpflegeError):
     """The database, the broker or the mail server cannot be reached; the same call may succeed later."""
 

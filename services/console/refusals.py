@@ -31,6 +31,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"(?P<rest>.+); valid are (?P<names>.+)", "%(rest)s; valid are %(names)s"),
     # Reasons that orders and runs keep.
     (r"held: (?P<count>\d+) > (?P<bound>\d+)", "held: %(count)s letters, more than %(bound)s"),
+    (r"let go: at most (?P<count>\d+)", "let go: at most %(count)s letters"),
     (r"missed by more than (?P<hours>\S+) hours", "missed by more than %(hours)s hours"),
     (r"placeholder (?P<name>\S+) is empty", "placeholder %(name)s is empty"),
     (r"resend stopped: (?P<rest>.+)", "not sent again: %(rest)s"),

@@ -13,12 +13,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, null, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.job_basis import Shown, refuse_other_basis
 from shared.db.job_rows import load_job_row, schedule_of
 from shared.db.plan_basis import begin_plan, end_plan, whom_to_look_at
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import PlanScope, recipients
 from shared.db.runs import (
     NewRun,
+    approved_number,
     earlier_due_run,
     largest_of_last_dispatches,
     load_run,
@@ -37,7 +39,7 @@ from shared.db.write_orders.planning import (
     synchronise_plan,
     withdraw_planned,
 )
-from shared.errors import InvalidInput, Refused
+from shared.errors import InvalidInput, Outdated, Refused
 
 #: D36: a dispatch is held when it has more recipients than this, and more than `HELD_FACTOR` times the largest.
 HELD_ABOVE = 50
@@ -90,16 +92,33 @@ async def synchronise(
         if asked:
             raise
         retry_at = now + timedelta(minutes=step.settings.sync_minutes)
-        await update_run(connection, run_id, reason=f"failed: {exc}", due_at=retry_at)
+        # A number that was approved is forgotten with it, and is then asked for again (D36).
+        unheld = run["unheld"] and approved_number(run["reason"]) is None
+        await update_run(connection, run_id, reason=f"failed: {exc}", due_at=retry_at, unheld=unheld)
         return StepResult(run_id)
 
 
 async def run_now(
-    connection: AsyncConnection, job_name: str, on: date | None, now: datetime, author: str
+    connection: AsyncConnection,
+    job_name: str,
+    on: date | None,
+    now: datetime,
+    author: str,
+    shown: Shown | None = None,
 ) -> tuple[StepResult, date]:
-    """`job run`: makes or joins the run of (job, day) and releases it now, whatever the clock says."""
+    """`job run`: makes or joins the run of (job, day) and releases it now, whatever the clock says.
+
+    `shown`: what the person confirmed. Raises Outdated, for the caller to take back, if the job has changed or more
+    letters would go; fewer may, as a block or an opt-out only takes away.
+    """
     run_id, day = await _joined_run(connection, job_name, on, now)
-    return await synchronise(connection, run_id, now, asked=True, author=author), day
+    if shown is not None:
+        job = await load_job_row(connection, job_name)
+        await refuse_other_basis(connection, job["id"], shown.basis)
+    result = await synchronise(connection, run_id, now, asked=True, author=author)
+    if shown is not None and result.released > shown.count:
+        raise Outdated(f"{result.released} letters would go, not {shown.count}; look at it again")
+    return result, day
 
 
 async def preview_bound(connection: AsyncConnection, job_name: str, on: date | None, now: datetime) -> str | None:
@@ -202,16 +221,20 @@ async def _plan_and_release(connection: AsyncConnection, step: _Step) -> StepRes
         "synced_at": step.now,
         "synced_epoch": step.job["epoch"],
         "recipients": planned.recipients,
-        "reason": None,
+        # An approval stands until the release that it is for.
+        "reason": run["reason"] if approved_number(run["reason"]) is not None else None,
         "basis": await end_plan(connection, basis) if basis else null(),
     }
     result = StepResult(run["id"])
     if step.asked or run["send_at"] <= step.now:
         result = await _release(connection, step)
-        values["reason"] = result.held
+        if result.held:
+            values |= {"reason": result.held, "unheld": False}
         if result.released:
             values |= {"released_at": step.now, "released_orders": run["released_orders"] + result.released}
     values |= await _next(connection, step, result)
+    if values.get("state") == "dispatched":
+        values["reason"] = None
     await update_run(connection, run["id"], **values)
     return result
 
@@ -251,7 +274,9 @@ async def _release(connection: AsyncConnection, step: _Step) -> StepResult:
 
 async def _held(connection: AsyncConnection, step: _Step, count: int) -> str | None:
     """D36. `job run` by a person asks before it comes here; scripts are not held."""
-    if step.asked or step.run["unheld"] or step.run["released_at"] is not None or count <= HELD_ABOVE:
+    approved = approved_number(step.run["reason"])
+    is_approved = step.run["unheld"] and (approved is None or count <= approved)
+    if step.asked or is_approved or step.run["released_at"] is not None or count <= HELD_ABOVE:
         return None
     largest = await largest_of_last_dispatches(connection, step.job["lineage_id"], step.run["id"])
     if largest is None or count <= HELD_FACTOR * largest:

@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.job_basis import BASIS, basis_in
 from shared.db.job_rows import schedule_of
+from shared.db.runs import held_number
 from shared.db.tables import application_queries, contact_jobs, dispatch_runs, form_letters, write_orders
 from shared.errors import NotFound
 
@@ -40,12 +42,22 @@ class JobGlance:
         """The job's id."""
         return int(self.row["id"])
 
+    @property
+    def basis(self) -> str:
+        """What a form gives back, so that only what was shown is confirmed."""
+        return basis_in(self.row)
+
+    @property
+    def held_count(self) -> int:
+        """How many letters the held dispatch has."""
+        return held_number(self.held)
+
 
 async def glance_at_jobs(
     connection: AsyncConnection, now: datetime, today: date, job_id: int | None = None
 ) -> list[JobGlance]:
     """Every job (or one) by name: four statements, however many jobs there are."""
-    names = (application_queries.c.name.label("query"), form_letters.c.name.label("letter"))
+    names = (application_queries.c.name.label("query"), form_letters.c.name.label("letter"), *BASIS[3:])
     statement = (
         select(contact_jobs, *names)
         .join(application_queries, application_queries.c.id == _J.query_id)

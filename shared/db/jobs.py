@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
 from shared.db.impact import NextDispatch, compare, next_dispatches
+from shared.db.job_basis import refuse_other_basis
 from shared.db.job_changes import JobChange, change_job, insert_job, refuse_taken_name
 from shared.db.job_lineage import fresh_lineage
 from shared.db.job_locks import lock_jobs
@@ -37,13 +38,21 @@ async def create_job(database: Database, pairs: Mapping[str, str], *, author: st
     )
 
 
-async def set_job(database: Database, name: str, pairs: Mapping[str, str], *, author: str, now: datetime) -> JobChange:
-    """`job set NAME key=value ...`: validated like a setup file; raises NotFound, InvalidInput."""
+async def set_job(
+    database: Database, name: str, pairs: Mapping[str, str], *, author: str, now: datetime, basis: str | None = None
+) -> JobChange:
+    """`job set NAME key=value ...`: validated like a setup file; raises NotFound, InvalidInput.
+
+    With a `basis` only for the job as it was shown; else raises Outdated.
+    """
     place = f"job {name!r}"
     fields = read_job_fields(place, pairs)
 
     async def change(connection: AsyncConnection) -> JobChange:
         job = await load_job_row(connection, name)
+        if basis is not None:
+            await lock_jobs(connection, _J.id == job["id"])
+            await refuse_other_basis(connection, job["id"], basis)
         return await change_job(connection, job["id"], fields, place, author=author, now=now)
 
     return await in_transaction(database, change)

@@ -1,5 +1,6 @@
 """Dispatch runs: one row per job and occasion day (I7), from its plan to its dispatch or skip."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -12,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.tables import contact_jobs, dispatch_runs, lineages, write_orders
 
 _R, _J = dispatch_runs.c, contact_jobs.c
+_HELD = re.compile(r"held: (\d+) > \d+")
+_APPROVED = re.compile(r"let go: at most (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +139,20 @@ async def list_runs(connection: AsyncConnection, job_id: int) -> list[Mapping[st
     """Past and planned runs of a job, newest first."""
     statement = select(dispatch_runs).where(_R.job_id == job_id).order_by(_R.occasion_day.desc(), _R.id.desc())
     return [dict(row) for row in (await connection.execute(statement)).mappings()]
+
+
+def held_number(reason: str | None) -> int:
+    """How many letters a run holds (`held: 900 > 75`); 0 where it holds none."""
+    found = _HELD.match(reason or "")
+    return int(found[1]) if found else 0
+
+
+def approval_of(count: int) -> str:
+    """The reason of a run that a person let go after they were shown so many letters (D36)."""
+    return f"let go: at most {count}"
+
+
+def approved_number(reason: str | None) -> int | None:
+    """How many letters a person let go, as `approval_of` says it."""
+    found = _APPROVED.fullmatch(reason or "")
+    return int(found[1]) if found else None

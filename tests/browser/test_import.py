@@ -154,3 +154,19 @@ def test_a_file_that_cannot_be_used_is_refused_beside_the_field(
         page.set_input_files("#f-file", file)
         page.get_by_role("button", name="Datei prüfen").click()
         expect(page.locator("#h-file")).to_contain_text(said)
+
+
+def test_a_double_click_imports_once(visit: Callable[..., Page], site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "doppelt.csv"
+    rows = "".join(f"NEU-90-{number},application,Doppelt,1990-02-03\n" for number in range(3000))
+    file.write_text("external_id,kind,last_name,birth_date\n" + rows, encoding="utf-8")
+    page = visit("edit", "de")
+    check(page, file)
+    twice = """async () => {
+        const form = document.querySelector("form[action$='/import/run']");
+        const send = () => fetch(form.action, {method: "POST", body: new FormData(form)});
+        const answers = await Promise.all([send(), send()]);
+        return answers.map(one => [one.status, new URL(one.url).pathname]);
+    }"""
+    answers = sorted(page.evaluate(twice))
+    assert answers == [[200, "/applications"], [200, "/import"]]

@@ -190,6 +190,47 @@ def test_a_planned_letter_is_blocked_in_the_job_file_and_planned_again(visit: Ca
     expect(page.get_by_role("link", name="Erste Seite")).to_be_visible()
 
 
+def test_a_confirmation_holds_for_what_was_shown_only(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("operate")
+    _choose(page, STUCK, "Jetzt senden")
+    shown = page.locator(".kp-figure").inner_text()
+    asked = page.url
+    # Another job by the time of the click: nothing is sent, the page comes anew and then holds.
+    site.stack.cli("job", "set", STUCK, "note=inzwischen geändert")
+    page.get_by_role("button", name=re.compile("jetzt senden")).click()
+    expect(page.get_by_role("alert")).to_contain_text("Das hat sich geändert, seit es gezeigt wurde")
+    expect(page.locator(".kp-figure")).to_have_text(shown)
+    assert barriers(page) == []
+    # A form that says nothing of what was seen approves nothing.
+    headers = json.loads(page.locator("body").get_attribute("hx-headers") or "{}")
+    answer = page.request.post(asked.partition("?")[0], headers=headers)
+    assert answer.status == 409
+    assert "jetzt senden" in answer.text()
+    assert len(site.mail.accepted) == 0
+    assert site.stack.states().get("sent", 0) == site.stack.states().get("queued", 0) == 0
+
+
+def test_an_asks_again_when_the_job_has_changed(visit: Callable[..., Page], site: Site) -> None:
+    page = visit("operate")
+    page.goto("/jobs")
+    page.get_by_role("switch", name=BIRTHDAY).click()
+    expect(page.get_by_role("button", name="Rückgängig")).to_be_visible()
+    undo = page.url
+    site.stack.cli("job", "set", BIRTHDAY, "note=inzwischen geändert")
+    # The way back was for that click: now it leads to what An would mean.
+    page.get_by_role("button", name="Rückgängig").click()
+    expect(page.get_by_role("alert")).to_contain_text("Das hat sich geändert, seit es gezeigt wurde")
+    assert site.stack.answer("job", "show", BIRTHDAY)["status"] == "Aus"
+    page.goto(undo)
+    expect(page.get_by_role("switch", name=BIRTHDAY)).to_be_visible()
+    expect(page.get_by_role("button", name="Rückgängig")).to_have_count(0)
+    page.goto(re.sub(r"&seen=.*", "", undo))
+    expect(page.get_by_role("button", name="Rückgängig")).to_have_count(0)
+    page.get_by_role("switch", name=BIRTHDAY).click()
+    page.get_by_role("button", name="Ja, auf An schalten").click()
+    expect(page.get_by_role("switch", name=BIRTHDAY)).to_have_attribute("aria-checked", "true")
+
+
 def test_off_in_mid_dispatch_sends_nothing_more(visit: Callable[..., Page], site: Site) -> None:
     page = visit("operate")
     site.mail.oracle.rate = 25.0

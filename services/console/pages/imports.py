@@ -127,11 +127,13 @@ async def take_import(visit: Visit) -> Response:
     upload = _waiting.get(session)
     if upload is None or upload.token != visit.field("token"):
         return visit.go("/import", "The file is gone; choose it again.")
+    # Taken before the import begins: a second click finds nothing to import again.
+    del _waiting[session]
     try:
         work = _KINDS[upload.kind]
         report = await work(visit.database, upload.file, author=visit.author, now=visit.now)
     finally:
-        _forget(session)
+        shutil.rmtree(upload.folder, ignore_errors=True)
     message = "Imported: %(added)s added, %(updated)s updated, %(bad)s left out."
     to = "/applications" if upload.kind == "applications" else "/import"
     return visit.go(to, message, added=report.inserted, updated=report.updated, bad=report.bad_count)

@@ -10,7 +10,7 @@ from services.console.pages.job_calendar import next_days
 from services.console.pages.job_form import Values, choices, error_of, errors_of, new_values, pairs_of, typed_values
 from services.console.pages.job_form import values_of as values_of_job
 from services.console.pages.job_words import shown_changes, told
-from services.console.pages.jobs import impact_values, load_glance
+from services.console.pages.jobs import impact_values, load_glance, may_undo
 from services.console.pages.letters import in_frame
 from services.console.pages.plan_words import plan_sentences
 from services.console.routing import Page
@@ -43,7 +43,7 @@ async def _form(visit: Visit, job: JobGlance, values: Values, status: int = 200,
         errors=errors,
         choices=await choices(visit, values),
         calendar=next_days(job.row, visit.now),
-        undo=visit.asked("undo") == str(job.id) and job.row["status"] == "off",
+        undo=may_undo(visit, job),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -117,7 +117,13 @@ def _changes(visit: Visit, rows: Sequence[Any]) -> list[dict[str, Any]]:
 async def export_history(visit: Visit) -> Response:
     """Every change of the job, as a workbook."""
     job = await load_glance(visit)
-    return await download(visit, "history", history_of("job", job.id), lambda row: in_words(visit, row))
+    return await download(visit, "history", history_of("job", job.id), lambda row: _told(visit, row))
+
+
+def _told(visit: Visit, row: Mapping[str, Any]) -> dict[str, Any]:
+    """An event of a job in words: fields of a job have values of their own."""
+    values = {key: field_value(visit, row["field"], row[key]) for key in ("old", "new")} if row["field"] else {}
+    return {**in_words(visit, row), **values}
 
 
 PAGES = (

@@ -1,21 +1,31 @@
 """The job list and what one does to a job from there: An, Aus, run, copy, delete."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
+from services.console.confirming import whole
 from services.console.downloads import download
 from services.console.pages.job_words import field_value, told
 from services.console.routing import Page
 from services.console.visits import Visit
-from shared.db.dispatch import preview_bound, run_now
+from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.impact import Impact
+from shared.db.job_basis import Shown
 from shared.db.job_orders import names_of, open_orders_by_state
 from shared.db.job_overview import JobGlance, glance_at_job, glance_at_jobs
 from shared.db.jobs import copy_job, delete_job, rehearse_job, set_job
 from shared.db.run_commands import release_held
 from shared.db.transactions import in_transaction
-from shared.errors import InvalidInput, Refused
+from shared.errors import InvalidInput, Outdated, Refused
+
+#: How long a job that was just switched Aus can be switched An again without the page that shows what that means.
+UNDO_FOR = timedelta(minutes=5)
+#: A rehearsal of a dispatch keeps others from writing: opened in many tabs it is made in one after another.
+_one_rehearsal = asyncio.Semaphore(1)
 
 
 async def load_glance(visit: Visit) -> JobGlance:
@@ -30,7 +40,7 @@ async def show_jobs(visit: Visit) -> Response:
     today = await visit.today()
     async with visit.database.read() as connection:
         jobs = await glance_at_jobs(connection, visit.now, today)
-    undo = next((job for job in jobs if visit.asked("undo") == str(job.id) and job.row["status"] == "off"), None)
+    undo = next((job for job in jobs if may_undo(visit, job)), None)
     return visit.render("jobs.html", jobs=jobs, undo=undo)
 
 
@@ -41,6 +51,17 @@ async def export_jobs(visit: Visit) -> Response:
     )
 
 
+def may_undo(visit: Visit, job: JobGlance) -> bool:
+    """Whether the page was led to by the click that has just switched this job Aus: nothing has changed since."""
+    is_that_click = visit.asked("undo") == str(job.id) and visit.asked("seen") == job.basis
+    return is_that_click and job.row["status"] == "off" and _is_fresh(visit, job)
+
+
+def _is_fresh(visit: Visit, job: JobGlance) -> bool:
+    off_since = job.row["off_since"]
+    return off_since is not None and visit.now - off_since <= UNDO_FOR
+
+
 def _back(visit: Visit, job_id: int) -> str:
     return f"/jobs/{job_id}" if visit.field("back") == "file" else "/jobs"
 
@@ -49,24 +70,37 @@ async def switch_off(visit: Visit) -> Response:
     """Aus: at once, with a way back in the answer."""
     job = await load_glance(visit)
     await set_job(visit.database, job.row["name"], {"status": "Aus"}, author=visit.author, now=visit.now)
-    return visit.go(f"{_back(visit, job.id)}?undo={job.id}")
+    job = await load_glance(visit)
+    return visit.go(f"{_back(visit, job.id)}?undo={job.id}&seen={job.basis}")
 
 
 async def ask_on(visit: Visit) -> Response:
     """What An would mean for the next dispatch."""
+    return await _asked_on(visit)
+
+
+async def _asked_on(visit: Visit, status: int = 200) -> Response:
     job = await load_glance(visit)
     pairs = {"status": "An"}
     change = await rehearse_job(visit.database, job.row["name"], pairs, author=visit.author, now=visit.now)
     values = await impact_values(visit, change.impact)
-    return visit.render("job_on.html", job=job, notes=told(visit, change.notes), back=visit.asked("back"), **values)
+    back = visit.field("back") or visit.asked("back")
+    notes = told(visit, change.notes)
+    return visit.render("job_on.html", status, job=job, notes=notes, back=back, outdated=status != 200, **values)
 
 
 async def switch_on(visit: Visit) -> Response:
-    """An: goes on with its next send moment."""
+    """An: goes on with its next send moment, if it is the job that was shown."""
     job = await load_glance(visit)
-    change = await set_job(visit.database, job.row["name"], {"status": "An"}, author=visit.author, now=visit.now)
+    if visit.field("undo") and not _is_fresh(visit, job):
+        return visit.go(f"/jobs/{job.id}/on")
+    name, basis = job.row["name"], visit.field("basis")
+    try:
+        change = await set_job(visit.database, name, {"status": "An"}, author=visit.author, now=visit.now, basis=basis)
+    except Outdated:
+        return await _asked_on(visit, 409)
     said = " ".join(told(visit, change.notes))
-    return visit.go(_back(visit, job.id), "%(job)s is An. %(notes)s", job=job.row["name"], notes=said)
+    return visit.go(_back(visit, job.id), "%(job)s is An. %(notes)s", job=name, notes=said)
 
 
 async def impact_values(visit: Visit, impact: list[Impact]) -> dict[str, Any]:
@@ -121,36 +155,48 @@ async def take_delete(visit: Visit) -> Response:
 
 async def ask_run(visit: Visit) -> Response:
     """How many letters would go out now, before they do."""
+    return await _asked_run(visit)
+
+
+async def _asked_run(visit: Visit, status: int = 200) -> Response:
     job = await load_glance(visit)
-    name = job.row["name"]
-    question, count = None, 0
+    found, is_large = StepResult(0), False
     if job.row["status"] == "on":
-        async with visit.database.begin() as connection:
-            question = await preview_bound(connection, name, None, visit.now)
-        count = await _would_go(visit, name)
-    return visit.render("job_run.html", job=job, is_large=question is not None, count=count, back=visit.asked("back"))
+        async with _one_rehearsal:
+            found, is_large = await _would_go(visit, job.row["name"])
+    back = visit.field("back") or visit.asked("back")
+    values = {"job": job, "is_large": is_large, "count": found.released, "without": found.without_address}
+    return visit.render("job_run.html", status, back=back, outdated=status != 200, **values)
 
 
-async def _would_go(visit: Visit, name: str) -> int:
+async def _would_go(visit: Visit, name: str) -> tuple[StepResult, bool]:
     """The dispatch of today, made and taken back: the only count that no other look at the rules can contradict."""
 
-    async def rehearse(connection: Any) -> int:
+    async def rehearse(connection: AsyncConnection) -> tuple[StepResult, bool]:
+        question = await preview_bound(connection, name, None, visit.now)
         async with connection.begin_nested() as rehearsal:
             result, _ = await run_now(connection, name, None, visit.now, visit.author)
             await rehearsal.rollback()
-        return int(result.released)
+        return result, question is not None
 
     return await in_transaction(visit.database, rehearse)
 
 
+def _shown(visit: Visit) -> Shown:
+    """What the form says that the person saw; a form that says nothing approves nothing."""
+    return Shown(visit.field("basis"), whole(visit.field("count")))
+
+
 async def take_run(visit: Visit) -> Response:
-    """Sends now."""
-    job = await load_glance(visit)
+    """Sends now, at most what was shown."""
+    job, shown = await load_glance(visit), _shown(visit)
     name, now, author = job.row["name"], visit.now, visit.author
     try:
         result, _ = await in_transaction(
-            visit.database, lambda connection: run_now(connection, name, None, now, author)
+            visit.database, lambda connection: run_now(connection, name, None, now, author, shown)
         )
+    except Outdated:
+        return await _asked_run(visit, 409)
     except Refused:
         return visit.go(f"/jobs/{job.id}/dispatch", "%(job)s is Aus: nothing was sent.", job=name)
     notice = "%(job)s: %(count)s letters are on their way; without an address: %(without)s."
@@ -159,10 +205,12 @@ async def take_run(visit: Visit) -> Response:
 
 
 async def take_release(visit: Visit) -> Response:
-    """Lets a held dispatch go."""
-    job = await load_glance(visit)
+    """Lets a held dispatch go, at most as many letters as were shown."""
+    job, shown = await load_glance(visit), _shown(visit)
     try:
-        await release_held(visit.database, job.row["name"], author=visit.author, now=visit.now)
+        await release_held(visit.database, job.row["name"], author=visit.author, now=visit.now, shown=shown)
+    except Outdated:
+        return visit.go(f"/jobs/{job.id}/dispatch", "This has changed since it was shown. Please look at it again.")
     except Refused:
         return visit.go(f"/jobs/{job.id}/dispatch", "No dispatch is held any more.")
     return visit.go(f"/jobs/{job.id}/dispatch", "The held dispatch is let go.")
