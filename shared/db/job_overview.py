@@ -32,6 +32,8 @@ class JobGlance:
     last_at: datetime | None
     #: Why a dispatch waits for a person (D36), if one does.
     held: str | None
+    #: Why a dispatch could not be evaluated, if one could not (D21).
+    failed: str | None
     #: Orders by state: of the last 30 days, and whatever is planned.
     counts: Mapping[str, int]
     #: Letters sent on each of the last 30 occasion days, oldest first.
@@ -138,13 +140,14 @@ def _glance(
         if state == "sent":
             by_day[day] = by_day.get(day, 0) + count
     days = [today - timedelta(days=back) for back in range(GLANCE_DAYS - 1, -1, -1)]
-    held = [run["reason"] for run in runs if (run["reason"] or "").startswith("held:")]
+    reasons = [run["reason"] or "" for run in runs]
     return JobGlance(
         row=job,
         next_at=next_at.astimezone(zone) if next_at else None,
         next_count=next_count,
         last_at=last_at.astimezone(zone) if last_at else None,
-        held=held[0] if held else None,
+        held=next((one for one in reasons if one.startswith("held:")), None),
+        failed=next((one.removeprefix("failed: ") for one in reasons if one.startswith("failed: ")), None),
         counts=by_state,
         sent_by_day=[by_day.get(day, 0) for day in days],
     )

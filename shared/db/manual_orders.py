@@ -12,13 +12,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.engine import Database
 from shared.db.named_records import id_of
 from shared.db.system_settings import SystemSettings, load_system_settings
-from shared.db.tables import application_statuses, applications, form_letter_versions, form_letters, persons
+from shared.db.tables import (
+    application_statuses,
+    applications,
+    form_letter_versions,
+    form_letters,
+    persons,
+    write_orders,
+)
 from shared.db.transactions import in_transaction
 from shared.db.write_orders.manual import ManualOrder, add_manual_order
 from shared.domain.schedule import local_instant
 from shared.errors import InvalidInput, NotFound, Refused
 
-_A = applications.c
+_A, _O = applications.c, write_orders.c
+#: How long ago a wish may have been made that is taken for a second click.
+JUST_NOW = timedelta(minutes=10)
 #: A manual order that could not be sent for so long is withdrawn, as a job's is by default (D19).
 VALID = timedelta(days=5)
 #: What people may ask for -> the meta statuses of the letters that fit; None: a letter that sets no status, too.
@@ -42,8 +51,12 @@ class Wish:
     at: datetime | None = None
 
 
-async def create_order(database: Database, wish: Wish, *, author: str, now: datetime) -> dict[str, Any]:
+async def create_order(
+    database: Database, wish: Wish, *, author: str, now: datetime, once: bool = False
+) -> dict[str, Any]:
     """Plans a manual order or a scheduled rejection; answers its id and time.
+
+    `once`: the same wish of the last minutes is answered with its order, not with a second one (a double click).
 
     Raises InvalidInput, NotFound, or Refused where the letter does not fit the task or the application is closed.
     """
@@ -69,11 +82,23 @@ async def create_order(database: Database, wish: Wish, *, author: str, now: date
             planned_for=at,
             expires_at=at + VALID,
         )
-        order_id = await add_manual_order(connection, order, author=author, now=now)
+        order_id = await _made_just_now(connection, order, wish, now) if once else None
+        order_id = order_id or await add_manual_order(connection, order, author=author, now=now)
         planned_for = at.astimezone(settings.zone).isoformat()
         return {"id": order_id, "type": order.type, "task": order.task, "planned_for": planned_for}
 
     return await in_transaction(database, work)
+
+
+async def _made_just_now(connection: AsyncConnection, order: ManualOrder, wish: Wish, now: datetime) -> int | None:
+    """The order that the same wish has made already; the person's row, locked before, makes wishes queue up."""
+    same = (
+        *(_O.application_id == order.application_id, _O.letter_id == order.letter_id, _O.type == order.type),
+        *(_O.task.is_not_distinct_from(order.task), _O.created_at > now - JUST_NOW),
+        # Of two wishes for "now" the moments differ.
+        _O.planned_for == order.planned_for if wish.at is not None else _O.planned_for <= now,
+    )
+    return (await connection.execute(select(_O.id).where(*same).order_by(_O.id.desc()).limit(1))).scalar_one_or_none()
 
 
 def _moment(wish: Wish, settings: SystemSettings, now: datetime) -> datetime:

@@ -81,14 +81,18 @@ async def count_waiting(connection: AsyncConnection, now: datetime, until: datet
     return {name: await count_some(connection, condition) for name, condition in conditions.items()}
 
 
+_BROKEN = select(func.count()).select_from(dispatch_runs).where(_R.state == "open", _R.reason.like("failed: %"))
+
+
 async def count_for_persons(connection: AsyncConnection) -> dict[str, Count]:
-    """What needs a person: unclear and failed orders, and orders that are held for confirmation."""
+    """What needs a person: unclear and failed orders, those held for confirmation, dispatches that failed (D21)."""
     held_ids = list((await connection.execute(held_runs())).scalars())
     of_held = and_(_O.run_id.in_(held_ids), _O.state == "planned")
     return {
         "unclear": await count_some(connection, _O.state == "unclear"),
         "failed": Count(await _count_of_runs(connection, "failed")),
         "held": await count_some(connection, of_held) if held_ids else Count(0),
+        "broken": Count((await connection.execute(_BROKEN)).scalar_one()),
     }
 
 

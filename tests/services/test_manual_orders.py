@@ -55,6 +55,27 @@ async def test_d30_a_manual_order_is_sent_and_is_a_contact_of_its_application_on
     assert (await row(world.database, applications, external_id="A1"))["status_id"] == status["id"]
 
 
+async def test_d30_a_second_click_makes_no_second_letter(world: World) -> None:
+    await world.begin(ONE, setup=STATUSES)
+    await world.change(status="Aus")
+
+    async def clicked(at: datetime | None = None) -> int:
+        wish = Wish("invitation", "A1", "Einladung", at)
+        now = world.clock.now()
+        return int((await create_order(world.database, wish, author="anna", now=now, once=True))["id"])
+
+    first = await clicked()
+    world.clock.set(MORNING + timedelta(seconds=2))
+    assert await clicked() == first
+    # Another moment is another letter, and so is the same wish a while later.
+    later = await clicked(NOON)
+    assert later != first and await clicked(NOON) == later
+    world.clock.set(MORNING + timedelta(minutes=11))
+    assert await clicked() not in (first, later)
+    # Whoever asks twice on purpose, as the command line may, gets two.
+    assert await create(world, "invitation", "Einladung") != await create(world, "invitation", "Einladung")
+
+
 async def test_d30_an_order_waits_for_its_time(world: World) -> None:
     await world.begin(ONE, setup=STATUSES)
     await world.change(status="Aus")

@@ -134,7 +134,7 @@ async def take_letter(visit: Visit) -> Response:
     try:
         at = datetime.fromisoformat(visit.field("at")) if visit.field("at") else None
         wish = Wish(kind, await _external_id(visit), letter, at)
-        made = await create_order(visit.database, wish, author=visit.author, now=visit.now)
+        made = await create_order(visit.database, wish, author=visit.author, now=visit.now, once=True)
     except ValueError:
         return await _render(visit, 422, {"at": visit.text("a day and time")})
     except InvalidInput as exc:

@@ -8,19 +8,19 @@ from sqlalchemy import select, union_all
 from starlette.responses import Response
 
 from services.console.downloads import download
+from services.console.pages.block_form import block_one, read_block
 from services.console.pages.jobs import load_glance
 from services.console.paging import Paged, all_of, bounded_count, page_of, read_key
 from services.console.routing import Page
 from services.console.visits import Visit, id_of
 from shared.db.job_orders import ENDED, OPEN, SEARCHED_DAYS, job_orders
 from shared.db.job_overview import JobGlance
-from shared.db.order_commands import block, unblock
+from shared.db.order_commands import unblock
 from shared.db.order_list import OrderFilter
 from shared.db.tables import dispatch_runs, write_orders
 from shared.errors import InvalidInput, Refused
 from shared.exporting import orders_of
 
-SCOPES = ("job", "letter", "all")
 #: Rows of a printed list.
 PRINTED = 5000
 _KEYS = (dispatch_runs.c.occasion_day, write_orders.c.id)
@@ -99,33 +99,22 @@ async def block_orders(visit: Visit) -> Response:
     """Blocks the ticked orders, each in a transaction of its own; says what became of them."""
     job = await load_glance(visit)
     ids = visit.ids("order")
-    reason, scope, until = visit.field("reason"), visit.field("scope", "job"), None
-    errors = {}
+    form = read_block(visit, await visit.today(), scope="job")
+    errors = dict(form.errors)
     if not ids:
         errors["order"] = visit.text("Tick at least one letter.")
-    if not reason:
-        errors["reason"] = visit.text("Say why; it is shown with the letter.")
-    try:
-        until = date.fromisoformat(visit.field("until")) if scope == "all" and visit.field("until") else None
-    except ValueError:
-        errors["until"] = visit.text("must be a date")
-    if errors or scope not in SCOPES:
+    if errors:
         return await _page(visit, job, 422, **errors)
-    answers: Counter[str] = Counter()
-    for order_id in ids:
-        answers[await _blocked(visit, order_id, scope, reason, until)] += 1
+    answers = Counter([await block_one(visit, order_id, form) for order_id in ids])
+    blocked = sum(count for answer, count in answers.items() if answer.startswith(("blocked", "withdrawn")))
     notice = "Blocked: %(blocked)s of %(all)s."
-    if answers["late"]:
-        notice = "Blocked: %(blocked)s of %(all)s. Too late for %(late)s; a wider block is stored for letters to come."
-    return visit.go(f"/jobs/{job.id}/dispatch", notice, blocked=answers["blocked"], all=len(ids), late=answers["late"])
-
-
-async def _blocked(visit: Visit, order_id: int, scope: str, reason: str, until: date | None) -> str:
-    database, now, author = visit.database, visit.now, visit.author
-    answer = await block(database, order_id, scope=scope, reason=reason, until=until, now=now, author=author)
-    if answer == "too late":
-        return "late"
-    return "blocked" if answer.startswith(("blocked", "withdrawn")) else "other"
+    if late := answers["too late"]:
+        notice = "Blocked: %(blocked)s of %(all)s. Too late for %(late)s."
+        if form.scope != "letter":
+            notice = (
+                "Blocked: %(blocked)s of %(all)s. Too late for %(late)s; a wider block is stored for letters to come."
+            )
+    return visit.go(f"/jobs/{job.id}/dispatch", notice, blocked=blocked, all=len(ids), late=late)
 
 
 async def lift_block(visit: Visit) -> Response:

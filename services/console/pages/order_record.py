@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from services.console.pages.workcenter import block_errors, block_one
+from services.console.pages.block_form import block_one, read_block
 from services.console.routing import Page
 from services.console.visits import Visit
 from services.console.words import translated_reason
@@ -73,9 +73,10 @@ def _said(visit: Visit, one: Mapping[str, Any]) -> dict[str, Any]:
 
 async def take_block(visit: Visit) -> Response:
     """Blocks the order, or withdraws a manual one (D32)."""
-    if errors := block_errors(visit, await visit.today()):
-        return await _page(visit, 422, errors)
-    answer = await block_one(visit, visit.path("id"))
+    form = read_block(visit, await visit.today())
+    if form.errors:
+        return await _page(visit, 422, form.errors)
+    answer = await block_one(visit, visit.path("id"), form)
     return visit.go(_here(visit), "The letter: %(answer)s.", answer=translated_reason(answer, visit.text))
 
 

@@ -11,23 +11,22 @@ from sqlalchemy import select
 from starlette.responses import HTMLResponse, Response
 
 from services.console.downloads import download
+from services.console.pages.block_form import block_one, read_block
 from services.console.paging import PAGE, Paged, bounded_count, read_id, write_key
 from services.console.routing import Page
 from services.console.visits import Visit, id_of
 from services.console.words import translated_reason
-from shared.db.order_commands import block
 from shared.db.order_list import STATES, OrderFilter
 from shared.db.order_pages import ids_of, orders_page
 from shared.db.system_state import count_for_persons
 from shared.db.tables import contact_jobs
-from shared.errors import InvalidInput, KontaktpflegeError
+from shared.errors import InvalidInput
 from shared.exporting import orders_of
 
 #: Rows of a printed list: more is for a file.
 PRINTED = 2000
 #: Orders that one form may block.
 MOST_AT_ONCE = 500
-SCOPES = ("letter", "job", "all")
 _FILTERS = ("type", "state", "day", "recruiter")
 
 
@@ -111,56 +110,19 @@ async def block_chosen(visit: Visit) -> Response:
     """Blocks the ticked orders, each in a transaction of its own, and says how many."""
     ids = visit.ids("id")
     typed = {name: visit.field(name) for name in ("reason", "scope", "until")} | {"id": ids}
-    errors = _block_errors(visit, ids, await visit.today())
-    if errors:
-        return await _list_page(visit, 422, errors=errors, typed=typed)
-    said: Counter[str] = Counter()
-    for order_id in ids:
-        said[await block_one(visit, order_id)] += 1
-    parts = [f"{translated_reason(answer, visit.text)}: {count}" for answer, count in said.items()]
-    return visit.go(_back(visit), "Done - %(parts)s.", parts=", ".join(parts))
-
-
-async def block_one(visit: Visit, order_id: int) -> str:
-    """Blocks one order as the form says; the answer, or why it was refused."""
-    until = visit.field("until")
-    try:
-        return await block(
-            visit.database,
-            order_id,
-            scope=visit.field("scope"),
-            reason=visit.field("reason"),
-            until=date.fromisoformat(until) if until and visit.field("scope") == "all" else None,
-            now=visit.now,
-            author=visit.author,
-        )
-    except KontaktpflegeError as exc:
-        return exc.fix if isinstance(exc, InvalidInput) else str(exc)
-
-
-def block_errors(visit: Visit, today: date) -> dict[str, str]:
-    """What is wrong with the fields of a block, by field."""
-    errors = {}
-    if not visit.field("reason"):
-        errors["reason"] = visit.text("Say why: everybody sees it with the order.")
-    if visit.field("scope") not in SCOPES:
-        errors["scope"] = visit.text("Choose how far the block reaches.")
-    if until := visit.field("until"):
-        try:
-            if date.fromisoformat(until) < today:
-                errors["until"] = visit.text("This day has passed.")
-        except ValueError:
-            errors["until"] = visit.text("is no day")
-    return errors
-
-
-def _block_errors(visit: Visit, ids: list[int], today: date) -> dict[str, str]:
-    errors = block_errors(visit, today)
+    form = read_block(visit, await visit.today())
+    errors = dict(form.errors)
     if not ids:
         errors["id"] = visit.text("Tick at least one order.")
     if len(ids) > MOST_AT_ONCE:
         errors["id"] = visit.text("At most %(count)s at once.", count=MOST_AT_ONCE)
-    return errors
+    if errors:
+        return await _list_page(visit, 422, errors=errors, typed=typed)
+    said: Counter[str] = Counter()
+    for order_id in ids:
+        said[await block_one(visit, order_id, form)] += 1
+    parts = [f"{translated_reason(answer, visit.text)}: {count}" for answer, count in said.items()]
+    return visit.go(_back(visit), "Done - %(parts)s.", parts=", ".join(parts))
 
 
 def _back(visit: Visit) -> str:
