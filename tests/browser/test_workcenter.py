@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from io import BytesIO
 
+import pytest
 from playwright.sync_api import Page, expect
 from python_calamine import CalamineWorkbook
 
@@ -46,6 +47,27 @@ def test_d32_a_letter_blocked_in_the_workcenter_is_blocked_in_the_job_file_and_b
     expect(page.get_by_role("status")).to_contain_text("wieder geplant")
     assert _state(site, number) == "planned"
     assert barriers(page) == []
+
+
+@pytest.mark.parametrize("address", ["/workcenter?state=planned", "/jobs/2/dispatch"])
+def test_d32_a_block_with_a_day_for_one_job_is_refused_beside_the_field(
+    visit: Callable[..., Page], site: Site, address: str
+) -> None:
+    page = visit("operate")
+    page.goto(address)
+    page.locator("tbody tr").first.get_by_role("checkbox").check()
+    page.fill("[name=reason]", "ruft an")
+    page.fill("[name=until]", "2026-12-24")
+    page.get_by_role("button", name="Angekreuzte blockieren").click()
+    # Without a word the block would have lasted for ever.
+    expect(page.locator("#h-until")).to_have_text("Ein Tag kann nur bei allen Aufträgen angegeben werden.")
+    expect(page.locator("[name=reason]")).to_have_value("ruft an")
+    expect(page.locator("tbody tr").first.get_by_role("checkbox")).to_be_checked()
+    page.select_option("[name=scope]", "all")
+    page.fill("[name=until]", "2026-11-01")
+    page.get_by_role("button", name="Angekreuzte blockieren").click()
+    expect(page.locator("#h-until")).to_have_text("Dieser Tag ist vorbei.")
+    assert site.stack.answer("order", "list", "--state", "blocked") == []
 
 
 def test_d37_an_unclear_letter_is_settled_with_its_evidence(visit: Callable[..., Page], site: Site) -> None:
