@@ -16,7 +16,7 @@ from sqlalchemy import (
 import shared.db.service_tables  # noqa: F401 - with them the metadata is the whole schema
 from shared.db.column_types import Identifier, Instant, Json, PlainText
 from shared.db.letter_tables import attachments, form_letter_versions, form_letters, letter_layouts
-from shared.db.table_parts import id_column, metadata, named_columns, partial_index, ref_column
+from shared.db.table_parts import beginnings_index, id_column, metadata, named_columns, partial_index, ref_column
 
 __all__ = ["attachments", "form_letter_versions", "form_letters", "letter_layouts", "metadata"]
 
@@ -99,12 +99,17 @@ applications = Table(
     Column("import_id", PlainText),
     Column("import_line", Integer),
     CheckConstraint("kind IN ('application', 'pool', 'other')", name="kind"),
+    # A letter changes none of these columns unless it sets a status, so it touches none of the indexes.
     Index(None, "person_id"),
     # Enough to count birthdays without reading an application.
     partial_index("ix_applications__birthdays", "birth_month_day", "person_id", where="reduced_at IS NULL"),
     Index(None, "status_id"),
     partial_index(None, "rejected_by_letter_at", where="rejected_by_letter_at IS NOT NULL AND reduced_at IS NULL"),
 )
+
+beginnings_index(applications.c.recruiter_folded)
+for _name in ("last_name", "first_name", "email"):
+    beginnings_index(applications.c[_name], folded=True)
 
 custom_fields = Table(
     "custom_fields",
@@ -235,6 +240,8 @@ blocks = Table(
     Index(None, "person_id"),
 )
 
+#: States in which an order ends, or waits for a person, without having been sent for certain.
+UNSENT = ("failed", "unclear", "no_address", "blocked", "withdrawn")
 _UNDER_WAY = "type = 'contact_job' AND state IN ('queued', 'sending')"
 
 write_orders = Table(
@@ -298,6 +305,9 @@ write_orders = Table(
     partial_index("ix_write_orders__planned", "planned_for", where="state = 'planned'"),
     # What the sweep asks every second, however many orders there are.
     partial_index("ix_write_orders__expiring", "expires_at", where="state IN ('planned', 'queued')"),
+    # For the lists of what people look for; a letter on its usual way is in none of these.
+    partial_index("ix_write_orders__unsent", "state", "id", where=f"state IN {UNSENT}"),
+    partial_index("ix_write_orders__by_hand", "type", "id", "occasion_day", where="type <> 'contact_job'"),
     Index(None, "application_id"),
     Index(None, "run_id", "state"),
     CheckConstraint("type IN ('manual', 'scheduled_rejection', 'contact_job')", name="type"),

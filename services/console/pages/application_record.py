@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from services.console.routing import Page
 from services.console.visits import Visit
+from shared.db.column_types import any_of
 from shared.db.manual_orders import TASKS, TYPES, Wish, create_order, letters_with_meta
 from shared.db.person_commands import block, opt_in, opt_out, unblock
 from shared.db.person_file import show_person
@@ -39,8 +40,9 @@ async def _jobs(connection: AsyncConnection) -> list[tuple[int, str]]:
 
 async def _timeline(connection: AsyncConnection, row: dict[str, Any], person: dict[str, Any]) -> list[dict[str, Any]]:
     c = contact_entries.c
-    theirs = select(_A.id).where(_A.person_id == row["person_id"])
-    of_person = or_(c.application_id.in_(theirs), c.person_id == row["person_id"])
+    # Fetched, not a subquery: for an OR with one, PostgreSQL reads the contacts of everybody.
+    theirs = list((await connection.execute(select(_A.id).where(_A.person_id == row["person_id"]))).scalars())
+    of_person = or_(any_of(c.application_id, theirs), c.person_id == row["person_id"])
     entries = select(c.at, c.medium, c.direction, c.subject).where(of_person).order_by(c.at.desc()).limit(_SHOWN)
     found = [{"kind": "contact", **one} for one in (await connection.execute(entries)).mappings()]
     for letter in person["letters"]:

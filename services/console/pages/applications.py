@@ -4,10 +4,10 @@ from starlette.responses import Response
 
 from services.console.downloads import download
 from services.console.pages.application_record import RECORD_PAGES
-from services.console.paging import bounded_count, page_of
+from services.console.paging import PAGE, Total, page_of, read_key, total_of
 from services.console.routing import Page
 from services.console.visits import Visit
-from shared.db.application_list import SEARCHED, application_rows, estimated_count
+from shared.db.application_list import FEW, SEARCHED, application_rows, search_applications
 from shared.db.tables import applications
 
 #: Rows of a printed list.
@@ -16,28 +16,31 @@ PRINTED = 2000
 
 async def show_list(visit: Visit) -> Response:
     """The newest first; narrowed by a name, an address or an external id."""
-    asked, printing = visit.asked("q"), bool(visit.asked("print"))
-    async with visit.database.read() as connection:
-        statement, older = await application_rows(connection, asked)
-        estimate = None if asked else await estimated_count(connection)
-        # PostgreSQL's estimate of a small or new table is none.
-        count, more = await bounded_count(connection, statement) if not estimate else (estimate, False)
+    asked, after, printing = visit.asked("q"), visit.asked("after"), bool(visit.asked("print"))
+    async with visit.database.read(plan_by_values=True) as connection:
+        statement, searched = application_rows(), 0
+        if asked:
+            found = await search_applications(connection, asked)
+            total = Total(FEW, more=True) if found.ids is None else Total(len(found.ids))
+            before = int(read_key(after, 1)[0]) if after else None
+            statement = application_rows(found, before, PRINTED if printing else PAGE + 1)
+            searched = SEARCHED if found.older else 0
+        else:
+            total = await total_of(connection, statement, applications)
         rows_of = statement.order_by(applications.c.id.desc()).limit(PRINTED)
         if printing:
             rows, next_key = list((await connection.execute(rows_of)).mappings()), ""
         else:
-            page = await page_of(connection, statement, [applications.c.id], visit.asked("after"), descending=True)
+            page = await page_of(connection, statement, [applications.c.id], after, descending=True)
             rows, next_key = page.rows, page.next_key
     return visit.render(
         "applications.html",
         rows=rows,
         paged={"next_key": next_key},
-        count=count,
-        more=more,
-        estimated=bool(estimate),
+        total=total,
         q=asked,
-        searched=SEARCHED if older else 0,
-        first=not visit.asked("after"),
+        searched=searched,
+        first=not after,
         printing=printing,
         printed=PRINTED,
     )
