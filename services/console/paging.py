@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, tuple_
+from sqlalchemy import Select, Table, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.row_counts import estimated_count
 from shared.errors import InvalidInput
 
 #: Rows of a page.
@@ -84,6 +85,30 @@ def read_id(text: str) -> int | None:
     if not isinstance(number, int):
         raise InvalidInput("page", text, "go back to the first page")
     return number
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many rows a list has; `more`: more than these, `estimated`: about as many."""
+
+    number: int
+    more: bool = False
+    estimated: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether they were all counted."""
+        return not (self.more or self.estimated)
+
+
+async def total_of(
+    connection: AsyncConnection, statement: Select[Any], whole: Table | None = None, most: int = COUNTED
+) -> Total:
+    """Rows counted up to `most`; of a `whole` table that is larger, what the database believes it to have."""
+    # An estimate of a small or new table is none.
+    if whole is not None and (estimate := await estimated_count(connection, whole) or 0) > most:
+        return Total(estimate, estimated=True)
+    return Total(*await bounded_count(connection, statement, most))
 
 
 async def bounded_count(connection: AsyncConnection, statement: Select[Any], most: int = COUNTED) -> tuple[int, bool]:

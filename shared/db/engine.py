@@ -35,6 +35,8 @@ _AWAY_WORDS = ("unable to open", "disk I/O", "disk is full", "readonly database"
 _POOL_TIMEOUT, _WRITER_TIMEOUT = 30.0, 300.0
 #: Seconds without use after which a connection is asked whether it is still there.
 _UNASKED_SECONDS = 1.0
+#: Holds until the transaction ends.
+_BY_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 class Database:
@@ -75,10 +77,16 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A reading transaction: one consistent view per statement, never blocks writers."""
+    async def read(self, *, plan_by_values: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A reading transaction: one consistent view per statement, never blocks writers.
+
+        `plan_by_values`: for lists that are narrowed to what may be common or rare. PostgreSQL plans anew for each
+        value; otherwise it would soon have one plan for all, which is fit for a value of middling frequency.
+        """
         with self._translated():
             async with self._reader.connect() as connection:
+                if plan_by_values and self.dialect == "postgresql":
+                    await connection.execute(_BY_VALUES)
                 yield connection
 
     async def check(self) -> None:

@@ -1,47 +1,52 @@
 """A job's write orders, dispatches and history for the job file (D3, D16, D31)."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.application_list import Found
+from shared.db.column_types import any_of
+from shared.db.order_list import listed_state
 from shared.db.tables import applications, blocks, dispatch_runs, events, write_orders
 
 _O, _A, _R, _B = write_orders.c, applications.c, dispatch_runs.c, blocks.c
 #: Not sent yet, nor given up.
 OPEN = ("planned", "queued", "sending")
 ENDED = ("sent", "unclear", "failed", "no_address", "withdrawn")
-#: How far back names are looked for among the ended ones: no index has them.
+#: How far back the ended ones of many people are looked at.
 SEARCHED_DAYS = 31
+#: So many people's letters are looked up one by one.
+LOOKED_UP = 2000
 
 
-def job_orders(job_id: int, *, ended: bool, today: date, words: str = "", state: str = "") -> Select[Any]:
-    """Orders of a job, by run, for which there is an index; to be ordered by occasion day and id.
+def job_orders(job_id: int, *, ended: bool, today: date, who: Found | None = None, state: str = "") -> Select[Any]:
+    """Ids and occasion days of a job's orders, to be ordered by day and id.
 
-    Blocked ones stay among the open ones until their day has passed. `words`: part of a name or an address, among
-    the ended ones of the last days only.
+    Blocked ones stay among the open ones until their day has passed. `who`: of these applications only; where they
+    are many, among the ended ones of the last days.
     """
     # Through the runs: their index and that of the orders by run give the rows in the wanted order.
-    statement = (
-        select(
-            *(_O.id, _R.occasion_day, _O.state, _O.reason, _O.planned_for, _O.sent_at, _O.subject, _O.application_id),
-            *(_O.email.label("sent_to"), _O.attempts),
-            *(_A.external_id, _A.first_name, _A.last_name, _A.email),
-            *(_B.reason.label("block_reason"), _B.author.label("block_author"), _B.created_at.label("block_at")),
-            *(_B.scope.label("block_scope"), _B.until.label("block_until")),
-        )
-        .select_from(dispatch_runs)
-        .join(write_orders, _O.run_id == _R.id)
-        .join(applications, _A.id == _O.application_id)
-        .outerjoin(blocks, _B.id == _O.block_id)
-        .where(_R.job_id == job_id, _part(ended, today))
-    )
+    statement = select(_O.id, _R.occasion_day).join_from(dispatch_runs, write_orders, _O.run_id == _R.id)
+    statement = statement.where(_R.job_id == job_id, _part(ended, today))
     if state:
-        statement = statement.where(_O.state == state)
-    if words and ended:
+        statement = statement.where(listed_state(state))
+    if who is None:
+        return statement
+    if ended and are_many(who):
         statement = statement.where(_R.occasion_day > today - timedelta(days=SEARCHED_DAYS))
-    return statement.where(_says(words)) if words else statement
+    if who.ids is not None:
+        # Of many, run by run: no index of the sum, and so no look at every order there is, tempts a planner.
+        key = _O.application_id + 0 if are_many(who) else _O.application_id
+        return statement.where(any_of(key, who.ids))
+    return statement.join(applications, _A.id == _O.application_id).where(who.condition)
+
+
+def are_many(who: Found) -> bool:
+    """Whether these are too many people to look up the letters of each."""
+    return who.ids is None or len(who.ids) > LOOKED_UP
 
 
 def _part(ended: bool, today: date) -> ColumnElement[bool]:
@@ -51,14 +56,26 @@ def _part(ended: bool, today: date) -> ColumnElement[bool]:
     return and_(_O.state.in_(states), or_(_O.state != "blocked", its_side))
 
 
-def _says(words: str) -> ColumnElement[bool]:
-    """Every word is a part of the first or last name or of the address."""
-    # A subquery for each order, which no planner turns into a look at every application there is.
-    them = applications.alias("searched")
-    said = func.coalesce(them.c.first_name, "") + " " + func.coalesce(them.c.last_name, "") + " "
-    text = select(said + func.coalesce(them.c.email, "")).where(them.c.id == _O.application_id)
-    whole = text.correlate(write_orders).scalar_subquery()
-    return and_(*(whole.icontains(word, autoescape=True) for word in words.split()))
+async def job_order_rows(connection: AsyncConnection, order_ids: Sequence[int]) -> list[Mapping[Any, Any]]:
+    """The orders with these ids as the job file shows them, in this order.
+
+    By themselves: to be ordered, thousands would be joined with their applications for the fifty of a page.
+    """
+    statement = (
+        select(
+            *(_O.id, _R.occasion_day, _O.state, _O.reason, _O.planned_for, _O.sent_at, _O.subject, _O.application_id),
+            *(_O.email.label("sent_to"), _O.attempts),
+            *(_A.external_id, _A.first_name, _A.last_name, _A.email),
+            *(_B.reason.label("block_reason"), _B.author.label("block_author"), _B.created_at.label("block_at")),
+            *(_B.scope.label("block_scope"), _B.until.label("block_until")),
+        )
+        .join_from(write_orders, dispatch_runs, _R.id == _O.run_id)
+        .join(applications, _A.id == _O.application_id)
+        .outerjoin(blocks, _B.id == _O.block_id)
+        .where(any_of(_O.id, list(order_ids)))
+    )
+    found = {row["id"]: row for row in (await connection.execute(statement)).mappings()}
+    return [found[one] for one in order_ids if one in found]
 
 
 async def runs_with_counts(connection: AsyncConnection, job_id: int, most: int) -> list[dict[str, Any]]:

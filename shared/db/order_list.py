@@ -7,10 +7,11 @@ from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tables import applications, attempts, contact_jobs, dispatch_runs, events, persons, write_orders
+from shared.db.table_parts import BEGINNING, beginning_of
+from shared.db.tables import UNSENT, applications, attempts, contact_jobs, dispatch_runs, events, persons, write_orders
 from shared.db.write_orders.states import in_state
 from shared.domain.text import fold
 from shared.errors import NotFound
@@ -62,7 +63,12 @@ async def order_rows(connection: AsyncConnection, which: OrderFilter) -> Select[
 
 def needing_a_person() -> tuple[ColumnElement[bool], ...]:
     """The three kinds of orders that wait for a person, each by an index of its own: join them with `or_`."""
-    return in_state("unclear"), in_state("failed"), and_(in_state("planned"), _O.run_id.in_(held_runs()))
+    return listed_state("unclear"), listed_state("failed"), and_(in_state("planned"), _O.run_id.in_(held_runs()))
+
+
+def listed_state(state: str) -> ColumnElement[bool]:
+    """Orders in a state, by the index of its own or that of the unsent ones; SQLite must be told of the latter."""
+    return and_(in_state(state), in_state(*UNSENT)) if state in UNSENT else in_state(state)
 
 
 def held_runs() -> Select[Any]:
@@ -75,7 +81,8 @@ async def order_conditions(connection: AsyncConnection, which: OrderFilter) -> l
     """What the filter demands of orders joined with their applications; raises NotFound for an unknown job."""
     found: list[ColumnElement[bool]] = []
     if which.type in ("manual", "scheduled_rejection", "contact_job"):
-        found.append(_O.type == which.type)
+        # In the statement's text, as the states are: so the index of those made by hand serves it.
+        found.append(_O.type == literal_column(f"'{which.type}'", _O.type.type))
     elif which.type is not None:
         found.append(await _of_job(connection, which.type))
     if which.job is not None:
@@ -85,9 +92,12 @@ async def order_conditions(connection: AsyncConnection, which: OrderFilter) -> l
     if which.last is not None:
         found.append(_O.occasion_day <= which.last)
     if which.recruiter is not None:
-        found.append(_A.recruiter_folded == fold(which.recruiter))
+        recruiter = fold(which.recruiter)
+        found.append(beginning_of(_A.recruiter_folded) == recruiter[:BEGINNING])
+        if len(recruiter) >= BEGINNING:
+            found.append(_A.recruiter_folded == recruiter)
     if which.state is not None:
-        found.append(in_state(which.state) if which.state in STATES else _O.state == which.state)
+        found.append(listed_state(which.state) if which.state in STATES else _O.state == which.state)
     if which.needs_person:
         found.append(or_(*needing_a_person()))
     simple: dict[Any, Any] = {

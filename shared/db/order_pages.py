@@ -1,16 +1,18 @@
 """Write orders a page at a time, newest first, with what a person wants to see of each (D30)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, literal_column, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.column_types import any_of
 from shared.db.order_list import OrderFilter, needing_a_person, order_conditions
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, form_letters, write_orders
 from shared.errors import NotFound
 
-_O, _A = write_orders.c, applications.c
+_O, _A, _R = write_orders.c, applications.c, dispatch_runs.c
 _SHOWN = (
     *(_O.id, _O.type, _O.task, _O.job_id, _O.job_name, _O.occasion_day, _O.planned_for, _O.state, _O.reason),
     *(_O.time_zone, _O.sent_at, _O.subject, _O.email.label("sent_to"), _O.run_id, _O.attempts, _O.created_by),
@@ -19,37 +21,54 @@ _SHOWN = (
 
 
 async def orders_page(
-    connection: AsyncConnection, which: OrderFilter, before: int | None, size: int
+    connection: AsyncConnection, which: OrderFilter, before: int | None, size: int, *, few: bool = False
 ) -> list[Mapping[str, Any]]:
-    """Up to `size` orders below the id `before`, highest id first."""
-    conditions = await order_conditions(connection, which)
-    if before is not None:
-        conditions.append(_O.id < before)
-    if which.needs_person:
+    """Up to `size` orders below the id `before`, highest id first.
+
+    `few`: no more than a few thousand orders fit. They are found first and then ordered; else the newest are walked
+    through, which a planner that takes old orders to be spread among all of them would do for the few as well.
+    """
+    if few:
+        found = (await ids_of(connection, which)).cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
+        ids = _below(select(found.c.id), found.c.id, before, size)
+    elif which.needs_person:
         # Kind by kind, each by its own index: an OR would walk all orders where few need a person.
-        kinds = [_ids(kind, before, size).subquery() for kind in needing_a_person()]
-        if _only_needs(which):
-            conditions.append(_O.id.in_(union_all(*(select(kind.c.id) for kind in kinds))))
-    source = write_orders.join(applications, _A.id == _O.application_id)
-    statement = select(*_SHOWN).select_from(source).where(*conditions).order_by(_O.id.desc()).limit(size)
+        rest = await ids_of(connection, replace(which, needs_person=False))
+        kinds = [_below(rest.where(kind), _O.id, before, size).subquery() for kind in needing_a_person()]
+        every = union_all(*(select(kind.c.id) for kind in kinds)).subquery()
+        ids = _below(select(every.c.id), every.c.id, None, size)
+    else:
+        ids = _below(await ids_of(connection, which), _O.id, before, size)
+    page = ids.subquery("page")
+    statement = select(*_SHOWN).join_from(write_orders, page, page.c.id == _O.id)
+    statement = statement.join(applications, _A.id == _O.application_id).order_by(_O.id.desc())
     return [{str(key): value for key, value in row.items()} for row in (await connection.execute(statement)).mappings()]
 
 
-def _only_needs(which: OrderFilter) -> bool:
-    return which == OrderFilter(needs_person=True)
-
-
-def _ids(kind: Any, before: int | None, size: int) -> Select[Any]:
-    below = [] if before is None else [_O.id < before]
-    return select(_O.id).where(kind, *below).order_by(_O.id.desc()).limit(size)
+def _below(statement: Select[Any], key: ColumnElement[int], before: int | None, size: int) -> Select[Any]:
+    below = statement if before is None else statement.where(key < before)
+    return below.order_by(key.desc()).limit(size)
 
 
 async def ids_of(connection: AsyncConnection, which: OrderFilter) -> Select[Any]:
     """The statement of the filter's ids, to be counted."""
-    conditions = await order_conditions(connection, which)
+    conditions = [*await order_conditions(connection, which), *await _through_runs(connection, which)]
     if which.recruiter is None and which.person_id is None:
         return select(_O.id).where(*conditions)
     return select(_O.id).join_from(write_orders, applications, _A.id == _O.application_id).where(*conditions)
+
+
+async def _through_runs(connection: AsyncConnection, which: OrderFilter) -> list[ColumnElement[bool]]:
+    """What a job or a day means for the runs: an index of the orders by either is one that each letter pays for."""
+    if which.job_id is None and which.on is None:
+        return []
+    asked = {_R.job_id: which.job_id, _R.occasion_day: which.on}
+    runs = select(_R.id).where(*(column == value for column, value in asked.items() if value is not None))
+    of_runs = any_of(_O.run_id, list((await connection.execute(runs)).scalars()))
+    if which.job_id is not None:
+        return [of_runs]
+    by_hand = _O.type != literal_column("'contact_job'", _O.type.type)
+    return [or_(of_runs, and_(by_hand, _O.occasion_day == which.on))]
 
 
 async def load_order_record(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:

@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.job_rows import schedule_of
-from shared.db.order_list import held_runs
+from shared.db.order_list import held_runs, listed_state
 from shared.db.tables import contact_jobs, dispatch_runs, write_orders
+from shared.db.write_orders.states import in_state
 
 _O, _R, _J = write_orders.c, dispatch_runs.c, contact_jobs.c
 #: Beyond so many rows a count says "more than".
@@ -71,12 +72,12 @@ async def count_some(connection: AsyncConnection, condition: ColumnElement[bool]
 async def count_waiting(connection: AsyncConnection, now: datetime, until: datetime) -> dict[str, Count]:
     """Orders by what they wait for: planned, due (their moment has come), until a moment, queued, sending, retrying."""
     conditions = {
-        "planned": _O.state == "planned",
-        "due": and_(_O.state == "planned", _O.planned_for <= now),
-        "today": and_(_O.state == "planned", _O.planned_for < until),
-        "queued": _O.state == "queued",
-        "sending": _O.state == "sending",
-        "retrying": and_(_O.state == "queued", _O.attempts > 0),
+        "planned": in_state("planned"),
+        "due": and_(in_state("planned"), _O.planned_for <= now),
+        "today": and_(in_state("planned"), _O.planned_for < until),
+        "queued": in_state("queued"),
+        "sending": in_state("sending"),
+        "retrying": and_(in_state("queued"), _O.attempts > 0),
     }
     return {name: await count_some(connection, condition) for name, condition in conditions.items()}
 
@@ -87,21 +88,13 @@ _BROKEN = select(func.count()).select_from(dispatch_runs).where(_R.state == "ope
 async def count_for_persons(connection: AsyncConnection) -> dict[str, Count]:
     """What needs a person: unclear and failed orders, those held for confirmation, dispatches that failed (D21)."""
     held_ids = list((await connection.execute(held_runs())).scalars())
-    of_held = and_(_O.run_id.in_(held_ids), _O.state == "planned")
+    of_held = and_(_O.run_id.in_(held_ids), in_state("planned"))
     return {
-        "unclear": await count_some(connection, _O.state == "unclear"),
-        "failed": Count(await _count_of_runs(connection, "failed")),
+        "unclear": await count_some(connection, listed_state("unclear")),
+        "failed": await count_some(connection, listed_state("failed")),
         "held": await count_some(connection, of_held) if held_ids else Count(0),
         "broken": Count((await connection.execute(_BROKEN)).scalar_one()),
     }
-
-
-async def _count_of_runs(connection: AsyncConnection, state: str) -> int:
-    # Run by run through the index (run_id, state): no index has the state alone.
-    own = select(func.count()).where(_O.run_id == _R.id, _O.state == state).correlate(dispatch_runs).scalar_subquery()
-    of_runs = select(func.coalesce(func.sum(own), 0)).select_from(dispatch_runs)
-    by_hand = select(func.count()).where(_O.run_id.is_(None), _O.state == state)
-    return int((await connection.execute(of_runs)).scalar_one()) + int((await connection.execute(by_hand)).scalar_one())
 
 
 async def sent_lately(connection: AsyncConnection, since: datetime, now: datetime) -> Lately:
@@ -113,7 +106,7 @@ async def sent_lately(connection: AsyncConnection, since: datetime, now: datetim
     newest = (await connection.execute(select(func.max(_O.id)))).scalar_one() or 0
     by_hand = and_(_O.run_id.is_(None), _O.id > newest - _MANUAL)
     which = or_(_O.run_id.in_(run_ids), by_hand) if run_ids else by_hand
-    sent = select(_O.sent_at).where(which, _O.state == "sent", _O.sent_at >= earliest).limit(LOOKED_AT + 1)
+    sent = select(_O.sent_at).where(which, in_state("sent"), _O.sent_at >= earliest).limit(LOOKED_AT + 1)
     moments = list((await connection.execute(sent)).scalars())
     minutes = Counter(int((now - at).total_seconds() // 60) for at in moments if at <= now)
     today = sum(at >= since for at in moments)
@@ -123,21 +116,21 @@ async def sent_lately(connection: AsyncConnection, since: datetime, now: datetim
 
 async def last_planned(connection: AsyncConnection, until: datetime) -> datetime | None:
     """The latest send moment before `until` of an order that is planned."""
-    latest = select(func.max(_O.planned_for)).where(_O.state == "planned", _O.planned_for < until)
+    latest = select(func.max(_O.planned_for)).where(in_state("planned"), _O.planned_for < until)
     found: datetime | None = (await connection.execute(latest)).scalar_one_or_none()
     return found
 
 
 async def oldest_waiting(connection: AsyncConnection) -> Any:
     """The letter that waits longest (id, job_name, queued_at), among those rung longest ago; None: none waits."""
-    some = select(_O.id, _O.job_name, _O.queued_at).where(_O.state == "queued").order_by(_O.rung_at).limit(COUNTED)
+    some = select(_O.id, _O.job_name, _O.queued_at).where(in_state("queued")).order_by(_O.rung_at).limit(COUNTED)
     waiting = some.subquery()
     return (await connection.execute(select(waiting).order_by(waiting.c.queued_at).limit(1))).mappings().first()
 
 
 async def reasons_of_planned(connection: AsyncConnection) -> dict[str, int]:
     """Why planned orders wait, among those that are to go out first."""
-    first = select(_O.reason).where(_O.state == "planned").order_by(_O.planned_for).limit(COUNTED).subquery()
+    first = select(_O.reason).where(in_state("planned")).order_by(_O.planned_for).limit(COUNTED).subquery()
     statement = select(first.c.reason, func.count()).where(first.c.reason.is_not(None)).group_by(first.c.reason)
     return {reason: int(count) for reason, count in (await connection.execute(statement)).all()}
 
@@ -166,7 +159,7 @@ async def _of_job(connection: AsyncConnection, job: Any, known: Any, now: dateti
         if (send_at := schedule.send_moment(day)) > end:
             break
         run = known.get((job["id"], day))
-        planned = and_(_O.run_id == run["id"], _O.state == "planned") if run else None
+        planned = and_(_O.run_id == run["id"], in_state("planned")) if run else None
         orders = await count_some(connection, planned) if planned is not None and run["synced_at"] else None
         held = bool(run and str(run["reason"] or "").startswith("held: "))
         found.append(Upcoming(job["id"], job["name"], send_at, job["time_zone"], orders, held))

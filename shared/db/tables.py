@@ -8,7 +8,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     Table,
     UniqueConstraint,
     text,
@@ -16,9 +15,10 @@ from sqlalchemy import (
 
 import shared.db.service_tables  # noqa: F401 - with them the metadata is the whole schema
 from shared.db.column_types import Identifier, Instant, Json, PlainText
-from shared.db.table_parts import id_column, metadata, named_columns, partial_index, ref_column
+from shared.db.letter_tables import attachments, form_letter_versions, form_letters, letter_layouts
+from shared.db.table_parts import beginnings_index, id_column, metadata, named_columns, partial_index, ref_column
 
-__all__ = ["metadata"]
+__all__ = ["attachments", "form_letter_versions", "form_letters", "letter_layouts", "metadata"]
 
 system_settings = Table(
     "system_settings",
@@ -99,12 +99,17 @@ applications = Table(
     Column("import_id", PlainText),
     Column("import_line", Integer),
     CheckConstraint("kind IN ('application', 'pool', 'other')", name="kind"),
+    # A letter changes none of these columns unless it sets a status, so it touches none of the indexes.
     Index(None, "person_id"),
     # Enough to count birthdays without reading an application.
     partial_index("ix_applications__birthdays", "birth_month_day", "person_id", where="reduced_at IS NULL"),
     Index(None, "status_id"),
     partial_index(None, "rejected_by_letter_at", where="rejected_by_letter_at IS NOT NULL AND reduced_at IS NULL"),
 )
+
+beginnings_index(applications.c.recruiter_folded)
+for _name in ("last_name", "first_name", "email"):
+    beginnings_index(applications.c[_name], folded=True)
 
 custom_fields = Table(
     "custom_fields",
@@ -146,59 +151,6 @@ application_queries = Table(
     *named_columns(),
     Column("filters", Json, nullable=False),
     Column("version", Integer, nullable=False, server_default=text("1")),
-)
-
-letter_layouts = Table(
-    "letter_layouts",
-    metadata,
-    id_column(),
-    *named_columns(),
-    #: Head and foot around a letter's own part, which stands where they say {{ content }}.
-    Column("html", PlainText),
-    Column("text", PlainText),
-)
-
-attachments = Table(
-    "attachments",
-    metadata,
-    id_column(),
-    #: How letters refer to it. A stored file never changes, so every attempt of an order has the same bytes (I12).
-    *named_columns(),
-    Column("file_name", PlainText, nullable=False),
-    Column("media_type", PlainText, nullable=False),
-    Column("size", Integer, nullable=False),
-    Column("sha256", PlainText, nullable=False),
-    Column("content", LargeBinary, nullable=False),
-    Column("added_at", Instant, nullable=False),
-    Column("added_by", PlainText, nullable=False),
-)
-
-form_letters = Table(
-    "form_letters",
-    metadata,
-    id_column(),
-    *named_columns(),
-    Column("version", Integer, nullable=False, server_default=text("1")),
-)
-
-form_letter_versions = Table(
-    "form_letter_versions",
-    metadata,
-    Column("letter_id", Identifier, ForeignKey("form_letters.id", ondelete="CASCADE"), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("language", PlainText, nullable=False),
-    Column("subject", PlainText, nullable=False),
-    Column("html", PlainText),
-    Column("text", PlainText),
-    ref_column("sets_status_id", "application_statuses", nullable=True),
-    ref_column("layout_id", "letter_layouts", nullable=True),
-    #: The same letter in other languages: [{language, subject, html, text}], as written.
-    Column("variants", Json),
-    #: Ids of the attachments, in order.
-    Column("attachment_ids", Json),
-    #: What is sent, made once at saving: [{language, subject, html, text}] in the layout, with styles inlined.
-    #: NULL in versions saved by a release that did not make it: composed when loaded.
-    Column("composed", Json),
 )
 
 lineages = Table("lineages", metadata, id_column(), Column("created_at", Instant, nullable=False))
@@ -288,6 +240,8 @@ blocks = Table(
     Index(None, "person_id"),
 )
 
+#: States in which an order ends, or waits for a person, without having been sent for certain.
+UNSENT = ("failed", "unclear", "no_address", "blocked", "withdrawn")
 _UNDER_WAY = "type = 'contact_job' AND state IN ('queued', 'sending')"
 
 write_orders = Table(
@@ -351,6 +305,9 @@ write_orders = Table(
     partial_index("ix_write_orders__planned", "planned_for", where="state = 'planned'"),
     # What the sweep asks every second, however many orders there are.
     partial_index("ix_write_orders__expiring", "expires_at", where="state IN ('planned', 'queued')"),
+    # For the lists of what people look for; a letter on its usual way is in none of these.
+    partial_index("ix_write_orders__unsent", "state", "id", where=f"state IN {UNSENT}"),
+    partial_index("ix_write_orders__by_hand", "type", "id", "occasion_day", where="type <> 'contact_job'"),
     Index(None, "application_id"),
     Index(None, "run_id", "state"),
     CheckConstraint("type IN ('manual', 'scheduled_rejection', 'contact_job')", name="type"),

@@ -6,10 +6,10 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.application_list import found_by
+from shared.db.application_list import search_applications
 from shared.db.job_list import list_job_rows
 from shared.db.letter_data import load_custom_fields
 from shared.db.letter_list import list_letters
@@ -60,8 +60,8 @@ def applications_of(asked: str) -> Source:
     """The applications that a text finds, as the list on the screen does; all of them without one."""
 
     async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
-        found, _older = await found_by(connection, asked)
-        return await _applications(connection, found)
+        which = (await search_applications(connection, asked)).condition if asked else true()
+        return await _applications(connection, which)
 
     return source
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from services.console.downloads import download
 from services.console.pages.query_sentences import METAS
-from services.console.paging import all_of, page_of
+from services.console.paging import all_of, page_of, total_of
 from services.console.routing import Page
 from services.console.visits import Visit
 from services.console.words import OTHERS, STATES, translated_reason
@@ -19,6 +19,8 @@ _E = events.c
 _COLUMNS = (_E.id, _E.at, _E.author, _E.action, _E.noun, _E.record_name, _E.field, _E.old, _E.new, _E.reason)
 #: Rows of a print: paper is for people.
 PRINTED = 2000
+#: So many changes of one kind are counted, and ordered when found; where there are more, the newest are walked through.
+FEW = 50_000
 NOUNS = {
     "job": "job",
     "query": "query",
@@ -59,9 +61,15 @@ async def show_history(visit: Visit) -> Response:
     """The changes, newest first; narrowed to one kind of record; all of them to be printed, up to a bound."""
     noun = visit.asked("noun")
     statement = select(*_COLUMNS)
-    if noun in NOUNS:
-        statement = statement.where(_E.noun == noun)
-    async with visit.database.read() as connection:
+    which = [_E.noun == noun] if noun in NOUNS else []
+    async with visit.database.read(plan_by_values=True) as connection:
+        total = await total_of(connection, select(_E.id).where(*which), None if which else events, FEW)
+        if which and total.exact:
+            # Found and then ordered: newest first a planner would look for them among all that has ever happened.
+            found = select(_E.id).where(*which).cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
+            statement = statement.join(found, found.c.id == _E.id)
+        else:
+            statement = statement.where(*which)
         if visit.is_printing:
             paged = await all_of(connection, statement.order_by(_E.id.desc()), PRINTED)
         else:
@@ -71,6 +79,7 @@ async def show_history(visit: Visit) -> Response:
         "settings_history.html",
         rows=[in_words(visit, row) for row in paged.rows],
         paged=paged,
+        total=total,
         first=not visit.asked("after"),
         nouns=[(key, visit.text(word)) for key, word in NOUNS.items()],
         noun=noun,

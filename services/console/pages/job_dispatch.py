@@ -1,6 +1,7 @@
 """The job file's dispatch tab: what is planned, to be ticked and blocked, then what was sent (D31, D32)."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -13,7 +14,8 @@ from services.console.pages.jobs import load_glance
 from services.console.paging import Paged, all_of, bounded_count, page_of, read_key
 from services.console.routing import Page
 from services.console.visits import Visit, id_of
-from shared.db.job_orders import ENDED, OPEN, SEARCHED_DAYS, job_orders
+from shared.db.application_list import Found, search_applications
+from shared.db.job_orders import ENDED, OPEN, SEARCHED_DAYS, are_many, job_order_rows, job_orders
 from shared.db.job_overview import JobGlance
 from shared.db.order_commands import unblock
 from shared.db.order_list import OrderFilter
@@ -21,6 +23,8 @@ from shared.db.tables import dispatch_runs, write_orders
 from shared.errors import InvalidInput, Refused
 from shared.exporting import orders_of
 
+#: Beyond so many orders a count says "more than"; of many people, each has to be looked up with its application.
+COUNTED, COUNTED_OF_MANY = 1000, 100
 #: Rows of a printed list.
 PRINTED = 5000
 _KEYS = (dispatch_runs.c.occasion_day, write_orders.c.id)
@@ -35,9 +39,10 @@ async def _page(visit: Visit, job: JobGlance, status: int = 200, **errors: str) 
     part = visit.asked("part") if visit.asked("part") in ("open", "ended") else ""
     words, state, printing = visit.asked("q"), _known_state(visit), visit.is_printing
     lists = {"open": _nothing(), "ended": _nothing()}
+    who = await _who(visit, words)
     for name in ("open", "ended"):
         if part in ("", name):
-            lists[name] = await _list(visit, job.id, name == "ended", words, state, printing)
+            lists[name] = await _list(visit, job.id, name == "ended", who, state, printing)
     return visit.render(
         "job_dispatch.html",
         status,
@@ -57,33 +62,45 @@ async def _page(visit: Visit, job: JobGlance, status: int = 200, **errors: str) 
 
 
 def _nothing() -> dict[str, Any]:
-    return {"paged": Paged([], ""), "count": 0, "more": False}
+    return {"paged": Paged([], ""), "count": 0, "more": False, "lately": False}
 
 
-async def _list(visit: Visit, job_id: int, ended: bool, words: str, state: str, printing: bool) -> dict[str, Any]:
-    statement = job_orders(job_id, ended=ended, today=await visit.today(), words=words, state=state)
-    after = visit.asked("after")
-    async with visit.database.read() as connection:
+async def _who(visit: Visit, words: str) -> Found | None:
+    """The people whom the search names; None without one."""
+    async with visit.database.read(plan_by_values=True) as connection:
+        return await search_applications(connection, words) if words else None
+
+
+async def _list(
+    visit: Visit, job_id: int, ended: bool, who: Found | None, state: str, printing: bool
+) -> dict[str, Any]:
+    after, today = visit.asked("after"), await visit.today()
+    async with visit.database.read(plan_by_values=True) as connection:
+        is_many = who is not None and are_many(who)
+        statement = job_orders(job_id, ended=ended, today=today, who=who, state=state)
         if printing:
-            order = [key.desc() if ended else key for key in _KEYS]
-            paged = await all_of(connection, statement.order_by(*order), PRINTED)
-            return {"paged": paged, "count": len(paged.rows), "more": bool(paged.next_key)}
-        count, more = await bounded_count(connection, statement, 1000)
-        if after:
-            # Beside the key of the page: this part of it the index of the runs understands.
-            day = date.fromisoformat(str(read_key(after, 2)[0]))
-            days = dispatch_runs.c.occasion_day
-            statement = statement.where(days <= day if ended else days >= day)
-        paged = await page_of(connection, statement, _KEYS, after, descending=ended)
-    return {"paged": paged, "count": count, "more": more}
+            paged = await all_of(
+                connection, statement.order_by(*(key.desc() if ended else key for key in _KEYS)), PRINTED
+            )
+            count, more = len(paged.rows), bool(paged.next_key)
+        else:
+            count, more = await bounded_count(connection, statement, COUNTED_OF_MANY if is_many else COUNTED)
+            if after:
+                # Beside the key of the page: this part of it the index of the runs understands.
+                day = date.fromisoformat(str(read_key(after, 2)[0]))
+                days = dispatch_runs.c.occasion_day
+                statement = statement.where(days <= day if ended else days >= day)
+            paged = await page_of(connection, statement, _KEYS, after, descending=ended)
+        rows = await job_order_rows(connection, [row["id"] for row in paged.rows])
+    return {"paged": replace(paged, rows=rows), "count": count, "more": more, "lately": is_many}
 
 
 async def export_orders(visit: Visit) -> Response:
     """What the filter finds of both lists, whole, as a workbook."""
     job, today = await load_glance(visit), await visit.today()
-    words, state = visit.asked("q"), _known_state(visit)
+    who, state = await _who(visit, visit.asked("q")), _known_state(visit)
     both = [
-        job_orders(job.id, ended=ended, today=today, words=words, state=state).with_only_columns(write_orders.c.id)
+        job_orders(job.id, ended=ended, today=today, who=who, state=state).with_only_columns(write_orders.c.id)
         for ended in (False, True)
     ]
     source = orders_of(OrderFilter(), select(union_all(*both).subquery().c.id), named=True)

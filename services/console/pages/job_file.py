@@ -3,7 +3,6 @@
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
 from starlette.responses import Response
 
 from services.console.pages.job_calendar import next_days
@@ -19,13 +18,9 @@ from shared.db.job_overview import JobGlance
 from shared.db.jobs import create_job, rehearse_job, set_job
 from shared.db.letter_samples import preview_letter
 from shared.db.queries import QueryDay, load_query_by_id
-from shared.db.recipients import ListScope, recipients
+from shared.db.query_trials import try_query
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import applications
 from shared.errors import InvalidInput, KontaktpflegeError, NotFound
-
-#: People that the preview of a query names.
-_NAMED = 20
 
 
 async def show_job(visit: Visit) -> Response:
@@ -116,18 +111,10 @@ async def preview_query(visit: Visit) -> Response:
         try:
             query = await load_query_by_id(connection, job.row["query_id"])
         except InvalidInput as exc:
-            return visit.render(
-                "job_preview_query.html", **values | {"problem": visit.refusal(exc), "count": 0, "people": []}
-            )
+            return visit.render("job_preview_query.html", **values | {"problem": visit.refusal(exc), "trial": None})
         on = QueryDay(day, ZoneInfo(job.row["time_zone"]), settings.leap_day_birthday)
-        chosen = recipients(query, on, ListScope()).subquery()
-        counted = select(func.count()).select_from(chosen).where(chosen.c.rank == 1)
-        a = applications.c
-        some = select(a.id, a.first_name, a.last_name, a.email, a.external_id, chosen.c.last_contact_at)
-        some = some.join(chosen, chosen.c.application_id == a.id).where(chosen.c.rank == 1).order_by(a.id).limit(_NAMED)
-        count = (await connection.execute(counted)).scalar_one()
-        people = (await connection.execute(some)).mappings().all()
-    return visit.render("job_preview_query.html", **values, count=count, people=people)
+        trial = await try_query(connection, query, on)
+    return visit.render("job_preview_query.html", **values, trial=trial)
 
 
 async def show_letter(visit: Visit) -> Response:

@@ -67,10 +67,10 @@ def state_line(visit: Visit, found: dict[str, Any], zone: ZoneInfo) -> str:
         parts.append(visit.text("%(count)s wait until %(time)s", count=counted(visit, total), time=until))
     else:
         parts.append(visit.text("%(count)s wait", count=counted(visit, total)))
-    open_ones = sum(one.number for one in found["persons"].values())
-    parts.append(
-        visit.text("%(count)s open", count=number(visit, open_ones)) if open_ones else visit.text("nothing open")
-    )
+    persons = found["persons"].values()
+    open_ones = Count(sum(one.number for one in persons), any(one.more for one in persons))
+    some = visit.text("%(count)s open", count=counted(visit, open_ones))
+    parts.append(some if open_ones.number else visit.text("nothing open"))
     return ", ".join(parts)
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from services.console.routing import Page
 from services.console.visits import Visit
-from shared.db.application_list import application_rows
+from shared.db.application_list import search_applications
 from shared.db.tables import applications, write_orders
 
 _LARGEST_ID = 2**63 - 1
@@ -18,7 +18,7 @@ async def search(visit: Visit) -> Response:
     asked = visit.asked("q")
     if not asked:
         return visit.go("/applications")
-    async with visit.database.read() as connection:
+    async with visit.database.read(plan_by_values=True) as connection:
         by_id = select(applications.c.id).where(applications.c.external_id == asked)
         if (found := (await connection.execute(by_id)).scalars().first()) is not None:
             return visit.go(f"/applications/{found}")
@@ -26,10 +26,9 @@ async def search(visit: Visit) -> Response:
             order = select(write_orders.c.id).where(write_orders.c.id == int(asked))
             if (found := (await connection.execute(order)).scalars().first()) is not None:
                 return visit.go(f"/orders/{found}")
-        statement, _ = await application_rows(connection, asked)
-        ids = (await connection.execute(statement.limit(2))).scalars().all()
-    if len(ids) == 1:
-        return visit.go(f"/applications/{ids[0]}")
+        found = await search_applications(connection, asked)
+    if found.ids is not None and len(found.ids) == 1:
+        return visit.go(f"/applications/{found.ids[0]}")
     return visit.go(f"/applications?{urlencode({'q': asked})}")
 
 

@@ -12,19 +12,21 @@ from starlette.responses import HTMLResponse, Response
 
 from services.console.downloads import download
 from services.console.pages.block_form import block_one, read_block
-from services.console.paging import PAGE, Paged, bounded_count, read_id, write_key
+from services.console.paging import COUNTED, PAGE, Paged, read_id, total_of, write_key
 from services.console.routing import Page
 from services.console.visits import Visit, id_of
 from services.console.words import translated_reason
 from shared.db.order_list import STATES, OrderFilter
 from shared.db.order_pages import ids_of, orders_page
 from shared.db.system_state import count_for_persons
-from shared.db.tables import contact_jobs
+from shared.db.tables import contact_jobs, write_orders
 from shared.errors import InvalidInput
 from shared.exporting import orders_of
 
 #: Rows of a printed list: more is for a file.
 PRINTED = 2000
+#: Orders of a recruiter are counted up to here: each has to be looked up with its application.
+COUNTED_JOINED = 2000
 #: Orders that one form may block.
 MOST_AT_ONCE = 500
 _FILTERS = ("type", "state", "day", "recruiter")
@@ -43,12 +45,14 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
     except InvalidInput as exc:
         errors[exc.place], which, status = visit.refusal(exc), OrderFilter(), 422
     after, printing = visit.asked("after"), visit.is_printing
-    async with visit.database.read() as connection:
+    async with visit.database.read(plan_by_values=True) as connection:
         jobs = (await connection.execute(select(contact_jobs.c.id, contact_jobs.c.name).order_by("name"))).all()
         size = PRINTED if printing else PAGE
         before = read_id(after)
-        rows = await orders_page(connection, which, before, size + 1)
-        count, more = await bounded_count(connection, await ids_of(connection, which))
+        whole = write_orders if which == OrderFilter() else None
+        most = COUNTED if which.recruiter is None else COUNTED_JOINED
+        total = await total_of(connection, await ids_of(connection, which), whole, most)
+        rows = await orders_page(connection, which, before, size + 1, few=total.exact)
     more_rows, rows = len(rows) > size, rows[:size]
     return visit.render(
         "workcenter.html",
@@ -56,8 +60,7 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
         paged=Paged(rows, write_key([rows[-1]["id"]]) if more_rows else ""),
         asked=asked,
         jobs=[(job.id, job.name) for job in jobs],
-        count=count,
-        more=more,
+        total=total,
         first=not after,
         states=STATES,
         errors=errors,
