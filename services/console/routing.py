@@ -22,6 +22,8 @@ USUAL_BYTES = 4 * 1024 * 1024
 class Page:
     """One address: what answers it, by which methods, the right it needs, and the size of what it takes.
 
+    `by_itself`: asked for by a page that comes anew, so that nobody need be there.
+
     GET and HEAD change nothing; whatever changes something is a POST.
     """
 
@@ -30,11 +32,16 @@ class Page:
     right: Right
     methods: Sequence[str] = ("GET",)
     most_bytes: int = USUAL_BYTES
+    by_itself: bool = False
 
 
 def routes(pages: Iterable[Page]) -> list[Route]:
     """The pages as routes that let nobody in without the right."""
     return [
-        Route(page.path, visiting(page.handler, page.right, page.most_bytes), methods=list(page.methods))
+        Route(
+            page.path,
+            visiting(page.handler, page.right, page.most_bytes, by_itself=page.by_itself),
+            methods=list(page.methods),
+        )
         for page in pages
     ]

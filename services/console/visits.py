@@ -179,13 +179,13 @@ def language_of(request: Request) -> str:
 
 
 def visiting(
-    handler: Callable[[Visit], Awaitable[Response]], right: str, most_bytes: int
+    handler: Callable[[Visit], Awaitable[Response]], right: str, most_bytes: int, *, by_itself: bool = False
 ) -> Callable[[Request], Awaitable[Response]]:
     """The handler behind its gate: signed in, the right, and for a change the session's own form of a bounded size."""
 
     async def endpoint(request: Request) -> Response:
         surroundings: Surroundings = request.app.state.surroundings
-        session = await session_of(request, surroundings)
+        session = await session_of(request, surroundings, is_use=not by_itself)
         if right != "nobody":
             _let_in(session, right)
         form = FormData()
@@ -220,10 +220,10 @@ def _bounded(request: Request, most_bytes: int) -> Callable[[], Awaitable[Mutabl
     return receive
 
 
-async def session_of(request: Request, surroundings: Surroundings) -> ConsoleSession | None:
+async def session_of(request: Request, surroundings: Surroundings, *, is_use: bool = True) -> ConsoleSession | None:
     """Whose request this is."""
     token = request.cookies.get(SESSION_COOKIE)
-    return await load_session(surroundings.database, token, surroundings.now) if token else None
+    return await load_session(surroundings.database, token, surroundings.now, is_use=is_use) if token else None
 
 
 def _let_in(session: ConsoleSession | None, right: str) -> None:

@@ -18,10 +18,10 @@ from shared.domain.text import fold
 from shared.passwords import hash_password, is_password
 
 _S = console_sessions.c
-#: A session ends when nobody used it for so long, and after a week in any case.
-IDLE, LONGEST = timedelta(hours=12), timedelta(days=7)
+#: A session ends when nobody used it for so long, and after a working day in any case (S19).
+IDLE, LONGEST = timedelta(minutes=30), timedelta(hours=12)
 #: The last use is written down this often at most: reading a page is to write nothing.
-_SEEN = timedelta(minutes=5)
+_SEEN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,11 @@ async def _who_knows(database: Database, name: str, password: str) -> int | None
     return int(found["id"]) if fits and found is not None and stored is not None else None
 
 
-async def load_session(database: Database, token: str, now: datetime) -> ConsoleSession | None:
-    """The session of a token, with the user's role as it is now; None if there is none (any more)."""
+async def load_session(database: Database, token: str, now: datetime, *, is_use: bool = True) -> ConsoleSession | None:
+    """The session of a token, with the user's role as it is now; None if there is none (any more).
+
+    `is_use`: somebody does something; a page that comes anew by itself does not keep a session alive.
+    """
     columns = (_S.token_hash, _S.user_id, _S.csrf, _S.seen_at)
     has_password = users.c.password_hash.is_not(None).label("has_password")
     theirs = (users.c.name.label("user_name"), users.c.display_name, users.c.role, has_password)
@@ -115,7 +118,7 @@ async def load_session(database: Database, token: str, now: datetime) -> Console
         row = (await connection.execute(statement)).mappings().first()
     if row is None:
         return None
-    if now - row["seen_at"] > _SEEN:
+    if is_use and now - row["seen_at"] > _SEEN:
         async with database.begin() as connection:
             seen = update(console_sessions).where(_S.token_hash == row["token_hash"])
             await connection.execute(seen.values(seen_at=now))

@@ -36,7 +36,7 @@ from shared.setup.records import Edited, id_of_saved, save_letter
 
 #: A letter's own page: no script, nothing from elsewhere, its styles as they are; only the console may frame it.
 LETTER_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'"
 )
 _LETTER_HEADERS = {"Content-Security-Policy": LETTER_POLICY, "X-Frame-Options": "SAMEORIGIN"}

@@ -56,5 +56,5 @@ def done_at(lately: Lately, waiting: dict[str, Count], now: datetime, zone: Zone
 
 PAGES = (
     Page("/monitor", show_monitor, "view"),
-    Page("/monitor/figures", show_figures, "view"),
+    Page("/monitor/figures", show_figures, "view", by_itself=True),
 )

@@ -148,5 +148,5 @@ PAGES = (
     Page("/workcenter", show_workcenter, "view"),
     Page("/workcenter.xlsx", send_excel, "view"),
     Page("/workcenter/block", block_chosen, "operate", ("POST",)),
-    Page("/workcenter/open-count", count_open, "view"),
+    Page("/workcenter/open-count", count_open, "view", by_itself=True),
 )
