@@ -25,6 +25,12 @@ class Throttle:
         for key in _keys(name, client):
             self._failures[key] = (self._failures.get(key, (0, 0.0))[0] + 1, self._clock())
 
+    def forgive(self, name: str | None, client: str) -> None:
+        """Takes back one failure that was none."""
+        for key in _keys(name, client):
+            count, at = self._failures.get(key, (1, 0.0))
+            self._failures[key] = (count - 1, at)
+
     def succeeded(self, name: str | None, client: str) -> None:
         """Forgets the failures."""
         for key in _keys(name, client):

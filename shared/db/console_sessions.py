@@ -22,6 +22,8 @@ _S = console_sessions.c
 IDLE, LONGEST = timedelta(minutes=30), timedelta(hours=12)
 #: The last use is written down this often at most: reading a page is to write nothing.
 _SEEN = timedelta(minutes=1)
+#: Passwords that are hashed at a time: each takes memory and a thread, and anybody may ask.
+_HASHING = asyncio.Semaphore(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ async def _who_knows(database: Database, name: str, password: str) -> int | None
         found = (await connection.execute(select(users).where(users.c.name_folded == fold(name)))).mappings().first()
     stored = found["password_hash"] if found is not None else None
     # Hashing takes long on purpose; it does so too where there is no such user, and beside the other requests.
-    fits = await asyncio.to_thread(is_password, password, stored or _nobodys_hash())
+    async with _HASHING:
+        fits = await asyncio.to_thread(is_password, password, stored or _nobodys_hash())
     return int(found["id"]) if fits and found is not None and stored is not None else None
 
 

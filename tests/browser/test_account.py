@@ -1,12 +1,15 @@
 """Signing in and out, languages, the own password."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 from playwright.sync_api import Page, expect
 
 from services.console.routing import Page as Address
-from tests.browser.site import PASSWORD, barriers, sign_in
+from tests.browser.site import PASSWORD, Site, barriers, sign_in
 from tests.browser.test_rights import filled, moments
 
 
@@ -108,3 +111,10 @@ def test_a_refusal_is_told_in_the_persons_language(visit: Callable[..., Page]) -
             page.goto(path)
             expect(page.locator("main")).to_contain_text(said)
         assert barriers(page) == []
+
+
+def test_s21_of_guesses_that_come_at_once_no_more_are_looked_at_than_one_after_another(site: Site) -> None:
+    form = {"name": "nobody.here", "password": "wrong and long"}
+    with ThreadPoolExecutor(14) as at_once:
+        answers = list(at_once.map(lambda _: httpx.post(f"{site.url}/sign-in", data=form, timeout=60), range(14)))
+    assert Counter(answer.status_code for answer in answers) == {401: 5, 429: 9}

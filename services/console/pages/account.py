@@ -22,10 +22,16 @@ async def take_sign_in(visit: Visit) -> Response:
     if (wait := THROTTLE.seconds_to_wait(name, client)) > 0:
         return too_many(visit, to, wait, name)
     password = visit.form.get("password")
-    session = await sign_in(visit.database, name, password if isinstance(password, str) else "", visit.now)
+    # Counted before it is looked at: of guesses that come at once each would be looked at before one has failed.
+    THROTTLE.failed(name, client)
+    try:
+        session = await sign_in(visit.database, name, password if isinstance(password, str) else "", visit.now)
+    except Exception:
+        THROTTLE.forgive(name, client)
+        raise
     if session is None:
         error = visit.text("Name and password do not fit together.")
-        return refuse(visit, 401, to, error, way="password", reason="name and password", name=name)
+        return refuse(visit, 401, to, error, way="password", reason="name and password", name=name, counts=False)
     THROTTLE.succeeded(name, client)
     return await admit(visit, session, to, way="password", secure=visit.request.url.scheme == "https")
 
