@@ -30,7 +30,7 @@ class Clicking:
         for name, meaning in STATUSES.items():
             self.page.goto("/settings/statuses")
             self.page.fill("#f-name", name)
-            self.page.get_by_label("Bedeutung").select_option(label=meaning)
+            self.page.get_by_label("Metastatus").select_option(label=meaning)
             self.page.get_by_role("button", name="Status anlegen").click()
             expect(self.page.get_by_role("status")).to_contain_text(name)
 

@@ -148,11 +148,20 @@ async def test_d13_d14_a_release_is_logged_for_other_plans(world: World) -> None
     assert sorted(found) == sorted(row["person_id"] for row in await world.rows())
 
 
+async def _who_holds_on(world: World) -> str:
+    """The transactions for which what was read is kept."""
+    asked = text(
+        "SELECT datname, state, xact_start, left(query, 200) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL"
+    )
+    async with world.database.read() as connection:
+        return str([tuple(row) for row in (await connection.execute(asked)).all()])
+
+
 async def until_forgotten(world: World, now: datetime = MORNING) -> None:
     """PostgreSQL: other tests' transactions on the same server must have ended."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while any(row for row in await log(world)):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, await _who_holds_on(world)
         await forget_read_changes(world.database, now)
         await asyncio.sleep(0.05)
 
