@@ -17,7 +17,7 @@ from shared.db.transactions import in_transaction
 from shared.domain.job_fields import one_of, read_name
 from shared.domain.mail_addresses import usable_address
 from shared.domain.text import fold
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound, Refused
 from shared.passwords import hash_password
 
 
@@ -60,9 +60,21 @@ async def set_password(database: Database, name: str, password: str, *, author: 
 
 
 async def change_user(
-    database: Database, user_id: int, *, display_name: str, email: str | None, role: str, author: str, now: datetime
+    database: Database,
+    user_id: int,
+    *,
+    display_name: str,
+    email: str | None,
+    role: str,
+    author: str,
+    now: datetime,
+    shown: Mapping[str, Any] | None = None,
 ) -> None:
-    """Another display name, address or role; another role ends the user's sessions. Raises NotFound, InvalidInput."""
+    """Another display name, address or role; another role ends the user's sessions. Raises NotFound, InvalidInput.
+
+    `shown`: these fields as they stood before the author: Refused if somebody else has changed them since, for a page
+    of yesterday would give back a role that was taken away today.
+    """
     wanted = {
         "display_name": read_name("user, display name", display_name),
         "email": email,
@@ -72,7 +84,10 @@ async def change_user(
         raise InvalidInput("user, e-mail", email, "is not a valid e-mail address")
 
     async def work(connection: AsyncConnection) -> None:
+        await connection.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
         user = await load_user(connection, user_id)
+        if shown is not None and any(user[key] != shown[key] for key in wanted):
+            raise Refused("somebody else has changed this user meanwhile; please look at it again")
         changes = [(key, user[key], value) for key, value in wanted.items() if user[key] != value]
         if not changes:
             return

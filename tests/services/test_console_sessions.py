@@ -1,9 +1,14 @@
-"""How long a session at the console lasts (S19)."""
+"""How long a session at the console lasts (S19), and that a role that was taken away stays away."""
 
 from datetime import timedelta
 
+import pytest
+
 from shared.db.console_sessions import ConsoleSession, load_session, sign_in
-from shared.db.user_commands import set_password
+from shared.db.tables import users
+from shared.db.user_commands import change_user, set_password
+from shared.errors import Refused
+from tests.services.setup_files import row
 from tests.services.world import MORNING, World
 
 PASSWORD = "ein langes Passwort"
@@ -31,3 +36,15 @@ async def test_s19_a_session_ends_without_use_and_after_a_working_day_in_any_cas
     for minute in (10, 20, 29):
         assert await at(minute, is_use=False) is not None
     assert await at(31) is None
+
+
+async def test_d5_a_page_of_before_gives_no_role_back(world: World) -> None:
+    await world.begin()
+    before = await row(world.database, users, name="a.weber")
+    shown = {name: before[name] for name in ("display_name", "email", "role")}
+    user, stamp = before["id"], {"author": "anna", "now": MORNING}
+    await change_user(world.database, user, **{**shown, "role": "view"}, **stamp, shown=shown)
+    with pytest.raises(Refused, match="somebody else has changed"):
+        await change_user(world.database, user, **{**shown, "email": "neu@firma.example"}, **stamp, shown=shown)
+    after = await row(world.database, users, name="a.weber")
+    assert (after["role"], after["email"]) == ("view", before["email"])

@@ -12,7 +12,7 @@ from shared.db.actors import ROLES
 from shared.db.console_sessions import end_sessions
 from shared.db.tables import users
 from shared.db.user_commands import change_user, create_user, load_user, set_password
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Refused
 
 _FIELDS = ("name", "display_name", "email", "role")
 #: Where a rule of the domain stands in the form.
@@ -79,9 +79,13 @@ async def take_user(visit: Visit) -> Response:
         return _form(visit, user, {**user, **given}, {"role": error})
     fields = {key: value for key, value in given.items() if key != "name"}
     try:
-        await change_user(visit.database, user["id"], **fields, author=visit.author, now=visit.now)
+        await change_user(visit.database, user["id"], **fields, author=visit.author, now=visit.now, shown=_shown(visit))
     except InvalidInput as exc:
-        return _form(visit, user, {**user, **fields}, _errors(visit, exc))
+        return _form(
+            visit, _shown(visit) | {"id": user["id"], "name": user["name"]}, {**user, **fields}, _errors(visit, exc)
+        )
+    except Refused as exc:
+        return _form(visit, user, user, {"display_name": visit.refusal(exc)})
     return visit.go("/settings/users", "%(name)s is saved.", name=user["name"])
 
 
@@ -108,6 +112,11 @@ async def _user(visit: Visit) -> dict[str, Any]:
 def _given(visit: Visit) -> dict[str, Any]:
     given: dict[str, Any] = {name: visit.field(name) for name in _FIELDS}
     return {**given, "email": given["email"] or None}
+
+
+def _shown(visit: Visit) -> dict[str, Any]:
+    """The fields as the page showed them."""
+    return {name: visit.field(f"was_{name}") or None for name in ("display_name", "email", "role")}
 
 
 def _errors(visit: Visit, exc: InvalidInput) -> dict[str, str]:
