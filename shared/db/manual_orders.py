@@ -95,6 +95,8 @@ async def _made_just_now(connection: AsyncConnection, order: ManualOrder, wish: 
     same = (
         *(_O.application_id == order.application_id, _O.letter_id == order.letter_id, _O.type == order.type),
         *(_O.task.is_not_distinct_from(order.task), _O.created_at > now - JUST_NOW),
+        # One that was stopped or could not be sent is no answer to a wish that comes after it.
+        _O.state.in_(("planned", "queued", "sending", "sent", "unclear")),
         # Of two wishes for "now" the moments differ.
         _O.planned_for == order.planned_for if wish.at is not None else _O.planned_for <= now,
     )

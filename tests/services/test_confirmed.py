@@ -11,6 +11,7 @@ from shared.db.run_commands import release_held
 from shared.db.tables import contact_jobs, dispatch_runs
 from shared.errors import Outdated, Refused
 from tests.services.setup_files import apply, row
+from tests.services.test_dispatch import held_dispatch
 from tests.services.world import DAY, JOB, MORNING, SETUP, World
 
 EIGHT = MORNING + timedelta(hours=1)
@@ -58,24 +59,13 @@ async def test_another_query_or_another_job_asks_again(world: World) -> None:
     assert await _basis(world) not in (seen, changed)
 
 
-async def _held(world: World) -> None:
-    """Ten letters yesterday, sixty held today."""
-    await world.begin(*[f"A{n},,Name{n},a{n}@x.example,Neu," for n in range(10)])
-    await world.change(repeat_guard_days="1")
-    world.clock.set(EIGHT)
-    assert len(await world.turn()) == 10
-    await world.applicants(*[f"B{n},,Name{n},b{n}@x.example,Neu," for n in range(50)])
-    world.clock.set(EIGHT + timedelta(days=1))
-    assert await world.turn() == []
-
-
 async def _let_go(world: World, count: int) -> int:
     shown = Shown(await _basis(world), count)
     return await release_held(world.database, JOB, author="anna", now=world.clock.now(), shown=shown)
 
 
 async def test_d36_a_release_approves_the_number_shown_and_no_more(world: World) -> None:
-    await _held(world)
+    await held_dispatch(world)
     for count in (0, 59):
         with pytest.raises(Outdated):
             await _let_go(world, count)

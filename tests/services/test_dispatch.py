@@ -231,15 +231,19 @@ async def test_d32_a_person_who_was_blocked_or_opted_out_gets_none(world: World)
     assert await world.orders() == {"A2": "queued"}
 
 
-async def test_d36_an_unusually_large_dispatch_waits_for_a_person(world: World) -> None:
-    few = [f"A{n},,Name{n},a{n}@x.example,Neu," for n in range(10)]
-    await world.begin(*few)
+async def held_dispatch(world: World) -> None:
+    """Ten letters yesterday, sixty held today."""
+    await world.begin(*[f"A{n},,Name{n},a{n}@x.example,Neu," for n in range(10)])
     await world.change(repeat_guard_days="1")
     world.clock.set(EIGHT)
     assert len(await world.turn()) == 10
     await world.applicants(*[f"B{n},,Name{n},b{n}@x.example,Neu," for n in range(50)])
     world.clock.set(EIGHT + timedelta(days=1))
     assert await world.turn() == []
+
+
+async def test_d36_an_unusually_large_dispatch_waits_for_a_person(world: World) -> None:
+    await held_dispatch(world)
     reasons = {r["reason"] for r in await world.rows(TOMORROW)}
     assert reasons == {"held: 60 > 30"}
     with pytest.raises(Refused, match="no held dispatch"):

@@ -67,6 +67,11 @@ async def test_d30_a_second_click_makes_no_second_letter(world: World) -> None:
     first = await clicked()
     world.clock.set(MORNING + timedelta(seconds=2))
     assert await clicked() == first
+    # What was stopped meanwhile is wanted anew.
+    now = world.clock.now()
+    await block(world.database, first, scope="letter", reason="zu früh", until=None, author="anna", now=now)
+    first = await clicked()
+    assert await world.state(first) == "planned"
     # Another moment is another letter, and so is the same wish a while later.
     later = await clicked(NOON)
     assert later != first and await clicked(NOON) == later
