@@ -66,9 +66,15 @@ async def _kill(scene: Scene, event: Event) -> None:
 
 async def _stop(scene: Scene, event: Event) -> None:
     mailers = [slot for slot in scene.crew.slots if slot.role in ("mailer", "all")]
-    # Where some hold letters, one of these: the lease of nothing cannot run out.
-    mailers = await _holding_letters(scene, mailers) or mailers
     slot = mailers[event.choice % len(mailers)]
+    # Where some hold letters, one of these: the lease of nothing cannot run out. Looked at when it stands still: what
+    # it held a moment before it may have handed over since.
+    for one in await _holding_letters(scene, mailers):
+        if scene.crew.send(one, signal.SIGSTOP):
+            if one in await _holding_letters(scene, mailers):
+                slot = one
+                break
+            scene.crew.send(one, signal.SIGCONT)
     if scene.crew.send(slot, signal.SIGSTOP):
         process = slot.process
         await _on_for(scene, STOPPED_SECONDS)

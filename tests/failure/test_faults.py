@@ -38,8 +38,9 @@ Evidence = str | Callable[["Struck"], bool]
 
 #: Whose role reads a route.
 CONSUMERS = ((route_of(JobDue), "evaluator"), (route_of(WriteOrderReady), "mailer"))
-#: Letters of each job, and how many a second the mail server takes: some are out when the fault strikes.
-EACH, RATE = 30, 40.0
+#: Letters of each job, and how many a second the mail server takes. Before the fault it takes fewer: then some are out
+#: and most are not when the fault strikes, however long striking takes.
+EACH, RATE, RATE_BEFORE = 30, 40.0, 10.0
 DEADLINE = 60.0
 #: Seconds after which a job released while publishers are held back would have begun to arrive, if they were not.
 SOON = 2.0
@@ -173,11 +174,13 @@ async def _strike(scene: Scene, number: int) -> Struck:
     await _all_at_work(scene)
     before, told = len(scene.mail.accepted), _logs(scene)
     held_up, published = _held_up_by_relays(scene), scene.published
+    scene.mail.oracle.rate = RATE_BEFORE
     await _release(scene, first)
     await _until(lambda: len(scene.mail.accepted) >= before + 5)
     scene.struck.clear()
     striking = asyncio.create_task(do(scene, Event(0.0, fault, choice)))
     await asyncio.wait_for(scene.struck.wait(), DEADLINE)
+    scene.mail.oracle.rate = RATE
     await _release(scene, second)
     await asyncio.wait({striking}, timeout=SOON)
     early = _arrived(scene, second)
