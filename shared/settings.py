@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -52,8 +52,11 @@ class Settings(BaseModel):
     #: Where the console answers. Port 0: `run all` runs without it, `run console` takes any free port.
     kp_console_host: str = "127.0.0.1"
     kp_console_port: int = Field(default=8080, ge=0, le=65535)
-    #: Where people reach the console, if that is not where it answers; needed for signing in with company accounts.
+    #: Where people reach the console, if that is not where it answers: a proxy's https, its path before every page;
+    #: needed for signing in with company accounts.
     kp_console_url: str | None = None
+    #: Whose word about the browser's address and https is taken: addresses and networks, separated by commas.
+    kp_console_proxies: str = "127.0.0.1, ::1"
     #: Signing in with company accounts (OpenID Connect): the provider, what it knows us by, its claim with the name.
     kp_oidc_issuer: str | None = None
     kp_oidc_client_id: str | None = None
@@ -65,6 +68,10 @@ class Settings(BaseModel):
     def effective_database_url(self) -> str:
         """The database's address; SQLite in the state directory where none is given."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.kp_state_dir / 'kontaktpflege.sqlite3'}"
+
+    def console_proxies(self) -> list[str]:
+        """The proxies that the console trusts, one by one."""
+        return [one.strip() for one in self.kp_console_proxies.split(",") if one.strip()]
 
 
 #: Names of the contract without the KP_ prefix.
@@ -91,6 +98,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         raise InvalidSettings(f"setting {str(first['loc'][0]).upper()}: {first['msg']}") from None
     _check_waiting(settings)
     _check_company_accounts(settings)
+    _check_proxies(settings)
     return settings
 
 
@@ -119,6 +127,16 @@ def _check_company_accounts(settings: Settings) -> None:
     for name in ("KP_OIDC_ISSUER", "KP_CONSOLE_URL"):
         if (url := needed[name]) and not _is_private_address(url):
             raise InvalidSettings(f"setting {name}: must be https://HOST, or http:// on this machine's loopback")
+
+
+def _check_proxies(settings: Settings) -> None:
+    for one in settings.console_proxies():
+        try:
+            ip_network(one)
+        except ValueError:
+            raise InvalidSettings(
+                f"setting KP_CONSOLE_PROXIES: {one!r} is no address or network; write for example 10.0.0.0/8"
+            ) from None
 
 
 def _is_private_address(url: str) -> bool:

@@ -8,7 +8,7 @@ from services.cli.context import Desk, at_desk
 from services.cli.output import JSON_OPTION, print_fields, print_json
 from services.mailer.trial_mail import send_trial_mail
 from shared.db.letter_samples import Preview, preview_letter
-from shared.db.letter_trials import TrialMail
+from shared.db.letter_trials import TrialMail, record_test_mail
 from shared.logs import silent_logger
 
 NAME = typer.Argument(help="Name of the job.")
@@ -66,6 +66,8 @@ def send_test(
         now = desk.now.astimezone(ZoneInfo("UTC"))
         # The answer says it all: no line of a log beside it.
         answer = await send_trial_mail(mail, desk.settings, now, silent_logger())
+        stored, author = found.stored.name, desk.actor.name
+        await record_test_mail(desk.database, stored, found.application, to, author=author, now=now)
         typer.echo(f"{name}: test letter as {found.application} sent to {to}: {answer}")
 
     at_desk("operate", work)

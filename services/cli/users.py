@@ -6,7 +6,10 @@ import typer
 
 from services.cli.context import Desk, at_desk
 from services.cli.output import JSON_OPTION, print_json, print_table
-from shared.db.user_commands import create_user, list_users, set_password
+from shared.db.named_records import find_named
+from shared.db.tables import users
+from shared.db.user_commands import create_user, list_users, lock_user, set_password
+from shared.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, help="Users and their rights: view < operate < edit < admin.")
 NAME = typer.Argument(help="Login name.")
@@ -63,6 +66,30 @@ def password(
         given = sys.stdin.readline().rstrip("\n") if from_stdin else _asked()
         await set_password(desk.database, name, given, author=desk.actor.name, now=desk.now)
         typer.echo(f"{name}: password set")
+
+    at_desk("admin", work)
+
+
+@app.command("lock")
+def lock(name: str = NAME) -> None:
+    """Let a user act no more: no sign-in, and every session ends at once. What they did keeps their name."""
+    _lock(name, is_locked=True)
+
+
+@app.command("unlock")
+def unlock(name: str = NAME) -> None:
+    """Let a locked user act again."""
+    _lock(name, is_locked=False)
+
+
+def _lock(name: str, *, is_locked: bool) -> None:
+    async def work(desk: Desk) -> None:
+        async with desk.database.read() as connection:
+            user = await find_named(connection, users, name)
+        if user is None:
+            raise NotFound("user", name)
+        await lock_user(desk.database, user["id"], is_locked=is_locked, author=desk.actor.name, now=desk.now)
+        typer.echo(f"{user['name']}: {'locked' if is_locked else 'unlocked'}")
 
     at_desk("admin", work)
 

@@ -2,8 +2,9 @@
 
 from starlette.responses import Response
 
+from services.console.reached import session_cookie
 from services.console.throttle import Throttle
-from services.console.visits import SESSION_COOKIE, Visit
+from services.console.visits import Visit
 from shared.db.console_sessions import NewSession, sign_out
 from shared.logs import get_logger
 
@@ -52,11 +53,12 @@ def refuse(
     return sign_in_page(visit, to, error, status=status, name=name or "")
 
 
-async def admit(visit: Visit, session: NewSession, to: str, *, way: str, secure: bool) -> Response:
+async def admit(visit: Visit, session: NewSession, to: str, *, way: str) -> Response:
     """Sends the browser on with its new session; the one that it had before ends."""
     if visit.session is not None:
         await sign_out(visit.database, visit.session.token_hash)
     get_logger("console").info("signed_in", action="signed_in", user_id=session.user_id, way=way)
     response = visit.go(own_path(visit, to))
-    response.set_cookie(SESSION_COOKIE, session.token, httponly=True, samesite="lax", secure=secure)
+    name = session_cookie(visit.is_secure)
+    response.set_cookie(name, session.token, httponly=True, samesite="lax", secure=visit.is_secure)
     return response

@@ -15,6 +15,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from services.console.pages import PAGES
+from services.console.reached import Prefixed, prefix_of
 from services.console.rendering import Renderer
 from services.console.routing import routes
 from services.console.surroundings import Surroundings
@@ -70,8 +71,9 @@ def build_console(surroundings: Surroundings) -> "Headers":
         },
     )
     app.state.surroundings, app.state.renderer = surroundings, Renderer()
+    prefix = prefix_of(surroundings.settings.kp_console_url)
     # Around everything: what answers when a page breaks stands outside of Starlette's own middleware.
-    return Headers(app)
+    return Headers(Prefixed(app, prefix) if prefix else app)
 
 
 class Headers:
@@ -86,7 +88,7 @@ class Headers:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        is_static = scope["path"].startswith("/static/")
+        is_static = "/static/" in scope["path"]
 
         async def sending(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":

@@ -88,7 +88,9 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"cannot be written: (?P<why>.+)", "cannot be written (%(why)s)"),
     # Jobs, persons, orders.
     (r"job (?P<job>.+) is Aus; set status=An first, nothing was sent",
-     "the job %(job)s is Aus; switch it An first, nothing was sent"),
+     "the job %(job)s is off; switch it on first, nothing was sent"),
+    (r"user (?P<name>.+) is locked; an administrator can unlock them",
+     "user %(name)s is locked; an administrator can unlock them"),
     (r"job (?P<job>.+) has no held dispatch", "no dispatch of the job %(job)s is held"),
     (r"the person of application (?P<number>.+) has no block for all jobs", "the person has no block for all jobs"),
     (r"the person of application (?P<number>.+) has no block for job (?P<job>.+)",

@@ -57,7 +57,7 @@ async def _serve(surroundings: Surroundings, listening: socket.socket, stop: asy
         server_header=False,
         lifespan="off",
         timeout_graceful_shutdown=10,
-        forwarded_allow_ips=None,
+        forwarded_allow_ips=surroundings.settings.console_proxies(),
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from services.console.notices import NOTICE_COOKIE, pack
+from services.console.reached import is_by_https, session_cookie
 from services.console.rendering import Renderer
 from services.console.surroundings import Surroundings
 from services.console.words import translated_reason
@@ -21,7 +22,6 @@ from shared.db.console_sessions import ConsoleSession, load_session
 from shared.db.engine import Database
 from shared.errors import InvalidInput, KontaktpflegeError, NotFound, Refused
 
-SESSION_COOKIE = "kp_session"
 LANGUAGE_COOKIE = "kp_language"
 _SAFE = ("GET", "HEAD")
 #: The largest id that a record can have.
@@ -101,6 +101,11 @@ class Visit:
         """The whole list is wanted, for paper: without its pages and forms."""
         return self.asked("print") == "1"
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether the browser speaks https, so that its cookies may be bound to that."""
+        return is_by_https(self.request, self.surroundings.settings.kp_console_url)
+
     def path(self, name: str) -> int:
         """An id in the address; raises NotFound for one that no record can have."""
         number = int(self.request.path_params[name])
@@ -159,7 +164,7 @@ class Visit:
             response = RedirectResponse(target, status_code=303)
         if notice:
             text = pack(self.text(notice, **values))
-            response.set_cookie(NOTICE_COOKIE, text, max_age=60, httponly=True, samesite="lax")
+            response.set_cookie(NOTICE_COOKIE, text, max_age=60, httponly=True, samesite="lax", secure=self.is_secure)
         return response
 
 
@@ -167,6 +172,11 @@ def id_of(text: str) -> int | None:
     """The id that a text writes; None for one that no record can have."""
     number = int(text) if text.isdecimal() and text.isascii() and len(text) < 20 else 0
     return number if 0 < number <= LARGEST_ID else None
+
+
+def whole(text: str) -> int:
+    """A whole number of a form; 0 where there is none."""
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def language_of(request: Request) -> str:
@@ -222,7 +232,8 @@ def _bounded(request: Request, most_bytes: int) -> Callable[[], Awaitable[Mutabl
 
 async def session_of(request: Request, surroundings: Surroundings, *, is_use: bool = True) -> ConsoleSession | None:
     """Whose request this is."""
-    token = request.cookies.get(SESSION_COOKIE)
+    is_secure = is_by_https(request, surroundings.settings.kp_console_url)
+    token = request.cookies.get(session_cookie(is_secure))
     return await load_session(surroundings.database, token, surroundings.now, is_use=is_use) if token else None
 
 

@@ -26,10 +26,15 @@ class Actor:
 
 
 async def load_actor(connection: AsyncConnection, name: str | None, login: str) -> Actor:
-    """The named user; without a name whoever holds the database's address, with all rights."""
+    """The named user; without a name whoever holds the database's address, with all rights.
+
+    Raises NotFound, and Refused for one who is locked.
+    """
     if not name:
         return Actor(f"os:{login}", "admin")
     row = (await connection.execute(select(users).where(users.c.name_folded == fold(name)))).mappings().first()
     if row is None:
         raise NotFound("user", name)
+    if row["locked_at"] is not None:
+        raise Refused(f"user {row['name']!r} is locked; an administrator can unlock them")
     return Actor(row["name"], row["role"])

@@ -49,19 +49,19 @@ class NewSession:
 
 
 async def sign_in(database: Database, name: str, password: str, now: datetime) -> NewSession | None:
-    """A new session; None if name and password do not fit together."""
+    """A new session; None if name and password do not fit together, or the user is locked."""
     user_id = await _who_knows(database, name, password)
     return None if user_id is None else await _begin(database, user_id, now)
 
 
 async def sign_in_vouched(database: Database, name: str, now: datetime) -> NewSession | None:
-    """A new session for whom a sign-in service has vouched; None if no user has just this name.
+    """A new session for whom a sign-in service has vouched; None if no user who may act has just this name.
 
     A name that only looks alike lets nobody in: but for the case of ASCII letters it has to be the very same.
     """
     async with database.read() as connection:
         found = (await connection.execute(select(users).where(users.c.name_folded == fold(name)))).mappings().first()
-    if found is None or not _is_same(found["name"], name):
+    if found is None or found["locked_at"] is not None or not _is_same(found["name"], name):
         return None
     return await _begin(database, int(found["id"]), now)
 
@@ -97,7 +97,7 @@ async def knows_password(database: Database, name: str, password: str) -> bool:
 async def _who_knows(database: Database, name: str, password: str) -> int | None:
     async with database.read() as connection:
         found = (await connection.execute(select(users).where(users.c.name_folded == fold(name)))).mappings().first()
-    stored = found["password_hash"] if found is not None else None
+    stored = found["password_hash"] if found is not None and found["locked_at"] is None else None
     # Hashing takes long on purpose; it does so too where there is no such user, and beside the other requests.
     async with _HASHING:
         fits = await asyncio.to_thread(is_password, password, stored or _nobodys_hash())
@@ -116,6 +116,8 @@ async def load_session(database: Database, token: str, now: datetime, *, is_use:
         select(*columns, *theirs)
         .join(users, users.c.id == _S.user_id)
         .where(_S.token_hash == _hashed(token), _S.seen_at >= now - IDLE, _S.created_at >= now - LONGEST)
+        # Their sessions end with the lock; one that began in the same moment does not outlive it.
+        .where(users.c.locked_at.is_(None))
     )
     async with database.read() as connection:
         row = (await connection.execute(statement)).mappings().first()

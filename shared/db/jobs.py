@@ -21,7 +21,7 @@ from shared.db.transactions import in_transaction
 from shared.db.write_orders import JOB_DELETED, withdraw_open_orders_of_job
 from shared.domain.job_fields import REQUIRED_JOB_FIELDS, read_job_fields, read_name
 from shared.domain.text import fold
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Outdated
 
 _J = contact_jobs.c
 
@@ -39,20 +39,30 @@ async def create_job(database: Database, pairs: Mapping[str, str], *, author: st
 
 
 async def set_job(
-    database: Database, name: str, pairs: Mapping[str, str], *, author: str, now: datetime, basis: str | None = None
+    database: Database,
+    name: str,
+    pairs: Mapping[str, str],
+    *,
+    author: str,
+    now: datetime,
+    basis: str | None = None,
+    epoch: int | None = None,
 ) -> JobChange:
     """`job set NAME key=value ...`: validated like a setup file; raises NotFound, InvalidInput.
 
-    With a `basis` only for the job as it was shown; else raises Outdated.
+    With a `basis`, or the `epoch` alone, only for the job as it was shown; else raises Outdated.
     """
     place = f"job {name!r}"
     fields = read_job_fields(place, pairs)
 
     async def change(connection: AsyncConnection) -> JobChange:
         job = await load_job_row(connection, name)
-        if basis is not None:
+        if basis is not None or epoch is not None:
             await lock_jobs(connection, _J.id == job["id"])
+        if basis is not None:
             await refuse_other_basis(connection, job["id"], basis)
+        if epoch is not None and (await load_job_row(connection, name))["epoch"] != epoch:
+            raise Outdated("it has changed since it was shown; look at it again")
         return await change_job(connection, job["id"], fields, place, author=author, now=now)
 
     return await in_transaction(database, change)

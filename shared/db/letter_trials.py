@@ -10,10 +10,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.engine import Database
+from shared.db.history import record_changes
 from shared.db.letter_data import Attachment, load_applications, load_letter_version
 from shared.db.letter_samples import occasion_of, sample_applications
+from shared.db.named_records import find_named
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, contact_jobs, form_letters
+from shared.db.transactions import in_transaction
 from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, write_letter
 from shared.domain.letters import RenderedLetter, Sender, UnrenderableLetter
 from shared.domain.salutation import is_addressed
@@ -127,6 +131,23 @@ async def check_stored(connection: AsyncConnection, letter_id: int, now: datetim
     stored = await load_letter_version(connection, letter_id, number)
     forms = compile_forms(stored.texts, composed=stored.composed)
     return await check_draft(connection, letter_id, forms, await sample_ids(connection, letter_id, now, most), now)
+
+
+async def record_test_mail(
+    database: Database, letter: str, application: str, to: str, *, author: str, now: datetime
+) -> None:
+    """Who sent which letter as a test, with whose data, to which domain: those data left the house by it (D3).
+
+    Not the address itself: it is a person's, and the history is kept longer than what is known of people.
+    """
+    changes = [("application", None, application), ("to", None, f"...@{to.rpartition('@')[2]}")]
+
+    async def work(connection: AsyncConnection) -> None:
+        stored = await find_named(connection, form_letters, letter)
+        letter_id = stored["id"] if stored else None
+        await record_changes(connection, "letter", letter_id, letter, "test_mail", changes, author=author, now=now)
+
+    await in_transaction(database, work)
 
 
 def _which(samples: Sequence[int], wanted: Wanted) -> ColumnElement[bool] | None:

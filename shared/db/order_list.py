@@ -38,8 +38,11 @@ class OrderFilter:
     #: Login name of the application's recruiter.
     recruiter: str | None = None
     limit: int | None = None
-    #: Of a job that exists, by its id.
+    #: Of a job that exists, by its id; of jobs that are deleted, by the name that their orders keep (D35).
     job_id: int | None = None
+    deleted_job: str | None = None
+    #: Of manual orders: invitation, interim_notice, rejection or contract.
+    task: str | None = None
     #: Only what waits for a person: unclear, failed, held for confirmation.
     needs_person: bool = False
 
@@ -102,6 +105,7 @@ async def order_conditions(connection: AsyncConnection, which: OrderFilter) -> l
         found.append(or_(*needing_a_person()))
     simple: dict[Any, Any] = {
         _A.person_id: which.person_id,
+        _O.task: which.task,
         _O.job_id: which.job_id,
         _O.occasion_day: which.on,
         _O.run_id: which.run_id,

@@ -60,15 +60,24 @@ async def ids_of(connection: AsyncConnection, which: OrderFilter) -> Select[Any]
 
 async def _through_runs(connection: AsyncConnection, which: OrderFilter) -> list[ColumnElement[bool]]:
     """What a job or a day means for the runs: an index of the orders by either is one that each letter pays for."""
-    if which.job_id is None and which.on is None:
+    of_job = which.job_id is not None or which.deleted_job is not None
+    if not of_job and which.on is None:
         return []
-    asked = {_R.job_id: which.job_id, _R.occasion_day: which.on}
+    asked = {_R.job_id: which.job_id, _R.occasion_day: which.on, _R.job_name: which.deleted_job}
     runs = select(_R.id).where(*(column == value for column, value in asked.items() if value is not None))
+    if which.deleted_job is not None:
+        runs = runs.where(_R.job_id.is_(None))
     of_runs = any_of(_O.run_id, list((await connection.execute(runs)).scalars()))
-    if which.job_id is not None:
+    if of_job:
         return [of_runs]
     by_hand = _O.type != literal_column("'contact_job'", _O.type.type)
     return [or_(of_runs, and_(by_hand, _O.occasion_day == which.on))]
+
+
+async def deleted_jobs(connection: AsyncConnection) -> list[str]:
+    """Names of jobs that are no more, whose orders are kept (D35)."""
+    names = select(_R.job_name).where(_R.job_id.is_(None)).distinct().order_by(_R.job_name)
+    return list((await connection.execute(names)).scalars())
 
 
 async def load_order_record(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import system_settings
+from shared.domain.seals import seal_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,12 @@ async def load_system_settings(connection: AsyncConnection) -> SystemSettings:
     return SystemSettings(**{name: _hashable(value) for name, value in rows if name in known})
 
 
+async def lock_system_settings(connection: AsyncConnection) -> None:
+    """Nobody else writes settings until the transaction ends, who takes this lock first; the jobs' come before it."""
+    identity = select(system_settings.c.name).where(system_settings.c.name == "instance_id")
+    await connection.execute(identity.with_for_update(key_share=True))
+
+
 async def save_system_settings(connection: AsyncConnection, changes: dict[str, Any]) -> None:
     """Writes the given settings; the others stay."""
     if changes:
@@ -60,6 +67,11 @@ def as_plain(settings: SystemSettings) -> dict[str, Any]:
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
     plain.pop("instance_id")
     return plain
+
+
+def seal_of_settings(settings: SystemSettings) -> str:
+    """Another text as soon as one of them is changed."""
+    return seal_of(as_plain(settings))
 
 
 def _hashable(value: Any) -> Any:

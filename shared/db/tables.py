@@ -36,6 +36,7 @@ users = Table(
     Column("email", PlainText),
     Column("role", PlainText, nullable=False),
     Column("password_hash", PlainText),
+    Column("locked_at", Instant),
     CheckConstraint("role IN ('view', 'operate', 'edit', 'admin')", name="role"),
 )
 

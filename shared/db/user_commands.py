@@ -99,10 +99,33 @@ async def change_user(
     await in_transaction(database, work)
 
 
+async def lock_user(database: Database, user_id: int, *, is_locked: bool, author: str, now: datetime) -> None:
+    """Whether a user may act: one who is locked cannot sign in, by no way, and their sessions end at once (D5).
+
+    Everything that they did keeps their name. Raises NotFound, and Refused for one's own lock.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        await connection.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
+        user = await load_user(connection, user_id)
+        if is_locked and user["name"] == author:
+            raise Refused("you cannot lock yourself out; another administrator can")
+        if is_locked == (user["locked_at"] is not None):
+            return
+        locked_at = now if is_locked else None
+        await connection.execute(update(users).where(users.c.id == user_id).values(locked_at=locked_at))
+        if is_locked:
+            await end_sessions(connection, user_id)
+        action = "lock" if is_locked else "unlock"
+        await record_changes(connection, "user", user_id, user["name"], action, [], author=author, now=now)
+
+    await in_transaction(database, work)
+
+
 async def load_user(connection: AsyncConnection, user_id: int) -> Mapping[str, Any]:
     """A user's row without the password; raises NotFound."""
     u = users.c
-    statement = select(u.id, u.name, u.display_name, u.email, u.role).where(u.id == user_id)
+    statement = select(u.id, u.name, u.display_name, u.email, u.role, u.locked_at).where(u.id == user_id)
     row = (await connection.execute(statement)).mappings().first()
     if row is None:
         raise NotFound("user", user_id)
@@ -112,6 +135,9 @@ async def load_user(connection: AsyncConnection, user_id: int) -> Mapping[str, A
 async def list_users(connection: AsyncConnection) -> list[dict[str, Any]]:
     """Every user by name; of the password only whether there is one."""
     u = users.c
-    columns = (u.name, u.display_name, u.email, u.role, u.password_hash.is_not(None).label("has_password"))
+    has_password, locked = u.password_hash.is_not(None), u.locked_at.is_not(None)
+    columns = (u.name, u.display_name, u.email, u.role, has_password.label("has_password"), locked.label("locked"))
     rows = await connection.execute(select(*columns).order_by(u.name_folded))
-    return [{**row, "has_password": bool(row["has_password"])} for row in rows.mappings()]
+    return [
+        {**row, "has_password": bool(row["has_password"]), "locked": bool(row["locked"])} for row in rows.mappings()
+    ]

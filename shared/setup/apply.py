@@ -16,7 +16,7 @@ from shared.db.letter_changes import FIELDS, compose_anew, load_content, save_ve
 from shared.db.letter_samples import sample_warnings
 from shared.db.named_records import find_named
 from shared.db.queries import resolve_filters
-from shared.db.system_settings import as_plain, load_system_settings, save_system_settings
+from shared.db.system_settings import as_plain, load_system_settings, lock_system_settings, save_system_settings
 from shared.db.tables import (
     application_queries,
     application_statuses,
@@ -48,14 +48,16 @@ async def apply_setup(
 ) -> Difference:
     """Creates or updates by name; records that the file does not mention stay. Raises InvalidInput: nothing changed.
 
-    A dry run only says what would change, and its impact on the next dispatches. `check` is asked first, in the same
-    transaction, and raises what it has against the change.
+    A dry run only says what would change, and its impact on the next dispatches. `check` is asked in the same
+    transaction, once nobody else can apply anything, and raises what it has against the change.
     """
 
     async def work(connection: AsyncConnection) -> Difference:
+        application = _Application(connection, author, now)
+        await application.begin()
         if check is not None:
             await check(connection)
-        return await _Application(connection, author, now).apply(setup)
+        return await application.apply(setup)
 
     return await (_rehearse(database, work, now) if dry_run else in_transaction(database, work))
 
@@ -93,9 +95,14 @@ class _Application:
         self._saved_jobs: list[int] = []
         self._saved_letters: list[int] = []
 
+    async def begin(self) -> None:
+        """Waits until no other setup is being applied."""
+        # All jobs at first, in the house's order: the file's own order must not meet the evaluator's or a mailer's.
+        await lock_jobs(self._connection, true())
+        await lock_system_settings(self._connection)
+
     async def apply(self, setup: Setup) -> Difference:
         """In the order in which records refer to each other."""
-        await self._lock_jobs()
         await self._settings(setup.settings)
         for entry in setup.statuses:
             await self._status(entry)
@@ -113,10 +120,6 @@ class _Application:
         self._difference.warnings = await warnings_of(self._connection, self._saved_jobs)
         self._difference.warnings += await sample_warnings(self._connection, self._saved_letters, self._who["now"])
         return self._difference
-
-    async def _lock_jobs(self) -> None:
-        # All at first, in the house's order: the file's own order must not meet the evaluator's or a mailer's.
-        await lock_jobs(self._connection, true())
 
     async def _settings(self, wanted: Mapping[str, Any]) -> None:
         current = as_plain(await load_system_settings(self._connection))

@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.named_records import find_named
+from shared.db.system_settings import load_system_settings, seal_of_settings
 from shared.db.tables import application_queries, form_letters
 from shared.domain.job_fields import read_name
 from shared.domain.text import fold
-from shared.errors import InvalidInput, NotFound, Refused
+from shared.errors import InvalidInput, NotFound, Outdated, Refused
 from shared.setup.apply import apply_setup
 from shared.setup.difference import Difference
 from shared.setup.document import Entry, Setup, check_letter_entry
@@ -59,6 +60,19 @@ async def save_letter(
     entry = await _entry(database, form_letters, "letter", edited, name, fields)
     check_letter_entry(entry)
     return await _apply(database, form_letters, "letter", edited, entry, author, now, dry_run)
+
+
+async def save_settings(
+    database: Database, wanted: Mapping[str, Any], seal: str, *, author: str, now: datetime, dry_run: bool = False
+) -> Difference:
+    """Changes settings, read before; raises Outdated if they are no longer those that the seal is of."""
+
+    async def check(connection: AsyncConnection) -> None:
+        if seal_of_settings(await load_system_settings(connection)) != seal:
+            raise Outdated("somebody else has changed the settings meanwhile; look again, then make your change")
+
+    setup = Setup(settings=dict(wanted))
+    return await apply_setup(database, setup, author=author, now=now, dry_run=dry_run, check=check)
 
 
 async def id_of_saved(database: Database, table: Table, name: str) -> int:

@@ -1,6 +1,6 @@
 """`python -m tests.browser.shots FOLDER`: pictures of the main pages, German, from the sample, for README and docs.
 
-Date fields are the browser's own: with Debian's package chromium-l10n they are German too.
+Date fields are the browser's own, so Debian's package chromium-l10n is installed too.
 """
 
 import os
@@ -13,7 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.browser.site import PASSWORD, sign_in
 from tests.mail_server import MailServer
-from tests.servers.programs import program
+from tests.servers.programs import install, program
 from tests.stacks import Stack
 
 #: Name of the picture, and the address; `{job}` and the like: the first link on the list of it.
@@ -32,6 +32,7 @@ def main() -> int:
     """Takes the pictures; a page that is missing ends it with its name."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/screenshots")
     folder.mkdir(parents=True, exist_ok=True)
+    speak_german()
     with tempfile.TemporaryDirectory() as work, MailServer(Path(work) / "ledger.jsonl") as mail:
         stack = Stack(Path(work), f"sqlite:///{work}/k.sqlite3", "memory://", mail.oracle.url)
         try:
@@ -41,6 +42,13 @@ def main() -> int:
             stack.stop()
             stack.close()
     return 0
+
+
+def speak_german() -> None:
+    """Debian's Chromium shows dates in English only, until its languages are installed."""
+    browser = Path(program("chromium")).resolve()
+    if browser.is_relative_to("/usr") and not Path("/usr/lib/chromium/locales/de.pak").exists():
+        install("the German Chromium", "chromium-l10n")
 
 
 def _start(stack: Stack) -> str:

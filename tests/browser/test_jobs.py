@@ -238,7 +238,7 @@ def test_off_in_mid_dispatch_sends_nothing_more(visit: Callable[..., Page], site
     count = int(page.locator(".kp-figure").inner_text().split()[0].replace(".", ""))
     assert count > 500
     page.get_by_role("button", name=f"{count} Schreiben jetzt senden").click()
-    expect(page.get_by_role("status")).to_contain_text(f"{count} Schreiben sind unterwegs")
+    expect(page.get_by_role("status")).to_contain_text(f"unterwegs: {count};")
     site.stack.wait_for(lambda: len(site.mail.accepted) > 5, 20, "the first mails")
     page.get_by_role("switch").click()
     expect(page.get_by_role("status")).to_contain_text("ist Aus: Es wird nichts mehr gesendet")

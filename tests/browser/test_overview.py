@@ -109,7 +109,7 @@ def test_a_setting_that_touches_letters_says_so_before_it_is_saved(visit: Callab
     assert barriers(page) == []
 
 
-def test_what_somebody_else_changed_meanwhile_is_confirmed_too(visit: Callable[..., Page], site: Site) -> None:
+def test_settings_that_somebody_else_changed_are_not_taken_back(visit: Callable[..., Page], site: Site) -> None:
     page = visit("admin")
     page.goto("/settings")
     page.fill("#f-catch_up_hours", "5")
@@ -119,10 +119,18 @@ def test_what_somebody_else_changed_meanwhile_is_confirmed_too(visit: Callable[.
     setup.write_text("settings: {sync_minutes: 7}\n", encoding="utf-8")
     site.stack.cli("apply", str(setup))
     page.get_by_role("button", name="Ja, speichern").click()
-    # The form would take it back, so that is shown first.
-    expect(page.locator("tbody tr")).to_have_count(2)
-    page.goto("/settings")
+    # The form would take it back: nothing is saved, and the form shows what is there now.
+    expect(page.locator("main").get_by_role("alert")).to_contain_text("jemand anders die Einstellungen geändert")
     expect(page.locator("#f-sync_minutes")).to_have_value("7")
+    expect(page.locator("#f-catch_up_hours")).not_to_have_value("5")
+    assert barriers(page) == []
+    page.fill("#f-catch_up_hours", "5")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Ja, speichern").click()
+    expect(page.get_by_role("status")).to_have_text("Die Einstellungen sind gespeichert.")
+    expect(page.locator("#f-sync_minutes")).to_have_value("7")
+    expect(page.locator("#f-catch_up_hours")).to_have_value("5")
 
 
 def _planned(site: Site) -> int:
@@ -149,7 +157,19 @@ def test_a_user_is_created_and_another_role_ends_the_sessions(
     page.get_by_role("button", name="Speichern").click()
     newcomer.page.goto("/")
     assert "/sign-in" in newcomer.page.url
+    sign_in(newcomer.page, "n.neu")
+    page.get_by_role("link", name="n.neu").click()
+    page.get_by_role("button", name="Diesen Benutzer sperren").click()
+    expect(page.get_by_role("status")).to_have_text("n.neu ist gesperrt; alle Sitzungen sind beendet.")
+    expect(page.locator("tr", has_text="n.neu")).to_contain_text("gesperrt")
+    newcomer.page.goto("/")
+    assert "/sign-in" in newcomer.page.url
     newcomer.leave()
+    page.get_by_role("link", name="n.neu").click()
+    expect(page.locator("main")).to_contain_text("Gesperrt seit")
+    assert barriers(page) == []
+    page.get_by_role("button", name="Entsperren").click()
+    expect(page.get_by_role("status")).to_have_text("n.neu kann sich wieder anmelden.")
 
 
 def test_an_empty_installation_teaches_the_next_step(browser: Browser, empty_site: Site) -> None:

@@ -1,7 +1,6 @@
 """The workcenter: every letter of every type, blocked there, settled there."""
 
 import re
-import sqlite3
 from collections.abc import Callable
 from io import BytesIO
 
@@ -10,6 +9,7 @@ from playwright.sync_api import Page, expect
 from python_calamine import CalamineWorkbook
 
 from tests.browser.site import Site, barriers
+from tests.browser.unclear import leave_unclear
 
 
 def _state(site: Site, order_id: str) -> str:
@@ -71,7 +71,7 @@ def test_d32_a_block_with_a_day_for_one_job_is_refused_beside_the_field(
 
 
 def test_d37_an_unclear_letter_is_settled_with_its_evidence(visit: Callable[..., Page], site: Site) -> None:
-    (order,) = _unclear(site, 1)
+    (order,) = leave_unclear(site, 1)
     page = visit("operate")
     page.goto("/workcenter?state=open")
     expect(page.locator(".kp-side .kp-count")).to_have_text("1")
@@ -106,24 +106,3 @@ def test_filters_paper_and_workbook_have_the_whole_result(visit: Callable[..., P
     page.goto("/workcenter?day=gestern")
     expect(page.locator("#h-day")).to_have_text("is no day")
     assert barriers(page) == []
-
-
-def _unclear(site: Site, count: int) -> list[int]:
-    """Letters that were handed over and whose answer is missing, as a lost mailer leaves them."""
-    with sqlite3.connect(site.stack.folder / "k.sqlite3", timeout=30) as database:
-        sql = "SELECT id FROM write_orders WHERE state = 'planned' ORDER BY id LIMIT ?"
-        ids = [row[0] for row in database.execute(sql, (count,))]
-        for order_id in ids:
-            database.execute(
-                "UPDATE write_orders SET state = 'unclear', reason = 'no answer', attempts = 1, message_id = ?,"
-                " handed_over_at = planned_for, letter_version = (SELECT version FROM form_letters"
-                " WHERE id = letter_id) WHERE id = ?",
-                ("<order-test@firma.example>", order_id),
-            )
-            database.execute(
-                "INSERT INTO attempts (order_id, attempt_no, lease_token, mailer, message_id, claimed_at,"
-                " handed_over_at, relay, bytes) SELECT id, 1, 900000 + id, 'm', message_id, handed_over_at,"
-                " handed_over_at, 'mx.firma.example:25', 1000 FROM write_orders WHERE id = ?",
-                (order_id,),
-            )
-    return ids

@@ -38,7 +38,7 @@ def program(name: str) -> str:
     """The path of a server program, installed if need be; raises ServersImpossible saying what to do."""
     path = _find(name)
     if path is None:
-        _install(name, _PACKAGES.get(name, name))
+        install(name, _PACKAGES.get(name, name))
         path = _find(name)
     if path is None:
         raise ServersImpossible(f"{name} was not found.\n{_HOW}")
@@ -59,7 +59,8 @@ def _version(folder: str) -> int:
     return int(digits or 0)
 
 
-def _install(name: str, package: str) -> None:
+def install(name: str, package: str) -> None:
+    """Installs Debian's package for something; raises ServersImpossible where that cannot be."""
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         raise ServersImpossible(f"{name} is not installed, and only root on Debian can have it installed.\n{_HOW}")

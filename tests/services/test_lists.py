@@ -9,11 +9,12 @@ from shared.db import application_list
 from shared.db.application_list import application_rows, search_applications
 from shared.db.engine import Database
 from shared.db.job_orders import job_order_rows, job_orders
+from shared.db.jobs import delete_job
 from shared.db.order_list import STATES, OrderFilter
-from shared.db.order_pages import ids_of, orders_page
+from shared.db.order_pages import deleted_jobs, ids_of, orders_page
 from shared.db.tables import applications, write_orders
 from tests.services.setup_files import row
-from tests.services.world import DAY, World
+from tests.services.world import DAY, JOB, World
 
 LONG = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(3000))
 PEOPLE = (
@@ -62,7 +63,7 @@ async def test_a_search_finds_beginnings_among_all_and_parts_among_the_newest(
 async def test_a_filter_finds_the_same_orders_whether_few_or_many_fit(world: World) -> None:
     ids = await world.queued(*PEOPLE)
     job = (await row(world.database, write_orders, id=ids[0]))["job_id"]
-    manual = {**await row(world.database, write_orders, id=ids[0]), "type": "manual"}
+    manual = {**await row(world.database, write_orders, id=ids[0]), "type": "manual", "task": "contract"}
     manual |= dict.fromkeys(("run_id", "job_id", "job_name", "lineage_id"))
     del manual["id"]
     async with world.database.begin() as connection:
@@ -79,6 +80,9 @@ async def test_a_filter_finds_the_same_orders_whether_few_or_many_fit(world: Wor
         (OrderFilter(on=DAY), every),
         (OrderFilter(type="manual"), every[:1]),
         (OrderFilter(type="manual", on=DAY), every[:1]),
+        (OrderFilter(type="manual", task="contract"), every[:1]),
+        (OrderFilter(type="manual", task="rejection"), []),
+        (OrderFilter(deleted_job=JOB), []),
         (OrderFilter(recruiter="B. Ost"), [ids[1]]),
         (OrderFilter(needs_person=True), sorted(ids[:2], reverse=True)),
         (OrderFilter(needs_person=True, recruiter="B. Ost", on=DAY), [ids[1]]),
@@ -88,6 +92,16 @@ async def test_a_filter_finds_the_same_orders_whether_few_or_many_fit(world: Wor
     for which, found in wanted:
         for few in (True, False):
             assert await _pages(world.database, which, few) == found, (which, few)
+
+
+async def test_d35_the_orders_of_a_deleted_job_are_found_by_its_name(world: World) -> None:
+    ids = await world.queued(*PEOPLE)
+    await delete_job(world.database, JOB, author="anna", now=world.clock.now())
+    async with world.database.read() as connection:
+        assert await deleted_jobs(connection) == [JOB]
+    for few in (True, False):
+        assert await _pages(world.database, OrderFilter(deleted_job=JOB), few) == sorted(ids, reverse=True)
+        assert await _pages(world.database, OrderFilter(deleted_job="Anderer"), few) == []
 
 
 async def _pages(database: Database, which: OrderFilter, few: bool) -> list[int]:

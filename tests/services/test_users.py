@@ -1,6 +1,7 @@
 """Users and rights: who lacks one is refused by every command (D5); passwords are never shown (S-secrets)."""
 
 import io
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +44,8 @@ COMMANDS = {
     "apply setup.yaml": "edit",
     "user create b.neu --display-name Neu": "admin",
     "user password a.weber --stdin": "admin",
+    "user lock a.weber": "admin",
+    "user unlock a.weber": "admin",
 }
 
 
@@ -71,6 +74,19 @@ def test_d5_a_command_needs_its_right_and_no_more(
 
 def test_d5_an_unknown_user_may_do_nothing(cli: CommandLine) -> None:
     assert "there is no user 'nobody'" in cli.says_one_line("--as", "nobody", "job", "list")
+
+
+def test_d5_a_locked_user_may_do_nothing_until_unlocked(staffed: CommandLine) -> None:
+    assert staffed("user", "lock", "edit").out == "edit: locked\n"
+    assert "user 'edit' is locked; an administrator can unlock them" in staffed.says_one_line(
+        "--as", "edit", "job", "list"
+    )
+    listed = {one["name"]: one["locked"] for one in json.loads(staffed("user", "list", "--json").out)}
+    assert listed["edit"] is True and listed["view"] is False
+    assert "you cannot lock yourself out" in staffed.says_one_line("--as", "admin", "user", "lock", "admin")
+    assert "there is no user 'nobody'" in staffed.says_one_line("user", "lock", "nobody")
+    assert staffed("user", "unlock", "edit").out == "edit: unlocked\n"
+    assert staffed("--as", "edit", "job", "list").code == 0
 
 
 def test_s_a_password_is_hashed_and_shown_nowhere(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

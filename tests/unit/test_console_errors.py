@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from services.console.app import HEADERS, build_console
+from services.console.reached import session_cookie
 from services.console.surroundings import Surroundings
-from services.console.visits import SESSION_COOKIE
 from shared.clock import SystemClock
 from shared.db.engine import Database
 from shared.settings import Settings
@@ -21,7 +21,9 @@ async def visitor() -> AsyncIterator[httpx.AsyncClient]:
     database = Database("sqlite://")
     console: Any = build_console(Surroundings(database, Settings(), SystemClock()))
     transport = httpx.ASGITransport(console, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://console", cookies={SESSION_COOKIE: "x"}) as one:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://console", cookies={session_cookie(False): "x"}
+    ) as one:
         yield one
     await database.close()
 

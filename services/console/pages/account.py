@@ -4,8 +4,9 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from services.console.admission import THROTTLE, admit, client_of, own_path, refuse, sign_in_page, too_many
+from services.console.reached import session_cookie
 from services.console.routing import Page
-from services.console.visits import LANGUAGE_COOKIE, SESSION_COOKIE, Visit
+from services.console.visits import LANGUAGE_COOKIE, Visit
 from shared.db.console_sessions import end_sessions, knows_password, sign_in, sign_out
 from shared.db.user_commands import set_password
 from shared.errors import InvalidInput
@@ -33,7 +34,7 @@ async def take_sign_in(visit: Visit) -> Response:
         error = visit.text("Name and password do not fit together.")
         return refuse(visit, 401, to, error, way="password", reason="name and password", name=name, counts=False)
     THROTTLE.succeeded(name, client)
-    return await admit(visit, session, to, way="password", secure=visit.request.url.scheme == "https")
+    return await admit(visit, session, to, way="password")
 
 
 def _that_shows(visit: Visit, address: str) -> str:
@@ -59,7 +60,7 @@ async def take_sign_out(visit: Visit) -> Response:
     if visit.session is not None:
         await sign_out(visit.database, visit.session.token_hash)
     response = visit.go("/sign-in")
-    response.delete_cookie(SESSION_COOKIE)
+    response.delete_cookie(session_cookie(visit.is_secure), secure=visit.is_secure, httponly=True, samesite="lax")
     return response
 
 
@@ -68,7 +69,10 @@ async def choose_language(visit: Visit) -> Response:
     language, back = visit.field("language"), visit.field("back")
     response = visit.go(_that_shows(visit, own_path(visit, back)))
     if language in ("de", "en"):
-        response.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86400, httponly=True, samesite="lax")
+        year = 365 * 86400
+        response.set_cookie(
+            LANGUAGE_COOKIE, language, max_age=year, httponly=True, samesite="lax", secure=visit.is_secure
+        )
     return response
 
 

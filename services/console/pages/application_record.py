@@ -83,7 +83,7 @@ async def take_opt_out(visit: Visit) -> Response:
     """No more contact care for the person."""
     name, reason = await _external_id(visit), visit.field("reason") or None
     done = await opt_out(visit.database, name, reason=reason, author=visit.author, now=visit.now)
-    message = "Opted out of contact care; %(stopped)s letters stopped, too late for %(late)s."
+    message = "Opted out of contact care. Letters stopped: %(stopped)s; too late: %(late)s."
     return visit.go(_here(visit), message, stopped=done.stopped, late=done.too_late)
 
 
@@ -117,7 +117,7 @@ async def take_block(visit: Visit) -> Response:
         return await _render(visit, 422, {"until": visit.text("a day like 2026-12-01")})
     name = await _external_id(visit)
     done = await block(visit.database, name, job=job, until=until, reason=reason, author=visit.author, now=visit.now)
-    message = "The person is blocked; %(stopped)s letters stopped, too late for %(late)s."
+    message = "The person is blocked. Letters stopped: %(stopped)s; too late: %(late)s."
     return visit.go(_here(visit), message, stopped=done.stopped, late=done.too_late)
 
 
@@ -125,7 +125,7 @@ async def take_unblock(visit: Visit) -> Response:
     """Lifts the person's blocks for a job, or those for all jobs."""
     job, name = await _job_name(visit), await _external_id(visit)
     count = await unblock(visit.database, name, job=job, author=visit.author, now=visit.now)
-    return visit.go(_here(visit), "%(count)s blocks lifted.", count=count)
+    return visit.go(_here(visit), "Blocks lifted: %(count)s.", count=count)
 
 
 async def take_letter(visit: Visit) -> Response:

@@ -5,13 +5,13 @@ Instead the answer has to fit the cookie of the browser that began.
 """
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
 
 from services.console.admission import THROTTLE, admit, client_of, own_path, refuse, sign_in_page, too_many
 from services.console.openid.attempt import LONGEST_SECONDS, Attempt, NotTrusted, ProviderTrouble
 from services.console.openid.registration import ANSWER_PATH, Registration
+from services.console.reached import is_at
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.console_sessions import sign_in_vouched
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from services.console.openid.provider import Provider
 
 _WAY = "company account"
-_PORTS = {"https": ":443", "http": ":80"}
 
 
 async def leave_for_provider(visit: Visit) -> Response:
@@ -30,7 +29,7 @@ async def leave_for_provider(visit: Visit) -> Response:
     provider, to = _provider(visit), own_path(visit, visit.asked("to"))
     if (wait := THROTTLE.seconds_to_wait(None, client_of(visit))) > 0:
         return too_many(visit, to, wait)
-    if not _is_at(visit, provider.registration.console_url):
+    if not is_at(visit.request, provider.registration.console_url):
         # The cookie would stay behind: the provider sends people to the registered address only.
         address = provider.registration.console_url
         error = visit.text("To sign in with your company account, open %(address)s.", address=address)
@@ -85,21 +84,13 @@ async def _answered(visit: Visit, provider: "Provider", attempt: Attempt) -> Res
         error = visit.text("There is no user %(name)s here. An administrator can create one.", name=name)
         return refuse(visit, 403, to, error, way=_WAY, reason="no such user")
     THROTTLE.succeeded(None, client_of(visit))
-    return await admit(visit, session, to, way=_WAY, secure=provider.registration.is_secure)
+    return await admit(visit, session, to, way=_WAY)
 
 
 def _provider(visit: Visit) -> "Provider":
     if visit.surroundings.provider is None:
         raise NotFound("page", visit.request.url.path)
     return visit.surroundings.provider
-
-
-def _is_at(visit: Visit, address: str) -> bool:
-    """Whether the browser has the console open at this address's host."""
-    parts = urlsplit(address)
-    usual = _PORTS[parts.scheme]
-    here = visit.request.headers.get("host", "").lower()
-    return here.removesuffix(usual) == parts.netloc.lower().removesuffix(usual)
 
 
 def _away(visit: Visit, to: str, exc: ProviderTrouble) -> Response:

@@ -20,7 +20,7 @@ from shared.db.letter_samples import preview_letter
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.query_trials import try_query
 from shared.db.system_settings import load_system_settings
-from shared.errors import InvalidInput, KontaktpflegeError, NotFound
+from shared.errors import InvalidInput, KontaktpflegeError, NotFound, Outdated
 
 
 async def show_job(visit: Visit) -> Response:
@@ -49,7 +49,7 @@ async def save_job(visit: Visit) -> Response:
         return await _form(visit, job, values)
     errors = errors_of(visit, values)
     if not errors and visit.field("epoch") != str(job.row["epoch"]):
-        errors = {"form": visit.text("Somebody has changed the job meanwhile. Please look at it again, then save.")}
+        errors = _meanwhile(visit)
     if errors:
         return await _form(visit, job, values, 422, **errors)
     before = pairs_of(values_of_job(job.row))
@@ -58,14 +58,24 @@ async def save_job(visit: Visit) -> Response:
         return visit.go(f"/jobs/{job.id}", "Nothing was changed.")
     try:
         return await _saved_or_asked(visit, job, values, pairs)
+    except Outdated:
+        # Both pressed the button at the same moment, and the other one's change was first.
+        return await _form(visit, await load_glance(visit), values, 422, **_meanwhile(visit))
     except InvalidInput as exc:
         return await _form(visit, job, values, 422, **error_of(visit, exc))
 
 
+def _meanwhile(visit: Visit) -> dict[str, str]:
+    return {"form": visit.text("Somebody has changed the job meanwhile. Please look at it again, then save.")}
+
+
 async def _saved_or_asked(visit: Visit, job: JobGlance, values: Values, pairs: dict[str, str]) -> Response:
     is_confirmed = visit.field("step") == "save"
-    save = set_job if is_confirmed else rehearse_job
-    change = await save(visit.database, job.row["name"], pairs, author=visit.author, now=visit.now)
+    who: dict[str, Any] = {"author": visit.author, "now": visit.now}
+    if is_confirmed:
+        change = await set_job(visit.database, job.row["name"], pairs, **who, epoch=job.row["epoch"])
+    else:
+        change = await rehearse_job(visit.database, job.row["name"], pairs, **who)
     notes = told(visit, [*change.notes, *change.warnings])
     if is_confirmed:
         return visit.go(f"/jobs/{job.id}", "Saved. %(notes)s", notes=" ".join(notes))
@@ -97,7 +107,7 @@ async def make_job(visit: Visit) -> Response:
     except InvalidInput as exc:
         return await _new(visit, values, 422, **error_of(visit, exc))
     notes = " ".join(told(visit, change.warnings))
-    notice = "%(job)s is made. It is Aus: switch it An when everything is right. %(notes)s"
+    notice = "%(job)s is made. It is off: switch it on when everything is right. %(notes)s"
     return visit.go(f"/jobs/{change.job_id}", notice, job=values["name"], notes=notes)
 
 

@@ -64,7 +64,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^An: next dispatch (?P<at>\S+ \S+) \((?P<zone>.*)\)$"), "Next dispatch: %(at)s (%(zone)s)."),
     (
         re.compile(r"^(?P<count>\d+) orders whose send moment passed while Aus were withdrawn$"),
-        "Letters withdrawn because their moment passed while Aus: %(count)s.",
+        "Letters withdrawn because their moment passed while off: %(count)s.",
     ),
     (
         re.compile(r"^job '.*': a repeat guard of (?P<days>\d+) days can swallow the next dispatch$"),

@@ -7,11 +7,10 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from services.console.confirming import whole
 from services.console.downloads import download
 from services.console.pages.job_words import field_value, told
 from services.console.routing import Page
-from services.console.visits import Visit
+from services.console.visits import Visit, whole
 from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.impact import Impact
 from shared.db.job_basis import Shown
@@ -100,7 +99,7 @@ async def switch_on(visit: Visit) -> Response:
     except Outdated:
         return await _asked_on(visit, 409)
     said = " ".join(told(visit, change.notes))
-    return visit.go(_back(visit, job.id), "%(job)s is An. %(notes)s", job=name, notes=said)
+    return visit.go(_back(visit, job.id), "%(job)s is on. %(notes)s", job=name, notes=said)
 
 
 async def impact_values(visit: Visit, impact: list[Impact]) -> dict[str, Any]:
@@ -128,7 +127,7 @@ async def take_copy(visit: Visit) -> Response:
     async with visit.database.read() as connection:
         jobs = await glance_at_jobs(connection, visit.now, await visit.today())
     made = next(one.id for one in jobs if one.row["name"] == name)
-    return visit.go(f"/jobs/{made}", "%(job)s is made, as a copy of %(original)s. It is Aus.", job=name,
+    return visit.go(f"/jobs/{made}", "%(job)s is made, as a copy of %(original)s. It is off.", job=name,
                     original=job.row["name"])  # fmt: skip
 
 
@@ -198,8 +197,8 @@ async def take_run(visit: Visit) -> Response:
     except Outdated:
         return await _asked_run(visit, 409)
     except Refused:
-        return visit.go(f"/jobs/{job.id}/dispatch", "%(job)s is Aus: nothing was sent.", job=name)
-    notice = "%(job)s: %(count)s letters are on their way; without an address: %(without)s."
+        return visit.go(f"/jobs/{job.id}/dispatch", "%(job)s is off: nothing was sent.", job=name)
+    notice = "%(job)s: on their way: %(count)s; without an address: %(without)s."
     target = f"/jobs/{job.id}/dispatch"
     return visit.go(target, notice, job=name, count=result.released, without=result.without_address)
 

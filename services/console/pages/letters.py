@@ -5,14 +5,14 @@ from typing import Any
 from markupsafe import escape
 from starlette.responses import HTMLResponse, Response
 
-from services.console.confirming import seal_of, whole
 from services.console.downloads import download
 from services.console.pages.fixes import doubt_of, fix_of
 from services.console.pages.letter_forms import NEW, Draft, draft_of, fields_of_form
 from services.console.pages.letter_reads import PRINTED, choices, letter_page, load_for_page
 from services.console.pages.query_reads import named_impact
 from services.console.routing import Page
-from services.console.visits import Visit
+from services.console.throttle import Bound
+from services.console.visits import Visit, whole
 from shared.db.job_changes import warnings_of
 from shared.db.letter_changes import layout_of
 from shared.db.letter_data import load_attachments
@@ -24,6 +24,7 @@ from shared.db.letter_trials import (
     Written,
     check_draft,
     check_stored,
+    record_test_mail,
     sample_ids,
     write_draft,
 )
@@ -31,6 +32,7 @@ from shared.db.named_records import find_named
 from shared.db.tables import attachments, form_letters
 from shared.db.unused_records import delete_letter
 from shared.domain.letters import PLACEHOLDERS, RenderedLetter
+from shared.domain.seals import seal_of
 from shared.errors import InvalidInput, Refused
 from shared.setup.records import Edited, id_of_saved, save_letter
 
@@ -42,6 +44,8 @@ LETTER_POLICY = (
 _LETTER_HEADERS = {"Content-Security-Policy": LETTER_POLICY, "X-Frame-Options": "SAMEORIGIN"}
 #: As most mail programs show a letter that says nothing about its font.
 _LETTER_STYLE = "<style>body{font:15px/1.5 Arial,Helvetica,sans-serif;margin:16px;color:#1d2733}</style>"
+#: Test letters of one user within ten minutes: a tester's mailbox is not flooded.
+_TESTS = Bound(20, 600.0)
 #: Applicants on which each letter of the list is tried out.
 _LISTED_SAMPLES = 50
 
@@ -210,6 +214,9 @@ async def send_test(visit: Visit) -> Response:
     if send is None or written is None or written.letter is None or written.sender is None:
         error = visit.text("The letter cannot be written yet; see the preview.")
         return visit.render("letter_test.html", 422, to=to, error=error, sent=False)
+    if not _TESTS.allows(visit.author):
+        error = visit.text("You have sent many tests just now; try again in a few minutes.")
+        return visit.render("letter_test.html", 429, to=to, error=error, sent=False)
     async with visit.database.read() as connection:
         named = [await find_named(connection, attachments, one) for one in draft.fields["attachments"] or ()]
         files = await load_attachments(connection, [one["id"] for one in named if one])
@@ -220,6 +227,8 @@ async def send_test(visit: Visit) -> Response:
     except Refused as exc:
         error = visit.text("The mail server did not take it: %(reason)s", reason=visit.refusal(exc))
         return visit.render("letter_test.html", 422, to=to, error=error, sent=False)
+    shown = str(written.application["external_id"])
+    await record_test_mail(visit.database, visit.field("name"), shown, to, author=visit.author, now=visit.now)
     return visit.render("letter_test.html", to=to, error="", sent=True)
 
 

@@ -35,7 +35,7 @@ def plan_sentences(visit: Visit, plan: PlanEffect, changed: set[str], zone: str,
             )
         )
     elif changed & _WHO:
-        later = visit.text("The plans with their %(count)s letters are looked at anew when the job is An.", count=count)
+        later = visit.text("The plans with their %(count)s letters are looked at anew when the job is on.", count=count)
         found.append(later)
     if changed & _FROM:
         found.append(visit.text("%(count)s planned letters go out with the new sender.", count=count))

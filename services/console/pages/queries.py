@@ -7,7 +7,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from services.console.confirming import seal_of, whole
 from services.console.downloads import download
 from services.console.formats import formats_of
 from services.console.pages import query_sentences
@@ -30,7 +29,7 @@ from services.console.pages.query_reads import (
 )
 from services.console.pages.why_reasons import why_reason
 from services.console.routing import Page
-from services.console.visits import Visit
+from services.console.visits import Visit, whole
 from shared.db.job_changes import warnings_of
 from shared.db.queries import QueryDay, StoredQuery, resolve_filters
 from shared.db.query_trials import find_people, try_query
@@ -39,6 +38,7 @@ from shared.db.tables import application_queries
 from shared.db.unused_records import delete_query
 from shared.db.why import explain_query
 from shared.domain.filters import KINDS, META_STATUSES, Filter
+from shared.domain.seals import seal_of
 from shared.errors import InvalidInput
 from shared.setup.records import Edited, id_of_saved, save_query
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.console.confirming import whole
 from services.console.pages.fixes import fix_of
-from services.console.visits import Visit
+from services.console.visits import Visit, whole
 from shared.domain.filters import Filter, parse_filters
 from shared.errors import InvalidInput
 

@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import select
 from starlette.responses import Response
 
-from services.console.confirming import seal_of
 from services.console.downloads import download
 from services.console.pages.history import FIELDS
 from services.console.pages.jobs import impact_values
@@ -20,13 +19,15 @@ from shared.db.holds import load_hold, release_hold
 from shared.db.impact import Impact
 from shared.db.named_records import find_named
 from shared.db.plan_effect import count_planned
-from shared.db.system_settings import as_plain, load_system_settings
+from shared.db.system_settings import as_plain, load_system_settings, seal_of_settings
 from shared.db.tables import application_statuses
 from shared.domain.filters import META_STATUSES
 from shared.domain.job_fields import one_of, read_name
-from shared.errors import InvalidInput
+from shared.domain.seals import seal_of
+from shared.errors import InvalidInput, Outdated
 from shared.setup import apply_setup
 from shared.setup.document import Entry, Setup
+from shared.setup.records import save_settings
 from shared.setup.settings_fields import DUPLICATE_KEYS, read_setting
 
 #: Settings that a form gives as texts, and those that are numbers.
@@ -37,8 +38,8 @@ _NUMBERS = ("catch_up_hours", "sync_minutes", "frequency_cap_days")
 async def show_settings(visit: Visit) -> Response:
     """The settings in force; a form for administrators."""
     async with visit.database.read() as connection:
-        current = as_plain(await load_system_settings(connection))
-    return await _page(visit, _as_typed(current), {})
+        current = await load_system_settings(connection)
+    return await _page(visit, _as_typed(as_plain(current)), {}, seal_of_settings(current))
 
 
 async def take_settings(visit: Visit) -> Response:
@@ -46,19 +47,30 @@ async def take_settings(visit: Visit) -> Response:
     typed = {name: visit.field(name) for name in (*_TEXTS, *_NUMBERS, "reduce_core_data", "after_months")}
     chosen = {name: visit.fields(name) for name in ("core_data_keeps", "duplicate_keys")}
     wanted, errors = _read(visit, typed, chosen)
+    seen = visit.field("seen")
     if errors or visit.field("step") == "edit":
-        return await _page(visit, {**typed, **chosen}, errors)
-    setup = Setup(settings=wanted)
-    difference = await apply_setup(visit.database, setup, author=visit.author, now=visit.now, dry_run=True)
-    if not difference.records:
-        return visit.go("/settings", "Nothing was changed.")
-    ((*_, changes),) = difference.records
-    seal = seal_of(changes)
-    # What somebody else changed meanwhile is part of what is to be confirmed.
-    if visit.field("step") == "save" and visit.field("confirmed") == seal:
-        await apply_setup(visit.database, setup, author=visit.author, now=visit.now)
-        return visit.go("/settings", "The settings are saved.")
-    return await _confirm(visit, typed, chosen, difference.impact, changes, seal)
+        return await _page(visit, {**typed, **chosen}, errors, seen)
+    who: dict[str, Any] = {"author": visit.author, "now": visit.now}
+    try:
+        difference = await save_settings(visit.database, wanted, seen, **who, dry_run=True)
+        if not difference.records:
+            return visit.go("/settings", "Nothing was changed.")
+        ((*_, changes),) = difference.records
+        seal = seal_of(changes)
+        if visit.field("step") == "save" and visit.field("confirmed") == seal:
+            await save_settings(visit.database, wanted, seen, **who)
+            return visit.go("/settings", "The settings are saved.")
+    except Outdated:
+        return await _anew(visit)
+    return await _confirm(visit, {**typed, "seen": seen}, chosen, difference.impact, changes, seal)
+
+
+async def _anew(visit: Visit) -> Response:
+    """The settings as they are now: the form sends all of them, and would take back what somebody else changed."""
+    async with visit.database.read() as connection:
+        current = await load_system_settings(connection)
+    error = visit.text("Somebody else has changed the settings meanwhile. This is how they are now; nothing was saved.")
+    return await _page(visit, _as_typed(as_plain(current)), {"form": error}, seal_of_settings(current))
 
 
 async def _confirm(
@@ -118,10 +130,10 @@ def _as_typed(current: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _page(visit: Visit, values: dict[str, Any], errors: dict[str, str]) -> Response:
+async def _page(visit: Visit, values: dict[str, Any], errors: dict[str, str], seen: str) -> Response:
     async with visit.database.read() as connection:
         hold = await load_hold(connection)
-    names = {"keeps": ERASED, "keys": DUPLICATE_KEYS}
+    names = {"keeps": ERASED, "keys": DUPLICATE_KEYS, "seen": seen}
     return visit.render("settings.html", 422 if errors else 200, values=values, errors=errors, hold=hold, **names)
 
 

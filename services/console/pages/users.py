@@ -11,7 +11,7 @@ from services.console.visits import Visit
 from shared.db.actors import ROLES
 from shared.db.console_sessions import end_sessions
 from shared.db.tables import users
-from shared.db.user_commands import change_user, create_user, load_user, set_password
+from shared.db.user_commands import change_user, create_user, load_user, lock_user, set_password
 from shared.errors import InvalidInput, Refused
 
 _FIELDS = ("name", "display_name", "email", "role")
@@ -28,7 +28,8 @@ _PLACES = {
 async def show_users(visit: Visit) -> Response:
     """Every user by name."""
     u = users.c
-    columns = (u.id, u.name, u.display_name, u.email, u.role, u.password_hash.is_not(None).label("has_password"))
+    has_password = u.password_hash.is_not(None).label("has_password")
+    columns = (u.id, u.name, u.display_name, u.email, u.role, has_password, u.locked_at)
     async with visit.database.read() as connection:
         found = list((await connection.execute(select(*columns).order_by(u.name_folded))).mappings())
     return visit.render("users.html", users=found)
@@ -104,6 +105,14 @@ async def take_password(visit: Visit) -> Response:
     return visit.go("/settings/users", "%(name)s has a new password; all other sessions have ended.", name=user["name"])
 
 
+async def take_lock(visit: Visit) -> Response:
+    """Lets a user act no more, or again."""
+    user, is_locked = await _user(visit), visit.field("lock") == "1"
+    await lock_user(visit.database, user["id"], is_locked=is_locked, author=visit.author, now=visit.now)
+    said = "%(name)s is locked; all their sessions have ended." if is_locked else "%(name)s may sign in again."
+    return visit.go("/settings/users", said, name=user["name"])
+
+
 async def _user(visit: Visit) -> dict[str, Any]:
     async with visit.database.read() as connection:
         return dict(await load_user(connection, visit.path("id")))
@@ -136,4 +145,5 @@ PAGES = (
     Page("/settings/users/{id:int}", show_user, "admin"),
     Page("/settings/users/{id:int}", take_user, "admin", ("POST",)),
     Page("/settings/users/{id:int}/password", take_password, "admin", ("POST",)),
+    Page("/settings/users/{id:int}/lock", take_lock, "admin", ("POST",)),
 )

@@ -11,7 +11,7 @@ _DAY = r"\d{4}-\d{2}-\d{2}"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), message)
     for pattern, message in (
-        (r"^job '(?P<job>.*)' is Aus$", "the job %(job)s is Aus"),
+        (r"^job '(?P<job>.*)' is Aus$", "the job %(job)s is off"),
         (
             rf"^blocked for all jobs until (?P<day>{_DAY}) by (?P<who>.*?): (?P<why>.*)$",
             "blocked for all jobs until %(day)s by %(who)s: %(why)s",

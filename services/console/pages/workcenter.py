@@ -16,8 +16,9 @@ from services.console.paging import COUNTED, PAGE, Paged, read_id, total_of, wri
 from services.console.routing import Page
 from services.console.visits import Visit, id_of
 from services.console.words import translated_reason
+from shared.db.manual_orders import TASKS
 from shared.db.order_list import STATES, OrderFilter
-from shared.db.order_pages import ids_of, orders_page
+from shared.db.order_pages import deleted_jobs, ids_of, orders_page
 from shared.db.system_state import count_for_persons
 from shared.db.tables import contact_jobs, write_orders
 from shared.errors import InvalidInput
@@ -47,6 +48,7 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
     after, printing = visit.asked("after"), visit.is_printing
     async with visit.database.read(plan_by_values=True) as connection:
         jobs = (await connection.execute(select(contact_jobs.c.id, contact_jobs.c.name).order_by("name"))).all()
+        gone = await deleted_jobs(connection)
         size = PRINTED if printing else PAGE
         before = read_id(after)
         whole = write_orders if which == OrderFilter() else None
@@ -59,7 +61,9 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
         status,
         paged=Paged(rows, write_key([rows[-1]["id"]]) if more_rows else ""),
         asked=asked,
-        jobs=[(job.id, job.name) for job in jobs],
+        kinds=("manual", *TASKS),
+        jobs=[(f"job-{job.id}", job.name) for job in jobs],
+        gone=[(f"deleted-{name}", name) for name in gone],
         total=total,
         first=not after,
         states=STATES,
@@ -87,8 +91,12 @@ def _which(asked: dict[str, str]) -> OrderFilter:
     if kind := asked.get("type"):
         if kind.startswith("job-") and (job_id := id_of(kind[4:])) is not None:
             which = replace(which, job_id=job_id)
+        elif kind.startswith("deleted-"):
+            which = replace(which, deleted_job=kind.removeprefix("deleted-"))
         elif kind in ("manual", "scheduled_rejection"):
             which = replace(which, type=kind)
+        elif kind in TASKS:
+            which = replace(which, type="manual", task=kind)
         else:
             raise InvalidInput("type", kind, "there is no such type")
     if day := asked.get("day"):

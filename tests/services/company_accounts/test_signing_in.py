@@ -105,7 +105,7 @@ async def test_s22_over_https_the_cookies_are_for_this_host_alone(
     assert cookie.startswith("__Host-kp_company=") and "Secure" in cookie and "Path=/" in cookie
     assert "redirect_uri=https%3A%2F%2Fpflege.firma.example%2Fsign-in%2Fcompany%2Fanswer" in left.headers["location"]
     answer = await browser.console.get(await browser.visit_provider(left.headers["location"]))
-    session = next(one for one in answer.headers.get_list("set-cookie") if one.startswith("kp_session"))
+    session = next(one for one in answer.headers.get_list("set-cookie") if one.startswith("__Host-kp_session="))
     assert "Secure" in session and "HttpOnly" in session
     elsewhere = Browser(httpx.AsyncClient(transport=browser.console._transport, base_url=CONSOLE), browser.company)
     page = await elsewhere.console.get("/sign-in/company")

@@ -1,4 +1,4 @@
-"""A change that was shown to somebody is the one that they confirm: what was typed since is shown anew."""
+"""A seal: what somebody was shown, as a short text that comes back with what they want to do about it."""
 
 import hashlib
 import json
@@ -9,8 +9,3 @@ def seal_of(*content: Any) -> str:
     """A short text that stands for exactly this content."""
     written = json.dumps(content, ensure_ascii=False, sort_keys=True, default=str)
     return hashlib.sha256(written.encode()).hexdigest()[:32]
-
-
-def whole(text: str) -> int:
-    """A whole number of a form; 0 where there is none."""
-    return int(text) if text.isdecimal() and len(text) < 10 else 0
