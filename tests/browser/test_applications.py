@@ -134,7 +134,7 @@ def test_the_timeline_tells_blocks_opt_outs_and_statuses_with_their_authors(
     page.get_by_role("button", name="Blockieren", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Die Person ist blockiert")
     page.get_by_role("button", name="Blockade aufheben").click()
-    expect(page.get_by_role("status")).to_contain_text("aufgehoben")
+    expect(page.get_by_role("status")).to_have_text("Aufgehobene Blockaden: 1.")
     page.get_by_role("button", name="Von der Kontaktpflege abmelden").click()
     page.get_by_role("button", name="Wieder teilnehmen lassen").click()
     expect(page.get_by_role("status")).to_contain_text("nimmt wieder an der Kontaktpflege teil")

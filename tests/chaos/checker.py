@@ -14,6 +14,8 @@ from tests.smtp_ledger import LedgerEntry
 
 #: Where an order may be once nothing moves any more (I1).
 ENDS = frozenset({"sent", "no_address", "failed", "unclear", "blocked", "withdrawn"})
+#: Where T2's own answer was lost the order is unclear though its mailer lived: at most this share of the unclear (G6).
+_FOR_NOTHING = 0.1
 #: Ends that an event tells of, always.
 _TOLD = ("no_address", "blocked", "withdrawn")
 
@@ -34,8 +36,15 @@ class Verdict:
     unclear_no_dot: int = 0
     #: Unclear orders that say why.
     unclear_explained: int = 0
+    #: Of those whose dot never arrived: the ones whose mailer neither died nor stood still.
+    unclear_for_nothing: int = 0
+    #: Mails whose dot arrived and whose answer nobody can have heard, and those of which an attempt says so.
+    ambiguous: int = 0
+    ambiguous_flagged: int = 0
     #: Failed because five mailers in a row died with it.
     poison: int = 0
+    #: Letters of which at least one attempt came to the hand-over: those that could be lost or doubled by it.
+    handed_over: int = 0
     false_sent: int = 0
     false_failed: int = 0
 
@@ -49,14 +58,18 @@ def judge(evidence: Evidence, expected: Mapping[str, bool]) -> Verdict:
         mails, tried = evidence.mails(order), evidence.of(order)
         taken = [mail for mail in mails if mail.stored]
         name = f"order {order['id']} ({order['state']}, {order['reason']})"
-        _sending(order, tried, mails, taken, verdict, name)
+        _sending(order, evidence.told(order), mails, taken, verdict, name)
         _twice(order, evidence, taken, verdict, name)
         _attempts(order, tried, mails, found, name)
         _same_letter(order, tried, mails, _moved(evidence, order), found, name)
         _history(order, tried, evidence.told(order), found, name)
+        _ambiguity(order, tried, mails, evidence, verdict, name)
+        verdict.handed_over += any(attempt["handed_over_at"] for attempt in tried)
         verdict.poison += is_poison(order, tried)
         if evidence.contacts[order["id"]] != (order["state"] == "sent"):
             found.append(f"D40: {name} has {evidence.contacts[order['id']]} contact entries")
+    if verdict.unclear_for_nothing > (_FOR_NOTHING * verdict.states["unclear"] if evidence.database_was_away else 0):
+        found.append(f"I5: {verdict.unclear_for_nothing} letters are unclear whose dot never arrived and mailer lived")
     known = {attempt["message_id"] for tried in evidence.attempts.values() for attempt in tried}
     found += [f"I20: a mail without a claim arrived: {one}" for one in evidence.ledger.keys() - known]
     found += _against_people(evidence)
@@ -91,20 +104,19 @@ def _complete(evidence: Evidence, expected: Mapping[str, bool], verdict: Verdict
 
 def _sending(
     order: Mapping[str, Any],
-    tried: list[Mapping[str, Any]],
+    told: list[Mapping[str, Any]],
     mails: list[LedgerEntry],
     taken: list[LedgerEntry],
     verdict: Verdict,
     name: str,
 ) -> None:
-    """I2-I5 and what the database believes against what the mail server knows."""
+    """I2-I4 and what the database believes against what the mail server knows."""
     found, state = verdict.violations, order["state"]
-    unclear = sum(_was_unclear(attempt) for attempt in tried)
     if state == "sent" and not taken:
         verdict.false_sent += 1
         found.append(f"I2: {name} never arrived")
-    # After an unclear attempt the next one's refusal says nothing about it, and the attempts show both (D37).
-    if taken and state not in ("sent", "unclear") and not unclear:
+    given_up = any(event["action"] == "settle" and event["new"] == "failed" for event in told)
+    if taken and state not in ("sent", "unclear") and not given_up:
         verdict.false_failed += 1
         found.append(f"I4: {name} arrived {len(taken)} times")
     if state == "unclear":
@@ -120,6 +132,26 @@ def _sending(
             found.append(f"I4: {name} does not say why it is unclear")
     if state in _TOLD and taken:
         found.append(f"I8: {name} was sent all the same")
+
+
+def _ambiguity(
+    order: Mapping[str, Any],
+    tried: list[Mapping[str, Any]],
+    mails: list[LedgerEntry],
+    evidence: Evidence,
+    verdict: Verdict,
+    name: str,
+) -> None:
+    """I4 and I5: unclear is what nobody can know, all of that, and nothing else."""
+    unanswered = sum(not mail.replied for mail in mails)
+    unclear = [attempt for attempt in tried if _was_unclear(attempt)]
+    verdict.ambiguous += unanswered
+    verdict.ambiguous_flagged += min(unanswered, len(unclear))
+    if unanswered > len(unclear):
+        verdict.violations.append(f"I4: {name}: {unanswered} dots without an answer, {len(unclear)} unclear attempts")
+    if order["state"] == "unclear" and not mails and unclear:
+        pid = int(unclear[-1]["mailer"].split(":")[1])
+        verdict.unclear_for_nothing += pid not in evidence.fallen
 
 
 def _twice(order: Mapping[str, Any], evidence: Evidence, taken: list[LedgerEntry], verdict: Verdict, name: str) -> None:

@@ -28,6 +28,7 @@ class Death:
     at: float
     #: It was told to end.
     told: bool = False
+    pid: int | None = None
 
 
 @dataclass
@@ -116,7 +117,7 @@ class Crew:
         slot.process.close()
         point = fallen.get(str(pid)) if code == -signal.SIGKILL else None
         slot.crash_at = None
-        return Death(slot.name, slot.role, code, point, now, slot.told)
+        return Death(slot.name, slot.role, code, point, now, slot.told, pid)
 
     def _crash_lines(self) -> list[str]:
         # Who dies while the disk is full leaves half a line.

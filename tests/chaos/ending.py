@@ -13,7 +13,7 @@ from shared.db.tables import contact_jobs, dispatch_runs, write_orders
 from shared.errors import Conflict, Unavailable
 from tests.chaos.checker import Verdict, judge
 from tests.chaos.evidence import deliveries_of, gather
-from tests.chaos.faults import switch_on_again
+from tests.chaos.faults import OF_THE_DATABASE, switch_on_again
 from tests.chaos.leaks import in_command_lines, in_files, in_rows
 from tests.chaos.scene import Scene
 from tests.smtp_ledger import read_ledger
@@ -99,6 +99,8 @@ async def _count(database: Database, where: Any) -> int:
 async def _judge(scene: Scene) -> Verdict:
     mails = deliveries_of(scene.mail.accepted, scene.asked)
     evidence = await gather(scene.database, read_ledger(scene.folder / "ledger.jsonl"), scene.acts, mails)
+    evidence.fallen = frozenset({one.pid for one in scene.crew.deaths if one.pid is not None} | scene.stopped)
+    evidence.database_was_away = bool(scene.effects.keys() & OF_THE_DATABASE)
     verdict = judge(evidence, scene.workload.expected())
     if verdict.violations:
         # The database goes with the run's own servers: what a violation names is to be looked at afterwards.

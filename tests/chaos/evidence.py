@@ -39,6 +39,9 @@ class Evidence:
     events: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
     acts: Sequence[Act] = ()
     deliveries: Sequence[Delivery] = ()
+    #: Processes that died or stood still, by their ids; whether the way to the database was broken at any time.
+    fallen: frozenset[int] = frozenset()
+    database_was_away: bool = False
 
     def of(self, order: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The attempts of an order, first to last."""

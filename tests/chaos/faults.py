@@ -4,8 +4,8 @@ import asyncio
 import resource
 import signal
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 
 import pika
 from sqlalchemy import select
@@ -49,37 +49,47 @@ _POISON = (
 async def do(scene: Scene, event: Event) -> None:
     """Does one fault and takes it back where it ends; a database that is away just now makes it a short one.
 
-    While it is on, `scene.struck` is set; a fault that is over at once sets it too.
+    While it is on, `scene.struck` is set; a fault that is over at once sets it too. `scene.effects` counts those that
+    found something to do: not a signal for somebody who is just not there, or a publish that the broker never took.
     """
     async with scene.turn if event.fault in _OF_SERVERS else nullcontext():
         began = time.monotonic()
         with suppress(KontaktpflegeError):
-            await _FAULTS[event.fault](scene, event)
+            if await _FAULTS[event.fault](scene, event) is not False:
+                scene.effects[event.fault] += 1
         scene.struck.set()
         if event.fault in _OF_ALL:
             scene.windows.append((began, time.monotonic()))
 
 
-async def _kill(scene: Scene, event: Event) -> None:
-    scene.crew.send(scene.crew.slots[event.choice % len(scene.crew.slots)], signal.SIGKILL)
+async def _kill(scene: Scene, event: Event) -> bool:
+    return scene.crew.send(scene.crew.slots[event.choice % len(scene.crew.slots)], signal.SIGKILL)
 
 
-async def _stop(scene: Scene, event: Event) -> None:
+async def _stop(scene: Scene, event: Event) -> bool:
     mailers = [slot for slot in scene.crew.slots if slot.role in ("mailer", "all")]
-    slot = mailers[event.choice % len(mailers)]
-    # Where some hold letters, one of these: the lease of nothing cannot run out. Looked at when it stands still: what
-    # it held a moment before it may have handed over since.
-    for one in await _holding_letters(scene, mailers):
-        if scene.crew.send(one, signal.SIGSTOP):
-            if one in await _holding_letters(scene, mailers):
-                slot = one
-                break
-            scene.crew.send(one, signal.SIGCONT)
-    if scene.crew.send(slot, signal.SIGSTOP):
-        process = slot.process
-        await _on_for(scene, STOPPED_SECONDS)
-        if slot.process is process:
-            scene.crew.send(slot, signal.SIGCONT)
+    # Where some hold letters, one of these: the lease of nothing cannot run out.
+    for slot in [*await _holding_letters(scene, mailers), mailers[event.choice % len(mailers)]]:
+        is_last = slot is mailers[event.choice % len(mailers)]
+        with _standing_still(scene, [slot]) as stopped:
+            # Looked at again when it stands still: what it held a moment before it may have handed over since.
+            if stopped and (is_last or slot in await _holding_letters(scene, mailers)):
+                await _on_for(scene, STOPPED_SECONDS)
+                return True
+    return False
+
+
+@contextmanager
+def _standing_still(scene: Scene, slots: list[Slot]) -> Iterator[list[Slot]]:
+    """Stops processes, and lets those go on that are still the same, whatever happens meanwhile."""
+    stopped = [(slot, slot.process) for slot in slots if scene.crew.send(slot, signal.SIGSTOP)]
+    scene.stopped |= {process.pid for _, process in stopped if process is not None and process.pid is not None}
+    try:
+        yield [slot for slot, _ in stopped]
+    finally:
+        for slot, process in stopped:
+            if slot.process is process:
+                scene.crew.send(slot, signal.SIGCONT)
 
 
 async def _holding_letters(scene: Scene, mailers: list[Slot]) -> list[Slot]:
@@ -131,16 +141,13 @@ async def _queue_full(scene: Scene, _: Event) -> None:
     """Mailers that take nothing more, and a queue that takes nothing either."""
     assert scene.broker is not None
     mailers = [slot for slot in scene.crew.slots if slot.role == "mailer"]
-    stopped = [(slot, slot.process) for slot in mailers if scene.crew.send(slot, signal.SIGSTOP)]
-    await asyncio.to_thread(scene.broker.limit_queues, QUEUE_LENGTH)
-    # More than they have asked for in advance.
-    ids = range(999_000_000, 999_000_000 + BATCHES_ASKED_FOR * int(SCALED["KP_CLAIM_BATCH"]) * len(mailers) + 100)
-    filling = [(_QUEUES[1], encode(WriteOrderReady(number))) for number in ids]
-    await asyncio.to_thread(_publish, scene, filling, confirmed=False)
-    await _on_for(scene, 3.0)
-    for slot, process in stopped:
-        if slot.process is process:
-            scene.crew.send(slot, signal.SIGCONT)
+    with _standing_still(scene, mailers):
+        await asyncio.to_thread(scene.broker.limit_queues, QUEUE_LENGTH)
+        # More than they have asked for in advance.
+        ids = range(999_000_000, 999_000_000 + BATCHES_ASKED_FOR * int(SCALED["KP_CLAIM_BATCH"]) * len(mailers) + 100)
+        filling = [(_QUEUES[1], encode(WriteOrderReady(number))) for number in ids]
+        await asyncio.to_thread(_publish, scene, filling, confirmed=False)
+        await _on_for(scene, 3.0)
     # Emptied first: RabbitMQ 3.10 goes on refusing a publisher it has refused when the limit ends before that.
     await _emptied(scene.broker.url, _QUEUES[1])
     await asyncio.to_thread(scene.broker.limit_queues, None)
@@ -161,9 +168,8 @@ async def _memory_alarm(scene: Scene, _: Event) -> None:
     await asyncio.to_thread(scene.broker.memory_alarm, raised=False)
 
 
-async def _cut(scene: Scene, _: Event) -> None:
-    for relay in scene.all_relays:
-        relay.cut()
+async def _cut(scene: Scene, _: Event) -> bool:
+    return sum(relay.cut() for relay in scene.all_relays) > 0
 
 
 async def _freeze(scene: Scene, _: Event) -> None:
@@ -174,9 +180,16 @@ async def _freeze(scene: Scene, _: Event) -> None:
         relay.thaw()
 
 
-async def _commit_cut(scene: Scene, _: Event) -> None:
-    for relay in scene.relays["DATABASE_URL"].values():
+async def _commit_cut(scene: Scene, _: Event) -> bool:
+    relays = scene.relays["DATABASE_URL"].values()
+    before = sum(relay.commits_cut for relay in relays)
+    for relay in relays:
         relay.commits_to_cut = 5
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5.0):
+            while sum(relay.commits_cut for relay in relays) == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    return sum(relay.commits_cut for relay in relays) > before
 
 
 async def _far_away(scene: Scene, _: Event) -> None:
@@ -195,7 +208,7 @@ async def _read_only(scene: Scene, _: Event) -> None:
     scene.returns.append((time.monotonic(), Fault.READ_ONLY.value))
 
 
-async def _files(scene: Scene, event: Event) -> None:
+async def _files(scene: Scene, event: Event) -> bool:
     slot = scene.crew.slots[event.choice % len(scene.crew.slots)]
     # Nothing can be born without file descriptors: an event loop's library aborts. That is the supervisor's to repair.
     for _ in range(100):
@@ -203,8 +216,9 @@ async def _files(scene: Scene, event: Event) -> None:
             break
         await asyncio.sleep(0.1)
     else:
-        return
+        return False
     await _limited(scene, [slot], resource.RLIMIT_NOFILE, 8)
+    return True
 
 
 async def _disk(scene: Scene, _: Event) -> None:
@@ -231,7 +245,7 @@ async def _mail_server_away(scene: Scene, _: Event) -> None:
     await scene.mail.away(3.0)
 
 
-async def _repeated(scene: Scene, _: Event) -> None:
+async def _repeated(scene: Scene, _: Event) -> bool:
     async with scene.database.read() as connection:
         orders = list((await connection.execute(select(write_orders.c.id))).scalars())
         runs = list((await connection.execute(select(dispatch_runs.c.id))).scalars())
@@ -239,15 +253,17 @@ async def _repeated(scene: Scene, _: Event) -> None:
     bodies = [(_QUEUES[1], encode(WriteOrderReady(order))) for order in chosen]
     bodies += [(_QUEUES[0], encode(JobDue(run))) for run in scene.rng.sample(runs, min(10, len(runs))) * 2]
     scene.rng.shuffle(bodies)
-    await asyncio.to_thread(_publish, scene, bodies)
+    return await asyncio.to_thread(_publish, scene, bodies)
 
 
-async def _poison(scene: Scene, _: Event) -> None:
-    await asyncio.to_thread(_publish, scene, [(queue, body) for queue in _QUEUES for body in _POISON])
+async def _poison(scene: Scene, _: Event) -> bool:
+    return await asyncio.to_thread(_publish, scene, [(queue, body) for queue in _QUEUES for body in _POISON])
 
 
-def _publish(scene: Scene, bodies: list[tuple[str, bytes]], *, confirmed: bool = True) -> None:
+def _publish(scene: Scene, bodies: list[tuple[str, bytes]], *, confirmed: bool = True) -> bool:
+    """Whether the broker took any."""
     assert scene.broker is not None
+    taken = 0
     with suppress(pika.exceptions.AMQPError, OSError):
         connection = pika.BlockingConnection(pika.URLParameters(scene.broker.url))
         channel = connection.channel()
@@ -255,8 +271,10 @@ def _publish(scene: Scene, bodies: list[tuple[str, bytes]], *, confirmed: bool =
             channel.confirm_delivery()
         for queue, body in bodies:
             channel.basic_publish(EXCHANGE.name, queue, body, mandatory=confirmed)
-            scene.published += confirmed
+            taken += 1
         connection.close()
+    scene.published += taken * confirmed
+    return taken > 0
 
 
 async def _aus_an(scene: Scene, event: Event) -> None:
@@ -268,14 +286,19 @@ async def _aus_an(scene: Scene, event: Event) -> None:
     scene.off.discard(name)
 
 
-async def _released_twice(scene: Scene, event: Event) -> None:
+async def _released_twice(scene: Scene, event: Event) -> bool:
     name = await _a_job(scene, event.choice)
 
     async def release() -> None:
         async with scene.database.begin() as connection:
             await run_now(connection, name, None, scene.clock.now(), "test")
 
-    await asyncio.gather(release(), release(), return_exceptions=True)
+    answers = await asyncio.gather(release(), release(), return_exceptions=True)
+    broken = [one for one in answers if isinstance(one, BaseException) and not isinstance(one, KontaktpflegeError)]
+    if broken:
+        raise broken[0]
+    # One of them at least was let through; the other one may have been told to try again.
+    return any(not isinstance(one, BaseException) for one in answers)
 
 
 async def _a_job(scene: Scene, choice: int) -> str:
@@ -295,7 +318,8 @@ async def switch_on_again(scene: Scene) -> None:
     scene.off.clear()
 
 
-_FAULTS: dict[Fault, Callable[[Scene, Event], Awaitable[None]]] = {
+#: What each does; False: it found nothing to do.
+_FAULTS: dict[Fault, Callable[[Scene, Event], Awaitable[bool | None]]] = {
     Fault.KILL: _kill,
     Fault.STOP: _stop,
     Fault.BROKER_KILL: _broker_kill,
@@ -330,6 +354,10 @@ _OF_SERVERS = frozenset(
         Fault.DATABASE_CRASH,
         Fault.READ_ONLY,
     }
+)
+#: T2 may be committed without its mailer hearing of it.
+OF_THE_DATABASE = frozenset(
+    {Fault.DATABASE_CRASH, Fault.COMMIT_CUT, Fault.CUT, Fault.FREEZE, Fault.READ_ONLY, Fault.FAR_AWAY, Fault.DISK}
 )
 #: While these last, nobody or hardly anybody can send.
 _OF_ALL = _OF_SERVERS | {Fault.FREEZE, Fault.FAR_AWAY, Fault.DISK, Fault.MAIL_SERVER_AWAY}

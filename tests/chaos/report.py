@@ -36,8 +36,10 @@ def lines(outcome: Outcome) -> list[Line]:
     unclear = verdict.states["unclear"]
     explained = (
         f"{unclear} (letter arrived {verdict.unclear_arrived}, not taken {verdict.unclear_not_taken}, "
-        f"killed between T2 and the dot {verdict.unclear_no_dot})"
+        f"ended between T2 and the dot {verdict.unclear_no_dot}: mailer died or stood still "
+        f"{verdict.unclear_no_dot - verdict.unclear_for_nothing})"
     )
+    is_clean = not (verdict.lost or verdict.duplicated)
     sent = verdict.states["sent"]
     return [
         Line("stack", outcome.stack),
@@ -53,14 +55,18 @@ def lines(outcome: Outcome) -> list[Line]:
         Line("stopped by people: blocked / withdrawn", f"{verdict.states['blocked']} / {verdict.states['withdrawn']}"),
         Line("refused by the mail server", verdict.states["failed"] - verdict.poison),
         Line("given up: five mailers in a row died with it", verdict.poison),
-        Line("unclear, each flagged with its reason", explained),
+        Line(
+            "dots that nobody can have answered / of these flagged",
+            f"{verdict.ambiguous} / {verdict.ambiguous_flagged}",
+        ),
+        Line("unclear, each with its reason", explained),
         Line("sent again as the job says (on_unclear: resend)", verdict.resent),
         Line("lost", verdict.lost),
         Line("duplicated", verdict.duplicated),
         Line("falsely sent / falsely failed", f"{verdict.false_sent} / {verdict.false_failed}"),
         Line("next letter after a kill, seconds", spread(outcome.after_kill)),
         Line("next letter after broker or database came back", spread(outcome.after_return)),
-        Line("95 % bound for a loss or duplicate per letter", bound(sum(verdict.states.values()))),
+        Line("95 % bound for a loss or duplicate per letter", bound(verdict.handed_over) if is_clean else "-"),
         Line("duration, seconds", round(outcome.seconds)),
         Line("versions", versions()),
     ]
@@ -117,6 +123,7 @@ def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         return sum(getattr(verdict, name) for verdict in verdicts)
 
     states = sum((verdict.states for verdict in verdicts), Counter[str]())
+    handed_over, is_clean = together("handed_over"), not (together("lost") or together("duplicated"))
     return {
         "kills": sum(one.kills for one in outcomes),
         "faults": dict(sum((one.faults for one in outcomes), Counter[str]())),
@@ -124,12 +131,12 @@ def _figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "orders": states.total(),
         **{state: states[state] for state in ("sent", "no_address", "failed", "unclear", "blocked", "withdrawn")},
         **{name: together(name) for name in ("lost", "duplicated", "resent", "false_sent", "false_failed", "poison")},
-        "unclear_explained": together("unclear_explained"),
+        **{name: together(name) for name in ("unclear_explained", "ambiguous", "ambiguous_flagged", "handed_over")},
         "recovery_seconds": {
             "after_kill": _spread([seconds for one in outcomes for seconds in one.after_kill]),
             "after_return": _spread([seconds for one in outcomes for seconds in one.after_return]),
         },
-        "bound": 3 / states.total() if states.total() else None,
+        "bound": 3 / handed_over if handed_over and is_clean else None,
         "seconds": round(sum(one.seconds for one in outcomes), 1),
         "violations": [said for verdict in verdicts for said in verdict.violations],
     }

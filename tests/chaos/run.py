@@ -87,7 +87,7 @@ async def run_chaos(
         opened.crew.skews = SKEWS
         await _break(opened, plan, progress)
         verdict = await conclude(opened, progress)
-        faults = Counter(event.fault.value for event in plan.events if event.fault is not Fault.KILL)
+        faults = Counter({fault.value: n for fault, n in opened.effects.items() if fault is not Fault.KILL})
         return outcome_of(opened, f"{plan.kills} kills", plan.seed, verdict, faults)
 
 

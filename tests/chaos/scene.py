@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from tests.chaos.acts import Act
 from tests.chaos.crew import Crew
 from tests.chaos.fast_clock import FastClock
 from tests.chaos.nodes import Broker, DatabaseServer
+from tests.chaos.plan import Fault
 from tests.chaos.progress import watch
 from tests.chaos.workload import BEGIN, Workload
 from tests.mail_server import MailServer
@@ -72,6 +73,9 @@ class Scene:
     rested: float | None = None
     #: One fault of the servers at a time.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: Processes that were made to stand still, by their ids; how often each fault really did something.
+    stopped: set[int] = field(default_factory=set)
+    effects: Counter[Fault] = field(default_factory=Counter)
     #: Messages of other hands that the broker took.
     published: int = 0
     #: Set while a fault is on, and after it.
@@ -119,7 +123,7 @@ async def open_scene(
         with MailServer(folder / "ledger.jsonl") as mail:
             clock = FastClock(BEGIN, time.time(), SPEED)
             scene = Scene(folder, workload, Crew(folder, clock, rng, arm), database, clock, mail, rng, broker, server)
-            mail.oracle.script = _noting(scene.asked)
+            mail.oracle.script = noting(scene.asked, mixed_and_slow)
             direct = _environment(scene, url)
             for role, count in crew.items():
                 second = direct if embedded else await _through_relays(scene, role, direct)
@@ -139,14 +143,14 @@ async def open_scene(
                 await asyncio.to_thread(node.close)
 
 
-def _noting(asked: dict[str, list[float]]) -> Script:
-    """The mail server's manners, with the time at which each recipient was named."""
+def noting(asked: dict[str, list[float]], script: Script) -> Script:
+    """A mail server's manners, with the time at which each recipient was named."""
 
-    def script(address: str, attempt: int) -> str | None:
+    def noted(address: str, attempt: int) -> str | None:
         asked[address].append(time.monotonic())
-        return mixed_and_slow(address, attempt)
+        return script(address, attempt)
 
-    return script
+    return noted
 
 
 async def _prepare(database: Database, folder: Path, workload: Workload, resend: bool | None) -> None:

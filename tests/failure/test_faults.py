@@ -26,16 +26,18 @@ from shared.db.tables import write_orders
 from shared.errors import Conflict, Unavailable
 from tests.chaos.checker import ENDS, Verdict, judge
 from tests.chaos.ending import conclude
-from tests.chaos.evidence import gather
+from tests.chaos.evidence import deliveries_of, gather
 from tests.chaos.faults import do
 from tests.chaos.plan import Event, Fault
-from tests.chaos.scene import Scene, open_scene
+from tests.chaos.scene import Scene, noting, open_scene
 from tests.chaos.workload import Workload
 from tests.smtp_ledger import read_ledger
 
 #: What must be seen of a fault, or it was none: words of the services' logs, or what else came of it.
 Evidence = str | Callable[["Struck"], bool]
 
+#: A mailer met it between claim and outcome.
+OF_A_MAILER = "intent_failed|settlement_waits|database_waits"
 #: Whose role reads a route.
 CONSUMERS = ((route_of(JobDue), "evaluator"), (route_of(WriteOrderReady), "mailer"))
 #: Letters of each job, and how many a second the mail server takes. Before the fault it takes fewer: then some are out
@@ -61,6 +63,8 @@ class Struck:
     held_up: int
     #: Messages of other hands that the broker took.
     published: int
+    #: Whether it found something to do.
+    took: bool
     #: What came of every attempt at its letters.
     outcomes: list[str]
 
@@ -100,10 +104,10 @@ CASES: Sequence[tuple[str, Fault, int, Evidence]] = (
     ("c19", Fault.FAR_AWAY, 0, _held_up),
     ("c20_c48_c49", Fault.REPEATED, 0, _repeated),
     ("c21", Fault.POISON, 0, "dead_letter"),
-    ("c24", Fault.DATABASE_CRASH, 0, "_waits|step_failed|intent_failed"),
-    ("c26", Fault.DATABASE_CRASH, 3, "_waits|step_failed|intent_failed"),
+    ("c24", Fault.DATABASE_CRASH, 0, OF_A_MAILER),
+    ("c26", Fault.DATABASE_CRASH, 3, "settlement_waits"),
     ("c25", Fault.COMMIT_CUT, 0, "_waits|step_failed|intent_failed"),
-    ("c27", Fault.READ_ONLY, 0, "_waits|step_failed|intent_failed"),
+    ("c27", Fault.READ_ONLY, 0, OF_A_MAILER),
     ("c30", Fault.DISK, 0, "of the log were dropped"),
     ("c32", Fault.MAIL_SERVER_AWAY, 0, "relay_away"),
     ("c51", Fault.AUS_AN, 0, ""),
@@ -128,12 +132,13 @@ async def strike_all(folder: Path) -> Series:
     crew = dict.fromkeys(ROLES, 2)
     scene = open_scene(folder, workload, Random(1), lambda _: None, embedded=False, crew=crew, resend=False)
     async with scene as opened:
-        opened.mail.oracle.script, opened.mail.oracle.rate = lambda *_: None, RATE
+        opened.mail.oracle.script, opened.mail.oracle.rate = noting(opened.asked, lambda *_: None), RATE
         looking_after = asyncio.create_task(_look_after(opened))
         await _first_signs(opened)
         struck = [await _strike(opened, number) for number in range(len(CASES))]
         looking_after.cancel()
-        evidence = await gather(opened.database, read_ledger(folder / "ledger.jsonl"))
+        mails = deliveries_of(opened.mail.accepted, opened.asked)
+        evidence = await gather(opened.database, read_ledger(folder / "ledger.jsonl"), opened.acts, mails)
         verdicts = []
         for one in struck:
             orders = [order for order in evidence.orders if order["external_id"] in one.expected]
@@ -173,7 +178,7 @@ async def _strike(scene: Scene, number: int) -> Struck:
     first, second = 2 * number, 2 * number + 1
     await _all_at_work(scene)
     before, told = len(scene.mail.accepted), _logs(scene)
-    held_up, published = _held_up_by_relays(scene), scene.published
+    held_up, published, effects = _held_up_by_relays(scene), scene.published, scene.effects[fault]
     scene.mail.oracle.rate = RATE_BEFORE
     await _release(scene, first)
     await _until(lambda: len(scene.mail.accepted) >= before + 5)
@@ -194,7 +199,8 @@ async def _strike(scene: Scene, number: int) -> Struck:
     expected = {name: scene.workload.has_address(name) for name in names}
     news = {name: text[len(told.get(name, "")) :] for name, text in _logs(scene).items()}
     held_up, published = _held_up_by_relays(scene) - held_up, scene.published - published
-    return Struck(expected, seconds, "".join(news.values()), early, held_up, published, [])
+    took = scene.effects[fault] > effects
+    return Struck(expected, seconds, "".join(news.values()), early, held_up, published, took, [])
 
 
 async def _release(scene: Scene, job: int) -> None:
@@ -250,6 +256,7 @@ def test_i1_i2_i3_i4_i18_a_fault_in_mid_run(series: Series, number: int) -> None
     assert verdict.states["sent"] + verdict.states["no_address"] + verdict.states["unclear"] == 2 * EACH
     assert verdict.states["unclear"] <= 10
     assert struck.seconds < DEADLINE
+    assert struck.took, "the fault did nothing"
     seen = CASES[number][3]
     assert re.search(seen, struck.log) if isinstance(seen, str) else seen(struck), "nothing is seen of the fault"
 

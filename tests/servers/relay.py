@@ -21,7 +21,7 @@ class Relay:
         #: Pieces that did not come through at once, because of `freeze` or `delay`.
         self.held_up = 0
         #: COMMITs that reach the database and whose answer does not come back, for so many to come (C25).
-        self.commits_to_cut = 0
+        self.commits_to_cut = self.commits_cut = 0
         self._muted: set[asyncio.StreamWriter] = set()
 
     async def open(self) -> str:
@@ -31,10 +31,12 @@ class Relay:
         account, at, _ = self._target.netloc.rpartition("@")
         return urlunsplit(self._target._replace(netloc=f"{account}{at}127.0.0.1:{self._port}"))
 
-    def cut(self) -> None:
-        """Resets every connection; new ones are let in."""
-        for writer in self._writers:
+    def cut(self) -> int:
+        """Resets every connection; new ones are let in. How many ends there were."""
+        writers = list(self._writers)
+        for writer in writers:
             writer.transport.abort()
+        return len(writers)
 
     def freeze(self) -> None:
         """Connections stay, but nothing comes through any more: a half-open connection."""
@@ -74,6 +76,7 @@ class Relay:
                 cut = bool(asking and self.commits_to_cut and b"COMMIT" in chunk)
                 if cut:
                     self.commits_to_cut -= 1
+                    self.commits_cut += 1
                     self._muted |= set(asking)
                 if asking or writer not in self._muted:
                     writer.write(chunk)

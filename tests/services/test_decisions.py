@@ -70,6 +70,39 @@ async def test_i4_i17_settled_as_sent_says_who_and_when_and_keeps_the_evidence(w
     assert (found["relay"], found["bytes"], found["body_hash"]) == ("mail.example:25", 1234, "ab12")
 
 
+async def test_d37_i4_a_resend_that_is_refused_for_good_leaves_the_letter_unclear(world: World) -> None:
+    order = await unclear(world)
+    await decide(world, order, "resend")
+    world.clock.advance(15 * MINUTE)
+    (again,) = (await world.claim(order)).orders
+    await world.intend(again)
+    await world.settle(again, "failed", reason="553 no such user", code=553)
+    # The refusal is about the second one: the first may lie in the mailbox, and the order must say so.
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["reason"]) == ("unclear", "resend stopped: 553 no such user")
+    (*_, last) = await history(world, order)
+    assert last == (world.clock.now(), "mailer", "refused", "sending", "unclear", "resend stopped: 553 no such user")
+    assert [one["outcome"] for one in await rows(world.database, attempts)] == ["unclear", "refused"]
+    # Nothing sends it a third time by itself; a person decides.
+    async with world.database.begin() as connection:
+        assert not await resend_unclear(connection, world.clock.now(), 15 * MINUTE)
+    await decide(world, order, "failed")
+    assert (await row(world.database, write_orders, id=order))["state"] == "failed"
+
+
+async def test_d37_i4_a_refusal_after_definite_answers_only_fails_the_letter(world: World) -> None:
+    (order,) = await world.queued()
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    await world.settle(held, "queued", reason="452 later", code=452, not_before=world.clock.now())
+    (again,) = (await world.claim(order)).orders
+    await world.intend(again)
+    await world.settle(again, "failed", reason="553 no such user", code=553)
+    found = await row(world.database, write_orders, id=order)
+    assert (found["state"], found["reason"]) == ("failed", "553 no such user")
+    assert await history(world, order) == []
+
+
 async def test_i4_i17_settled_as_sent_after_a_stopped_resend_is_dated_at_the_hand_over_in_doubt(world: World) -> None:
     order = await unclear(world)
     await decide(world, order, "resend")
@@ -166,7 +199,8 @@ async def test_d37_a_resend_that_was_not_accepted_says_nothing_about_the_first_l
     await world.intend(again)
     await world.settle(again, answer, reason="not now", not_before=world.clock.now())
     if answer == "failed":
-        await retry(world.database, order, now=world.clock.now(), author="anna")
+        await decide(world, order, "resend")
+        world.clock.advance(15 * MINUTE)
     await world.change(status="Aus")
     assert (await world.claim(order)).orders == []
     assert await world.state(order) == "unclear"

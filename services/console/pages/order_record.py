@@ -26,6 +26,7 @@ ACTS = {
     "put_back": "put back",
     "unclear": "no answer",
     "resend": "sent again",
+    "refused": "refused for good",
     "expire": "expired",
     "status_not_set": "status not set",
 }

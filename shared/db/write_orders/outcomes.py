@@ -1,7 +1,7 @@
 """T3: what became of a handed-over letter, and everything that sending does (D40-D42), in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -74,9 +74,10 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement],
     async with together(connection):
         await _write_attempts(connection, settlements, {one.token for one in held})
         await _write_sent(connection, [one for _, one in sent])
-        await _write_unsent(connection, [one for one in held if one.state != "sent"])
+        await _write_unsent(connection, [one for one in held if one.state not in ("sent", "failed")])
         await _log_contacts(connection, sent)
         await _touch_last_contacts(connection, sent)
+    await _write_failed(connection, [one for one in held if one.state == "failed"], author)
     await _set_statuses(connection, sent, author)
     # Reduced while the letter was being handed over: what T3 has just written down is no core data either (D42).
     reduced = {rows[one.order_id].application_id for one in settlements if _is_reduced(rows.get(one.order_id))}
@@ -242,11 +243,28 @@ async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement])
             "not_before": one.not_before,
             "ring_at": one.not_before if one.state == "queued" else None,
             "phase": None,
-            "lease_token": one.token if one.state == "unclear" else None,
+            "lease_token": (one.token or None) if one.state == "unclear" else None,
         }
         for one in rest
     ]
     await _MARK_UNSENT.execute(connection, rows)
+
+
+async def _write_failed(connection: AsyncConnection, failed: Sequence[Settlement], author: str) -> None:
+    """Refused for good. After an attempt without an answer that says nothing about the letter: unclear again (D37)."""
+    which = and_(_O.id.in_([one.order_id for one in failed]), _unanswered_hand_over().is_not(None))
+    unknown = set((await connection.execute(select(_O.id).where(which))).scalars()) if failed else set()
+    rest = []
+    for one in failed:
+        if one.order_id in unknown:
+            reason = f"resend stopped: {one.reason}"
+            change = Change(one.at, author, "refused", "unclear", reason)
+            await record_orders(connection, _O.id == one.order_id, change)
+            # Without a token: what this attempt's answer was is known.
+            rest.append(replace(one, state="unclear", reason=reason, token=0))
+        else:
+            rest.append(one)
+    await _write_unsent(connection, rest)
 
 
 async def _set_statuses(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]], author: str) -> None:
