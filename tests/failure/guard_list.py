@@ -2,6 +2,7 @@
 
 from tests.failure.guard import guard as _guard
 from tests.failure.rate_and_plan_guards import RATE_AND_PLAN_GUARDS
+from tests.failure.resend_guards import RESEND_GUARDS
 
 _CLAIMS, _OUTCOMES = "shared/db/write_orders/claims.py", "shared/db/write_orders/outcomes.py"
 _INTENTS = "shared/db/write_orders/intents.py"
@@ -395,4 +396,5 @@ GUARDS = (
         "tests/services/test_send_rates.py::test_i16_two_mailers_together_keep_the_rate_after_an_outage",
     ),
     *RATE_AND_PLAN_GUARDS,
+    *RESEND_GUARDS,
 )

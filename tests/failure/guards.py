@@ -5,6 +5,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ COPIED = ("shared", "services", "tests", "pyproject.toml")
 PATIENCE = 30.0
 #: pytest's exit code for failed tests; others mean that it could not even try.
 _TESTS_FAILED = 1
+#: A test that fails like this has not noticed the missing guard: the way in which it was taken out makes no program.
+_SLIP = re.compile(r"^E\s+(NameError|UnboundLocalError|ImportError|SyntaxError|IndentationError).*", re.MULTILINE)
 
 
 def main() -> int:
@@ -89,7 +92,8 @@ def _run(tree: Path, tests: Sequence[str], patience: float = PATIENCE) -> str:
     except subprocess.TimeoutExpired:
         return f"no answer within {patience:.0f} s"
     if done.returncode == _TESTS_FAILED and "error" not in done.stdout.splitlines()[-1]:
-        return "red"
+        slip = _SLIP.search(done.stdout)
+        return f"broken: {slip[0][:200]}" if slip else "red"
     return "GREEN" if done.returncode == 0 else f"broken ({done.returncode}): {done.stdout[-300:]}"
 
 
