@@ -319,6 +319,10 @@ async def test_i4_a_lost_hand_over_is_unclear_and_never_resent_by_itself(world: 
     world.clock.advance(timedelta(hours=1))
     assert await world.turn() == []
     assert await world.state(order) == "unclear"
+    # Nor later, when a job that is to would do so.
+    world.clock.advance(timedelta(hours=1))
+    assert await world.turn() == []
+    assert await world.state(order) == "unclear"
     # The answer of that very attempt still counts, from the mailer or from its journal (I20).
     assert await world.settle(held, "sent") == {order}
     assert await world.state(order) == "sent"
