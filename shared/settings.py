@@ -57,6 +57,9 @@ class Settings(BaseModel):
     kp_console_url: str | None = None
     #: Whose word about the browser's address and https is taken: addresses and networks, separated by commas.
     kp_console_proxies: str = "127.0.0.1, ::1"
+    #: Where a platform asks this process how it is (/livez, /readyz, /metrics); no port: nowhere; 0: any free one.
+    kp_health_host: str = "127.0.0.1"
+    kp_health_port: int | None = Field(default=None, ge=0, le=65535)
     #: Signing in with company accounts (OpenID Connect): the provider, what it knows us by, its claim with the name.
     kp_oidc_issuer: str | None = None
     kp_oidc_client_id: str | None = None

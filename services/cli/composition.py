@@ -23,6 +23,7 @@ from shared.db.service_instances import beat, forget
 from shared.errors import InvalidSettings, KontaktpflegeError, Unavailable
 from shared.lifecycle import HEARTBEAT_SECONDS, every, run_together, stop_on_signals, unless_stopped
 from shared.logs import get_logger
+from shared.readiness import Readiness
 from shared.retry import wait_until_available
 from shared.settings import Settings, is_loopback
 
@@ -81,19 +82,33 @@ async def run_services(
     stop = stop or asyncio.Event()
     clock = clock or clock_of(settings)
     provider = _provider(settings) if "console" in roles else None
+    readiness = Readiness(database, stop)
     with stop_on_signals(stop):
+        drained = asyncio.Event()
+        probing = asyncio.create_task(_probes(readiness, settings, log, drained))
         try:
             waiting = _wait_for_schema(database, embedded=scheme == "memory" and bool(on_bus), log=log)
             if await unless_stopped(waiting, stop):
                 console = [partial(_console, database, clock, settings, mails, provider)] if "console" in roles else []
                 if on_bus:
-                    await _run_on_bus(settings, on_bus, console, database, clock, log, stop)
+                    await _run_on_bus(settings, on_bus, console, readiness, clock, log)
                 else:
+                    readiness.started.set()
                     log.info("started", action="started", roles=list(roles))
                     await run_together(console, stop)
         finally:
+            # Answered to the end: until then a platform is told that this process drains.
+            drained.set()
+            await asyncio.gather(probing, return_exceptions=True)
             await database.close()
     log.info("ended", action="ended")
+
+
+async def _probes(readiness: Readiness, settings: Settings, log: Any, drained: asyncio.Event) -> None:
+    if settings.kp_health_port is not None:
+        from shared.probes import answer_probes  # noqa: PLC0415 - only where somebody asks
+
+        await answer_probes(readiness, settings, log, drained)
 
 
 def _provider(settings: Settings) -> "Provider | None":
@@ -127,14 +142,16 @@ async def _run_on_bus(
     settings: Settings,
     roles: Sequence[str],
     others: Sequence[Part],
-    database: Database,
+    readiness: Readiness,
     clock: Clock,
     log: Any,
-    stop: asyncio.Event,
 ) -> None:
+    database, stop = readiness.database, readiness.stop
     bus = open_bus(settings.broker_url.get_secret_value(), log)
+    readiness.broker = lambda: bus.ready
     try:
         if await unless_stopped(bus.open(), stop):
+            readiness.started.set()
             log.info("started", action="started", roles=list(roles))
             parts = [_part(role, database, bus, clock, settings) for role in roles]
             await run_together([*parts, *others], stop)

@@ -10,6 +10,7 @@ from shared.db.dispatch import StepResult, synchronise
 from shared.db.engine import Database
 from shared.db.write_orders.upkeep import choose_to_ring, mark_rung
 from shared.errors import Unavailable
+from shared.metrics import EVALUATION_SECONDS, EVALUATIONS_BROKEN, RELEASED, timed
 from shared.retry import retry_conflicts
 
 #: Doorbells rung in one go.
@@ -23,7 +24,9 @@ async def evaluate(database: Database, bus: Bus, clock: Clock, run_id: int, log:
         async with database.begin() as connection:
             return await synchronise(connection, run_id, clock.now())
 
-    result = await retry_conflicts(step)
+    with timed(EVALUATION_SECONDS):
+        result = await retry_conflicts(step)
+    RELEASED.inc(result.released)
     if result.released or result.held:
         log.info("run_released", action="run_released", run=run_id, orders=result.released, held=result.held)
         await _ring(database, bus, clock, run_id)
@@ -67,6 +70,7 @@ async def _deal_with(
         # The row still says that it is due: the scheduler rings again when the database is back.
         log.warning("evaluation_postponed", action="job_due", run=delivery.message.run_id, reason=str(exc))
     except Exception:
+        EVALUATIONS_BROKEN.inc()
         log.exception("evaluation_broken", action="job_due", run=delivery.message.run_id)
     await subscription.ack([delivery])
 

@@ -1,6 +1,7 @@
 """One letter, from the claim to its settlement: claim -> compose -> send -> judge -> settle, in that order."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,9 +22,10 @@ from shared.db.holds import hold_in_force
 from shared.db.system_settings import load_system_settings
 from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_up
 from shared.db.write_orders.intents import Intent, give_back, intend, renew
-from shared.db.write_orders.outcomes import Settlement, settle
+from shared.db.write_orders.outcomes import Settlement, outcome_name, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import pause
+from shared.metrics import COMMIT_ORDERS, COMMIT_SECONDS, LETTERS, NOT_CLAIMED, SEND_SECONDS, timed
 from shared.retry import retry_conflicts
 
 #: Seconds between two tries of a settlement that breaks, doubling from the first to the longest.
@@ -102,9 +104,12 @@ class Deliverer:
                 bases.append(who.token_base)
                 return found, writing
 
-        found, writing = await retry_conflicts(once)
+        with timed(COMMIT_SECONDS.labels("claim")):
+            found, writing = await retry_conflicts(once)
+        COMMIT_ORDERS.labels("claim").observe(len(order_ids))
         self.held |= {order.id: order.token for order in found.orders}
         for reason, count in found.others.items():
+            NOT_CLAIMED.labels(reason.partition(":")[0]).inc(count)
             self._log.info("not_claimed", action="last_look", reason=reason, orders=count)
         return found, writing
 
@@ -138,7 +143,10 @@ class Deliverer:
         try:
             mail = mail or self.letters.write(order, holding.writing)
             intent = Intent(order.id, order.token, order.job_id, len(mail.content), mail.body_hash)
-            outcome = await self._pool.send(mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent))
+            with timed(SEND_SECONDS):
+                outcome = await self._pool.send(
+                    mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent)
+                )
         except asyncio.CancelledError:
             # No dot is written, or there were an outcome. T2 may be committed all the same: T3 answers it either way.
             self.let_go(order.id, order.token)
@@ -291,8 +299,10 @@ class Deliverer:
             async with self._database.begin() as connection:
                 return await intend(connection, list(asked.values()), self._timing.reply_lease, self._clock.now())
 
+        COMMIT_ORDERS.labels("intent").observe(len(asked))
         try:
-            granted = await retry_conflicts(once)
+            with timed(COMMIT_SECONDS.labels("intent")):
+                granted = await retry_conflicts(once)
         except Exception as exc:
             # Whatever it is, no letter is to blame, and whether T2 was committed is not known.
             self._log.warning("intent_failed", action="intent", orders=len(intents), **_told(exc))
@@ -305,9 +315,11 @@ class Deliverer:
     async def _commit_settlements(self, settlements: Sequence[Settlement]) -> list[bool]:
         """T3. What was handed over is in the journal already: a lost database cannot make it unclear (I20)."""
         pause = 0.2
+        COMMIT_ORDERS.labels("settlement").observe(len(settlements))
         while True:
             try:
-                kept = await retry_conflicts(lambda: self._settle(settlements))
+                with timed(COMMIT_SECONDS.labels("settlement")):
+                    kept = await retry_conflicts(lambda: self._settle(settlements))
                 break
             except (Unavailable, Conflict) as exc:
                 self._log.warning("settlement_waits", action="settle", orders=len(settlements), reason=str(exc))
@@ -348,6 +360,9 @@ class Deliverer:
             del self.held[order_id]
 
     def _report(self, settlements: Sequence[Settlement], kept: set[int]) -> None:
+        counts = Counter((outcome_name(one), str(one.code)[0] if one.code else "none") for one in settlements)
+        for (outcome, smtp_class), count in counts.items():
+            LETTERS.labels(outcome.replace(" ", "_"), smtp_class).inc(count)
         sent: dict[tuple[int | None, bool], list[int]] = {}
         for one in settlements:
             late = one.order_id not in kept

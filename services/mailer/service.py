@@ -24,6 +24,7 @@ from shared.db.write_orders.claims import ClaimedOrder
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import every, pause, unless_stopped
+from shared.metrics import JOURNAL_WRITABLE, SMTP_CONNECTIONS
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -59,6 +60,8 @@ async def run_mailer(
     deliverer = Deliverer(
         name, database, clock, pool, journal, Letters(settings.kp_mail_domain), timing, high_water, log
     )
+    SMTP_CONNECTIONS.set_function(lambda: pool.connections)
+    JOURNAL_WRITABLE.set_function(lambda: journal.writable)
     subscription = await bus.subscribe(WriteOrderReady, prefetch=_prefetch(settings))
     try:
         await _work(deliverer, subscription, settings, log, stop)

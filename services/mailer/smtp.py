@@ -26,6 +26,7 @@ from services.mailer.relay_pause import FIRST_PAUSE, RelayPause, SenderRefusals
 from services.mailer.smtp_conversation import ConnectionTrouble, SmtpConversation
 from services.mailer.smtp_transaction import BeforeDot, Envelope, Transaction, cancel_again, envelope
 from shared.errors import InvalidSettings, Unavailable
+from shared.metrics import RELAY_FAILURES
 from shared.settings import is_loopback
 
 #: A connection is replaced after so many mails, so many seconds without one, and so many seconds of life.
@@ -125,6 +126,7 @@ class SmtpPool:
         self._pause = RelayPause(first_pause)
         self._refusals = SenderRefusals(first_pause)
         self._closing = False
+        self._busy = 0
 
     @property
     def address(self) -> str:
@@ -148,11 +150,19 @@ class SmtpPool:
                 return Deferred("connect: the relay is away", None, True, counts=False, not_before_seconds=rest + 1)
             if (rest := self._refusals.rest(envelope_from)) > 0:
                 return Deferred("the mail server refuses this sender", counts=False, not_before_seconds=rest + 1)
+            self._busy += 1
             try:
                 outcome = await self._try(envelope_from, recipient, mail, before_dot)
             except ConnectFailed as exc:
                 outcome = judge_connect(exc.failure, str(exc))
+            finally:
+                self._busy -= 1
             return self._weighed(envelope_from, outcome)
+
+    @property
+    def connections(self) -> int:
+        """Those in use and those kept open."""
+        return self._busy + len(self._idle)
 
     async def close(self) -> None:
         """Says QUIT on idle connections; one that is sending is closed when its mail is done."""
@@ -210,6 +220,7 @@ class SmtpPool:
             outcome = judge_sender_refused(outcome, *self._refusals.count(sender))
             if isinstance(outcome, Deferred) and not outcome.relay_trouble:
                 if self._refusals.begin_pause(sender):
+                    RELAY_FAILURES.labels("sender").inc()
                     self._log.error(
                         "sender_refused", action="sender_refused", relay=self.address, reason=outcome.reason
                     )
@@ -218,6 +229,7 @@ class SmtpPool:
             self._refusals.accepted(sender)
         if isinstance(outcome, Deferred) and outcome.relay_trouble:
             if self._pause.begin():
+                RELAY_FAILURES.labels(outcome.reason.partition(":")[0]).inc()
                 say = self._log.warning if outcome.counts else self._log.error
                 say("relay_away", action="relay_away", relay=self.address, reason=outcome.reason)
             return replace(outcome, not_before_seconds=self._pause.rest + 1)

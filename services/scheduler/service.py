@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any
 
 from services.scheduler.chores import LOOK_SECONDS, do_chores
+from services.scheduler.state_metrics import LOOK_SECONDS as STATE_SECONDS
+from services.scheduler.state_metrics import tell_state
 from services.scheduler.sweep import sweep
 from services.scheduler.tick import tick
 from shared.bus.interface import Bus
@@ -18,11 +20,13 @@ from shared.settings import Settings
 async def run_scheduler(
     database: Database, bus: Bus, clock: Clock, settings: Settings, log: Any, stop: asyncio.Event
 ) -> None:
-    """Ticks, sweeps and does the day's chores until `stop`."""
+    """Ticks, sweeps, does the day's chores and tells of how things stand, until `stop`."""
     ring_again = timedelta(seconds=settings.kp_ring_again_seconds)
     async with asyncio.TaskGroup() as group:
         group.create_task(every(settings.kp_tick_seconds, partial(tick, database, bus, clock, log), stop, log))
         group.create_task(
             every(settings.kp_tick_seconds, partial(sweep, database, bus, clock, ring_again, log), stop, log)
         )
+        if settings.kp_health_port is not None:
+            group.create_task(every(STATE_SECONDS, partial(tell_state, database, clock), stop, log))
         group.create_task(every(LOOK_SECONDS, partial(do_chores, database, clock, log, stop), stop, log))

@@ -21,6 +21,7 @@ from shared.db.write_orders.upkeep import (
     ring_lost_again,
     withdraw_expired,
 )
+from shared.metrics import DOORBELLS, REPAIRS
 
 #: Doorbells rung in one go.
 RING_BATCH = 2000
@@ -36,6 +37,8 @@ async def sweep(database: Database, bus: Bus, clock: Clock, ring_again: timedelt
         repaired["resent"] = await resend_unclear(connection, now, RESEND_AFTER)
         await forget_idle_slots(connection, now)
     await forget_read_changes(database, now)
+    for repair, count in repaired.items():
+        REPAIRS.labels(repair).inc(count)
     if any(repaired.values()):
         log.info("sweep", action="sweep", **repaired)
     if bus.ready:
@@ -67,6 +70,8 @@ async def ring(database: Database, bus: Bus, clock: Clock, log: Any) -> None:
         rung = [order_id for order_id, ok in zip(ids, taken, strict=True) if ok]
         async with database.begin() as connection:
             await mark_rung(connection, rung, chosen_at, clock.now())
+        DOORBELLS.labels("rung").inc(len(rung))
+        DOORBELLS.labels("refused").inc(len(ids) - len(rung))
         log.info("write_order_ready", action="write_order_ready", rung=len(rung), refused=len(ids) - len(rung))
         if len(rung) < len(ids):
             return

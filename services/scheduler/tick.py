@@ -14,6 +14,7 @@ from shared.db.engine import Database
 from shared.db.job_rows import schedule_of
 from shared.db.runs import NewRun, record_run, ring_failed, runs_to_ring, wake_runs_with_leftovers
 from shared.db.tables import contact_jobs, lineages
+from shared.metrics import TICK
 
 #: A synchronisation that nobody answered is rung for again after this.
 UNANSWERED = timedelta(seconds=30)
@@ -26,6 +27,7 @@ async def tick(database: Database, bus: Bus, clock: Clock, log: Any) -> None:
     now = clock.now()
     async with database.begin() as connection:
         await _record_runs(connection, now)
+    TICK.set_to_current_time()
     # Apart: jobs' rows are not to be held while runs' rows are waited for.
     async with database.begin() as connection:
         await wake_runs_with_leftovers(connection, now)

@@ -14,6 +14,7 @@ from shared.bus.interface import Delivery, QueueDepth, Subscription
 from shared.bus.messages import JobDue, Message, UndecodableMessage, WriteOrderReady, decode, encode
 from shared.bus.topology import DEAD_LETTER_EXCHANGE, EXCHANGE, ROUTES, Route, entities, route_of
 from shared.errors import Unavailable
+from shared.metrics import DEAD_LETTERS
 
 T = TypeVar("T")
 #: Work handed over to kombu's thread at most; whoever has more waits.
@@ -180,6 +181,7 @@ class _KombuSide:
         if raw := subscription.unacked.pop(tag, None):
             self._publish(DEAD_LETTER_EXCHANGE.name, subscription.queue, raw.body)
             raw.ack()
+            DEAD_LETTERS.labels(subscription.queue).inc()
             self._log.warning("dead_letter", action="dead_letter", queue=subscription.queue, reason=reason)
 
     def give_back(self, subscription: EmbeddedSubscription, deliveries: Sequence[Delivery]) -> None:

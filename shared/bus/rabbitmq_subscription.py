@@ -17,6 +17,7 @@ from shared.bus.rabbitmq_link import BrokerLink
 from shared.bus.rabbitmq_queues import declare
 from shared.bus.topology import Route
 from shared.errors import Unavailable
+from shared.metrics import DEAD_LETTERS
 
 #: A subscription with room for so many unacked messages may hold some acks back.
 MANY = 100
@@ -174,4 +175,5 @@ class RabbitSubscription:
         if self._channel is not None:
             del self._unacked[tag]
             self._channel.pika.basic_reject(tag, requeue=False)
+            DEAD_LETTERS.labels(self._queue).inc()
             self._log.warning("dead_letter", action="dead_letter", queue=self._queue, reason=reason)

@@ -178,9 +178,9 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
     # One row each: of several outcomes of one attempt the last is the one that counts.
     rows = {
         one.token: {
-            "plain": _outcome_name(one),
+            "plain": outcome_name(one),
             "lease_token": one.token,
-            "outcome": _outcome_name(one) if one.token in held else f"late: {_outcome_name(one)}",
+            "outcome": outcome_name(one) if one.token in held else f"late: {outcome_name(one)}",
             "settled_at": one.settled_at or one.at,
             "reply_code": one.code,
             "reply_text": one.text or one.reason,
@@ -193,7 +193,8 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
     await _SAY.execute(connection, list(rows.values()))
 
 
-def _outcome_name(one: Settlement) -> str:
+def outcome_name(one: Settlement) -> str:
+    """What came of the attempt, as its row tells it."""
     return {"queued": "deferred" if one.counts else "put off", "failed": "refused"}.get(one.state, one.state)
 
 

@@ -1,0 +1,58 @@
+"""What a platform asks a process: does it live, does it take work, how is it doing (`/livez`, `/readyz`, `/metrics`).
+
+Without names, addresses or letters; it listens on this machine's loopback unless told otherwise.
+"""
+
+import asyncio
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from shared.lifecycle import pause
+from shared.metrics import READY, describe_build
+from shared.readiness import Readiness
+from shared.settings import Settings
+from shared.web_server import address_of, listen, serve
+
+#: Seconds after which a port that is taken is tried again.
+TRY_AGAIN_SECONDS = 10.0
+
+
+def build_probes(readiness: Readiness) -> Starlette:
+    """The application that answers."""
+
+    async def livez(_: Request) -> Response:
+        # That it answers says that its loop turns. A database that is away is no reason to kill anybody.
+        return JSONResponse({"alive": True})
+
+    async def readyz(_: Request) -> Response:
+        reasons = await readiness.reasons()
+        READY.set(not reasons)
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(_: Request) -> Response:
+        READY.set(not await readiness.reasons())
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+
+
+async def answer_probes(readiness: Readiness, settings: Settings, log: Any, stop: asyncio.Event) -> None:
+    """Answers until `stop`, which comes after the drain; a port that is taken is told and tried again."""
+    describe_build()
+    host, port = settings.kp_health_host, settings.kp_health_port
+    while not stop.is_set():
+        try:
+            listening = listen(host, port or 0)
+        except OSError as exc:
+            address = f"{host}:{port}"
+            log.error("health_cannot_listen", action="health_cannot_listen", address=address, reason=exc.strerror)
+            await pause(TRY_AGAIN_SECONDS, stop)
+            continue
+        with listening:
+            log.info("health_listens", action="health_listens", address=address_of(listening))
+            await serve(build_probes(readiness), listening, stop)
