@@ -22,7 +22,7 @@ from shared.db.holds import hold_in_force
 from shared.db.system_settings import load_system_settings
 from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_up
 from shared.db.write_orders.intents import Intent, give_back, intend, renew
-from shared.db.write_orders.outcomes import Settlement, outcome_name, settle
+from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import pause
 from shared.metrics import COMMIT_ORDERS, COMMIT_SECONDS, LETTERS, NOT_CLAIMED, SEND_SECONDS, timed
@@ -360,7 +360,7 @@ class Deliverer:
             del self.held[order_id]
 
     def _report(self, settlements: Sequence[Settlement], kept: set[int]) -> None:
-        counts = Counter((outcome_name(one), str(one.code)[0] if one.code else "none") for one in settlements)
+        counts = Counter((one.outcome, str(one.code)[0] if one.code else "none") for one in settlements)
         for (outcome, smtp_class), count in counts.items():
             LETTERS.labels(outcome.replace(" ", "_"), smtp_class).inc(count)
         sent: dict[tuple[int | None, bool], list[int]] = {}

@@ -53,6 +53,11 @@ class Settlement:
     #: When it was found out, where that is not `at`: a person's decision comes later than the hand-over.
     settled_at: datetime | None = None
 
+    @property
+    def outcome(self) -> str:
+        """What came of the attempt, as its row tells it."""
+        return {"queued": "deferred" if self.counts else "put off", "failed": "refused"}.get(self.state, self.state)
+
 
 async def settle(connection: AsyncConnection, settlements: Sequence[Settlement], author: str = "mailer") -> set[int]:
     """Writes the outcomes of orders still held by their tokens; returns their ids.
@@ -178,9 +183,9 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
     # One row each: of several outcomes of one attempt the last is the one that counts.
     rows = {
         one.token: {
-            "plain": outcome_name(one),
+            "plain": one.outcome,
             "lease_token": one.token,
-            "outcome": outcome_name(one) if one.token in held else f"late: {outcome_name(one)}",
+            "outcome": one.outcome if one.token in held else f"late: {one.outcome}",
             "settled_at": one.settled_at or one.at,
             "reply_code": one.code,
             "reply_text": one.text or one.reason,
@@ -191,11 +196,6 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
         for one in settlements
     }
     await _SAY.execute(connection, list(rows.values()))
-
-
-def outcome_name(one: Settlement) -> str:
-    """What came of the attempt, as its row tells it."""
-    return {"queued": "deferred" if one.counts else "put off", "failed": "refused"}.get(one.state, one.state)
 
 
 def _mark_sent(now: Rows) -> Any:
