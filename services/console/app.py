@@ -94,7 +94,8 @@ class Headers:
             if message["type"] == "http.response.start":
                 own = {name.lower() for name, _ in message["headers"]}
                 extra = {**HEADERS, "Server-Timing": f"app;dur={1000 * (time.perf_counter() - began):.1f}"}
-                if is_static:
+                # Not the error page: it stands in the person's own frame.
+                if is_static and message["status"] < 400:
                     extra["Cache-Control"] = "public, max-age=3600"
                 message["headers"] = [
                     *message["headers"],
@@ -122,7 +123,8 @@ async def _told(request: Request, exc: Exception) -> Response:
 def _to_sign_in(request: Request) -> Response:
     target = f"{request.scope.get('root_path', '')}/sign-in"
     if request.headers.get("HX-Request") == "true":
-        return Response(status_code=401, headers={"HX-Redirect": target})
+        # Not led away: what was typed into the page would be gone. The page itself says so.
+        return Response(status_code=401, headers={"X-Signed-Out": "1"})
     wanted = f"?to={request.url.path}" if request.method == "GET" and request.url.path != "/" else ""
     return RedirectResponse(target + wanted, status_code=303)
 

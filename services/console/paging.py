@@ -5,6 +5,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Select, Table, func, literal, select, tuple_
@@ -75,6 +76,14 @@ def read_key(text: str, length: int) -> list[Any]:
     if not isinstance(values, list) or len(values) != length or not all(isinstance(v, str | int) for v in values):
         raise InvalidInput("page", text, "go back to the first page")
     return values
+
+
+def read_day(value: str | int) -> date:
+    """The day in a key; raises InvalidInput where it is none."""
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise InvalidInput("page", value, "go back to the first page") from None
 
 
 def read_id(text: str) -> int | None:

@@ -122,6 +122,16 @@ async def check_draft(
     return SampleCheck(len(found), failures.most_common(), unaddressed)
 
 
+async def write_stored(connection: AsyncConnection, letter: str, application_id: int, now: datetime) -> Written | None:
+    """A stored letter as one applicant would get it now; None where there is no such letter or application."""
+    found = await find_named(connection, form_letters, letter)
+    if found is None:
+        return None
+    stored = await load_letter_version(connection, found["id"], found["version"])
+    forms = compile_forms(stored.texts, composed=stored.composed)
+    return await write_draft(connection, found["id"], forms, [application_id], Wanted(application_id), now)
+
+
 async def check_stored(connection: AsyncConnection, letter_id: int, now: datetime, most: int) -> SampleCheck:
     """The same for a letter as it is stored; raises NotFound."""
     version = select(form_letters.c.version).where(form_letters.c.id == letter_id)

@@ -14,7 +14,7 @@ from shared.db.system_settings import load_system_settings, seal_of_settings
 from shared.db.tables import application_queries, form_letters
 from shared.domain.job_fields import read_name
 from shared.domain.text import fold
-from shared.errors import InvalidInput, NotFound, Outdated, Refused
+from shared.errors import InvalidInput, NotFound, Outdated
 from shared.setup.apply import apply_setup
 from shared.setup.difference import Difference
 from shared.setup.document import Entry, Setup, check_letter_entry
@@ -40,7 +40,7 @@ async def save_query(
 ) -> Difference:
     """Creates or changes a query. `filters` as in a setup file, read before.
 
-    Raises InvalidInput (place `name`, or the filter), Refused if somebody else changed it meanwhile.
+    Raises InvalidInput (place `name`, or the filter), Outdated if somebody else changed it meanwhile.
     """
     entry = await _entry(database, application_queries, "query", edited, name, {"filters": filters})
     return await _apply(database, application_queries, "query", edited, entry, author, now, dry_run)
@@ -116,7 +116,7 @@ async def _apply(
         if edited is not None:
             now_there = select(table.c.version).where(table.c.id == edited.id)
             if (await connection.execute(now_there)).scalar_one_or_none() != edited.version:
-                raise Refused("somebody else changed this meanwhile; load it anew, then make your change again")
+                raise Outdated("somebody else changed this meanwhile; load it anew, then make your change again")
 
     setup = Setup(queries=(entry,)) if noun == "query" else Setup(letters=(entry,))
     return await apply_setup(database, setup, author=author, now=now, dry_run=dry_run, check=check)

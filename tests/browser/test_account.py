@@ -1,15 +1,16 @@
 """Signing in and out, languages, the own password."""
 
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from services.console.routing import Page as Address
-from tests.browser.site import PASSWORD, Site, barriers, sign_in
+from tests.browser.site import PASSWORD, Site, Visitor, barriers, sign_in
 from tests.browser.test_rights import filled, moments
 
 
@@ -118,3 +119,34 @@ def test_s21_of_guesses_that_come_at_once_no_more_are_looked_at_than_one_after_a
     with ThreadPoolExecutor(14) as at_once:
         answers = list(at_once.map(lambda _: httpx.post(f"{site.url}/sign-in", data=form, timeout=60), range(14)))
     assert Counter(answer.status_code for answer in answers) == {401: 5, 429: 9}
+
+
+def test_s19_when_the_session_ends_what_is_being_typed_stays_and_goes_on(browser: Browser, site: Site) -> None:
+    visitor = Visitor(browser, site, "edit", "de")
+    page = visitor.page
+    page.goto("/letters/new")
+    page.fill("#f-name", "Halb geschrieben")
+    with sqlite3.connect(site.stack.folder / "k.sqlite3", timeout=30) as database:
+        database.execute("DELETE FROM console_sessions")
+    # What comes by itself every minute.
+    poll = "htmx.ajax('GET', '/workcenter/open-count', {target: '#drawer', swap: 'none'})"
+    page.evaluate(poll)
+    notice = page.locator("#signed-out")
+    expect(notice).to_be_visible()
+    expect(page.locator("#f-name")).to_have_value("Halb geschrieben")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="melden Sie sich in einem anderen Tab neu an").click()
+    again = opened.value
+    again.fill("input[name=name]", "u.edit")
+    again.fill("input[name=password]", PASSWORD)
+    again.click("form[action$='/sign-in'] button")
+    again.wait_for_selector("header.kp-top")
+    page.evaluate(poll)
+    expect(notice).to_be_hidden()
+    page.fill("#f-subject", "Guten Tag")
+    page.fill("#f-html", "<p>Guten Tag</p>")
+    page.get_by_role("button", name="Speichern", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("ist gespeichert")
+    # The browser itself notes that somebody had to sign in anew.
+    visitor.complaints = [one for one in visitor.complaints if "401" not in one]
+    visitor.leave()

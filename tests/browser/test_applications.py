@@ -189,7 +189,7 @@ def test_a_scheduled_rejection_needs_a_time_to_come(visit: Callable[..., Page], 
     offered = page.locator("#f-letter option[value^='scheduled_rejection|']")
     assert offered.count() > 0
     page.select_option("#f-letter", offered.first.get_attribute("value"))
-    page.get_by_role("button", name="Schreiben planen").click()
+    page.get_by_role("button", name="Schreiben ansehen …").click()
     expect(page.locator("#h-at")).to_have_text("eine Absage Termin braucht einen künftigen Zeitpunkt")
 
 

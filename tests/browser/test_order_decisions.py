@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Callable
+from email import message_from_bytes, policy
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -55,11 +56,18 @@ def test_d30_a_letter_by_hand_goes_out_and_is_found_by_its_kind(visit: Callable[
     kinds = choice.locator("optgroup").evaluate_all("all => all.map(one => one.label)")
     assert "Absage" in kinds
     choice.select_option(choice.locator("optgroup[label='Absage'] option").first.get_attribute("value"))
-    page.get_by_role("button", name="Schreiben planen").click()
+    page.get_by_role("button", name="Schreiben ansehen …").click()
+    # Nothing is sent unseen.
+    subject = page.locator("main dd").nth(2).inner_text()
+    assert subject and barriers(page) == []
+    page.get_by_role("button", name="Anderes wählen").click()
+    page.get_by_role("button", name="Schreiben ansehen …").click()
+    page.get_by_role("button", name="Ja, jetzt senden").click()
     expect(page.get_by_role("status")).to_have_text("Das Schreiben ist geplant.")
     number = _number(page)
     _wait_for_state(site, number, "sent")
-    assert len(_arrived(site, number)) == 1
+    (mail,) = _arrived(site, number)
+    assert str(message_from_bytes(mail, policy=policy.default)["Subject"]) == subject
     page.goto("/workcenter")
     page.select_option("#f-type", label="Absage")
     page.get_by_role("button", name="Filtern").click()

@@ -101,6 +101,13 @@ def test_two_who_edit_at_once_do_not_overwrite_each_other(visit: Callable[..., P
         one.get_by_role("button", name="Speichern", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("ist gespeichert")
     expect(other.locator("main")).to_contain_text("Inzwischen hat jemand anderes das geändert.")
+    # What was typed is still there, and can be saved knowingly.
+    expect(other.get_by_label("Standort: ein Wert je Zeile")).to_have_value("IT anderswo")
+    assert barriers(other) == []
+    other.get_by_role("button", name="Speichern", exact=True).click()
+    expect(other.get_by_role("status")).to_contain_text("ist gespeichert")
+    page.goto("/queries/5")
+    expect(page.get_by_label("Standort: ein Wert je Zeile")).to_have_value("IT anderswo")
 
 
 def test_english_deleting_asks_for_the_name_and_a_query_in_use_stays(visit: Callable[..., Page], site: Site) -> None:

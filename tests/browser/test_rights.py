@@ -83,12 +83,47 @@ def test_what_is_answered_carries_the_safety_headers(people: dict[str, httpx.Cli
         assert headers["x-content-type-options"] == "nosniff" and "server-timing" in headers, path
 
 
-def test_what_one_may_not_do_is_not_offered(visit: Callable[..., Page]) -> None:
-    page = visit("view")
-    for path in ("/settings", "/settings/users"):
-        page.goto(path)
-        assert page.locator("main form").count() == 0, path
-        assert page.get_by_role("link", name="Neuer Benutzer").count() == 0
+def offered(text: str) -> Iterator[tuple[str, str]]:
+    """Method and address of everything on a page that can be clicked, sent or is fetched."""
+    for tag in re.findall(r"<(?:a|form|button|input|span|div|select|tr)\b[^>]*>", text):
+        given = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        for name, method in (("href", "GET"), ("hx-get", "GET"), ("hx-post", "POST"), ("formaction", "POST")):
+            if name in given:
+                yield method, given[name]
+        if tag.startswith("<form") and "action" in given:
+            yield given.get("method", "get").upper(), given["action"]
+
+
+def right_of(method: str, path: str) -> str:
+    """The right that an address needs; `nobody` for none of the console's."""
+    for address in PAGES:
+        pattern = re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\w+:int\}", "[0-9]+", address.path))
+        if method in address.methods and re.fullmatch(pattern, path):
+            return address.right
+    return "nobody"
+
+
+#: A change that each role is offered, and no role before it.
+OWN = {"view": "/sign-out", "operate": "/jobs/1/off", "edit": "/letters/new", "admin": "/settings/users/new"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_d5_what_a_role_may_not_do_is_not_offered_to_it(role: str, people: dict[str, httpx.Client]) -> None:
+    beyond, seen = [], set()
+    for address in (one for method, one in moments() if method == "GET"):
+        answer = people[role].get(filled(address.path))
+        if answer.status_code != 200 or "html" not in answer.headers["content-type"]:
+            continue
+        for how, url in offered(answer.text):
+            path = re.split("[?#]", url)[0]
+            if (right := right_of(how, path)) != "nobody":
+                seen.add((how, path))
+                if ROLES.index(right) > ROLES.index(role):
+                    beyond.append((address.path, how, path, right))
+    assert beyond == []
+    changes = {path for how, path in seen if how == "POST"}
+    expected = {ROLES.index(one) <= ROLES.index(role) for one in ROLES if OWN[one] in changes}
+    assert len(seen) > 20 and OWN[role] in changes and expected == {True}
 
 
 @pytest.mark.timeout(240)

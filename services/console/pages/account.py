@@ -4,6 +4,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from services.console.admission import THROTTLE, admit, client_of, own_path, refuse, sign_in_page, too_many
+from services.console.pages.imports import forget
 from services.console.reached import session_cookie
 from services.console.routing import Page
 from services.console.visits import LANGUAGE_COOKIE, Visit
@@ -59,6 +60,7 @@ async def take_sign_out(visit: Visit) -> Response:
     """Ends the session."""
     if visit.session is not None:
         await sign_out(visit.database, visit.session.token_hash)
+        forget(visit.session.token_hash)
     response = visit.go("/sign-in")
     response.delete_cookie(session_cookie(visit.is_secure), secure=visit.is_secure, httponly=True, samesite="lax")
     return response

@@ -7,8 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
+from services.console.formats import in_zone
 from services.console.routing import Page
 from services.console.visits import Visit
+from shared.db.letter_trials import write_stored
 from shared.db.manual_orders import TASKS, TYPES, Wish, create_order, letters_with_meta
 from shared.db.person_commands import block, opt_in, opt_out, unblock
 from shared.db.person_duplicates import duplicates_of
@@ -116,7 +118,11 @@ async def take_block(visit: Visit) -> Response:
     except ValueError:
         return await _render(visit, 422, {"until": visit.text("a day like 2026-12-01")})
     name = await _external_id(visit)
-    done = await block(visit.database, name, job=job, until=until, reason=reason, author=visit.author, now=visit.now)
+    who: dict[str, Any] = {"author": visit.author, "now": visit.now}
+    try:
+        done = await block(visit.database, name, job=job, until=until, reason=reason, **who)
+    except InvalidInput as exc:
+        return await _render(visit, 422, {"until" if exc.place == "--until" else "reason": visit.refusal(exc)})
     message = "The person is blocked. Letters stopped: %(stopped)s; too late: %(late)s."
     return visit.go(_here(visit), message, stopped=done.stopped, late=done.too_late)
 
@@ -129,10 +135,17 @@ async def take_unblock(visit: Visit) -> Response:
 
 
 async def take_letter(visit: Visit) -> Response:
-    """A manual letter or a scheduled rejection: one field names both type and letter (`type|letter`)."""
+    """A manual letter or a scheduled rejection: one field names both type and letter (`type|letter`).
+
+    First the letter as the person will get it, then, confirmed, the order.
+    """
     kind, _, letter = visit.field("letter").partition("|")
+    if visit.field("step") == "edit":
+        return await _render(visit)
     try:
         at = datetime.fromisoformat(visit.field("at")) if visit.field("at") else None
+        if visit.field("step") != "save" and (shown := await _shown(visit, kind, letter, at)) is not None:
+            return shown
         wish = Wish(kind, await _external_id(visit), letter, at)
         made = await create_order(visit.database, wish, author=visit.author, now=visit.now, once=True)
     except ValueError:
@@ -141,6 +154,19 @@ async def take_letter(visit: Visit) -> Response:
         place = "at" if exc.place == "--at" else "letter"
         return await _render(visit, 422, {place: visit.refusal(exc)})
     return visit.go(f"/orders/{made['id']}", "The letter is planned.")
+
+
+async def _shown(visit: Visit, kind: str, letter: str, at: datetime | None) -> Response | None:
+    """What would go out, to whom and when; None where there is no such letter: the order is refused with the reason."""
+    async with visit.database.read() as connection:
+        row = await _load(connection, visit.path("id"))
+        written = await write_stored(connection, letter, row["id"], visit.now)
+    today = in_zone(visit.now, await visit.surroundings.zone())
+    is_late = kind == "scheduled_rejection" and (at is None or today is None or at <= today.replace(tzinfo=None))
+    if written is None or kind not in TYPES or is_late:
+        return None
+    values: dict[str, Any] = {"row": row, "written": written, "kind": kind, "letter": letter, "at": at}
+    return visit.render("application_letter.html", **values, typed_at=visit.field("at"))
 
 
 RECORD_PAGES = (

@@ -1,11 +1,14 @@
 """Importing a file in two steps: a check that changes nothing, then the import."""
 
+import asyncio
+import atexit
 import csv
 import io
 import secrets
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +30,7 @@ SHOWN = 100
 #: Names of unknown recruiters on the page.
 _RECRUITERS = 10
 _KEPT_SECONDS = 3600
+_PREFIX = "kontaktpflege-import-"
 _KINDS = {"applications": import_applications, "contacts": import_contacts}
 
 
@@ -47,15 +51,30 @@ class Upload:
 _waiting: dict[str, Upload] = {}
 
 
-def _forget(session: str) -> None:
+def forget(session: str) -> None:
+    """Deletes the file that a session has uploaded and not imported."""
     if (upload := _waiting.pop(session, None)) is not None:
         shutil.rmtree(upload.folder, ignore_errors=True)
+
+
+def _forget_all() -> None:
+    for session in list(_waiting):
+        forget(session)
+
+
+# Applicants' data does not outlive the process; what a killed one left is deleted by the next upload.
+atexit.register(_forget_all)
 
 
 def _forget_old() -> None:
     for session, upload in list(_waiting.items()):
         if time.monotonic() - upload.since > _KEPT_SECONDS:
-            _forget(session)
+            forget(session)
+    known = {upload.folder for upload in _waiting.values()}
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if folder not in known and time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 async def show(visit: Visit) -> Response:
@@ -81,8 +100,8 @@ async def take_file(visit: Visit) -> Response:
     if given.size is None or given.size > MOST_BYTES:
         return _form(visit, visit.text("The file is too large."), kind)
     session = visit.signed_in.token_hash
-    _forget(session)
-    folder = Path(tempfile.mkdtemp(prefix="kontaktpflege-import-"))
+    forget(session)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     file = folder / f"upload{ending}"
     try:
         with file.open("wb") as out:
@@ -95,6 +114,7 @@ async def take_file(visit: Visit) -> Response:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    asyncio.get_running_loop().call_later(_KEPT_SECONDS + 1, _forget_old)
     upload = _waiting[session] = Upload(folder, file, kind, report, time.monotonic(), secrets.token_urlsafe(16))
     shown = {"shown": SHOWN, "recruiters": _RECRUITERS}
     return visit.render("import_check.html", report=report, kind=kind, name=given.filename, token=upload.token, **shown)
@@ -114,7 +134,8 @@ async def give_bad_rows(visit: Visit) -> Response:
     writer.writerow([visit.text(one) for one in ("Line", "Column", "Value", "Reason")])
     for bad in upload.report.bad_rows:
         # A spreadsheet must not take a value for a formula.
-        value = f"'{bad.value}" if bad.value.startswith(("=", "+", "-", "@", "\t")) else bad.value
+        value = bad.value.replace("\x00", "")
+        value = f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
         writer.writerow([bad.line, bad.column, value, _reason(visit, bad.reason)])
     headers = {"Content-Disposition": 'attachment; filename="bad-rows.csv"'}
     return Response(out.getvalue().encode("utf-8-sig"), media_type="text/csv", headers=headers)

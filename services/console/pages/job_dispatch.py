@@ -2,8 +2,8 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import date
 from typing import Any
+from urllib.parse import urlencode
 
 from sqlalchemy import select, union_all
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from services.console.downloads import download
 from services.console.pages.block_form import block_one, read_block
 from services.console.pages.jobs import load_glance
-from services.console.paging import Paged, all_of, bounded_count, page_of, read_key
+from services.console.paging import Paged, all_of, bounded_count, page_of, read_day, read_key
 from services.console.routing import Page
 from services.console.visits import Visit, id_of
 from shared.db.application_list import Found, search_applications
@@ -87,7 +87,7 @@ async def _list(
             count, more = await bounded_count(connection, statement, COUNTED_OF_MANY if is_many else COUNTED)
             if after:
                 # Beside the key of the page: this part of it the index of the runs understands.
-                day = date.fromisoformat(str(read_key(after, 2)[0]))
+                day = read_day(read_key(after, 2)[0])
                 days = dispatch_runs.c.occasion_day
                 statement = statement.where(days <= day if ended else days >= day)
             paged = await page_of(connection, statement, _KEYS, after, descending=ended)
@@ -131,7 +131,7 @@ async def block_orders(visit: Visit) -> Response:
             notice = (
                 "Blocked: %(blocked)s of %(all)s. Too late for %(late)s; a wider block is stored for letters to come."
             )
-    return visit.go(f"/jobs/{job.id}/dispatch", notice, blocked=blocked, all=len(ids), late=late)
+    return visit.go(_back(visit, job), notice, blocked=blocked, all=len(ids), late=late)
 
 
 async def lift_block(visit: Visit) -> Response:
@@ -142,10 +142,16 @@ async def lift_block(visit: Visit) -> Response:
     try:
         state = await unblock(visit.database, order_id, now=visit.now, author=visit.author)
     except Refused:
-        return visit.go(f"/jobs/{job.id}/dispatch", "This letter is not blocked any more.")
+        return visit.go(_back(visit, job), "This letter is not blocked any more.")
     if state == "planned":
-        return visit.go(f"/jobs/{job.id}/dispatch", "The block is lifted; the letter is planned again.")
-    return visit.go(f"/jobs/{job.id}/dispatch", "The block is lifted; the letter's moment has passed, it is withdrawn.")
+        return visit.go(_back(visit, job), "The block is lifted; the letter is planned again.")
+    return visit.go(_back(visit, job), "The block is lifted; the letter's moment has passed, it is withdrawn.")
+
+
+def _back(visit: Visit, job: JobGlance) -> str:
+    """The list as it was narrowed, at the same page: only what is known comes back."""
+    kept = {name: value for name in ("q", "state", "part", "after") if (value := visit.asked(name))}
+    return f"/jobs/{job.id}/dispatch?{urlencode(kept)}"
 
 
 PAGES = (

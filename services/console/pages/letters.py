@@ -33,7 +33,7 @@ from shared.db.tables import attachments, form_letters
 from shared.db.unused_records import delete_letter
 from shared.domain.letters import PLACEHOLDERS, RenderedLetter
 from shared.domain.seals import seal_of
-from shared.errors import InvalidInput, Refused
+from shared.errors import InvalidInput, Outdated, Refused
 from shared.setup.records import Edited, id_of_saved, save_letter
 
 #: A letter's own page: no script, nothing from elsewhere, its styles as they are; only the console may frame it.
@@ -133,6 +133,10 @@ async def save(visit: Visit) -> Response:
                     impact = await named_impact(connection, rehearsed.impact)
                 return await _page(visit, letter, name, draft, impact, seal)
         await save_letter(visit.database, edited, name, draft.fields, **who)
+    except Outdated as exc:
+        # What was written stays; saved once more it takes the place of the other one.
+        draft.errors["form"] = visit.refusal(exc)
+        return await _page(visit, letter, name, draft)
     except InvalidInput as exc:
         draft.errors["name" if exc.place == "name" else "html"] = fix_of(visit, exc)
         return await _page(visit, letter, name, draft)

@@ -39,7 +39,7 @@ from shared.db.unused_records import delete_query
 from shared.db.why import explain_query
 from shared.domain.filters import KINDS, META_STATUSES, Filter
 from shared.domain.seals import seal_of
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Outdated
 from shared.setup.records import Edited, id_of_saved, save_query
 
 
@@ -153,6 +153,9 @@ async def save(visit: Visit) -> Response:
                     impact = await named_impact(connection, rehearsed.impact)
                 return await _page(visit, query, name, rows, impact=impact, confirms=seal)
         await save_query(visit.database, edited, name, given, **who)
+    except Outdated as exc:
+        # What was chosen stays; saved once more it takes the place of the other one.
+        return await _page(visit, query, name, rows, {"form": visit.refusal(exc)})
     except InvalidInput as exc:
         return await _page(visit, query, name, rows, _placed(visit, rows, exc))
     saved = await id_of_saved(visit.database, application_queries, name)

@@ -82,9 +82,8 @@ async def take_user(visit: Visit) -> Response:
     try:
         await change_user(visit.database, user["id"], **fields, author=visit.author, now=visit.now, shown=_shown(visit))
     except InvalidInput as exc:
-        return _form(
-            visit, _shown(visit) | {"id": user["id"], "name": user["name"]}, {**user, **fields}, _errors(visit, exc)
-        )
+        # As it was shown at first: what the form is compared with when it comes again.
+        return _form(visit, user | _shown(visit), {**user, **fields}, _errors(visit, exc))
     except Refused as exc:
         return _form(visit, user, user, {"display_name": visit.refusal(exc)})
     return visit.go("/settings/users", "%(name)s is saved.", name=user["name"])

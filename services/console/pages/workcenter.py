@@ -138,7 +138,7 @@ async def block_chosen(visit: Visit) -> Response:
 
 def _back(visit: Visit) -> str:
     """The list as it was narrowed: only the known filters come back."""
-    return _link({name: value for name in _FILTERS if (value := visit.asked(name))})
+    return _link({name: value for name in (*_FILTERS, "after") if (value := visit.asked(name))})
 
 
 async def count_open(visit: Visit) -> Response:
@@ -149,7 +149,8 @@ async def count_open(visit: Visit) -> Response:
     shown = f"{count}+" if more else str(count)
     label = visit.text("%(count)s need a person", count=shown)
     badge = Markup('<span class="kp-count" title="{label}">{count}</span>').format(label=label, count=shown)
-    return HTMLResponse(badge if count else "")
+    # With the session's present token: a page that somebody signed in for anew, in another tab, goes on with that one.
+    return HTMLResponse(badge if count else "", headers={"X-CSRF-Token": visit.signed_in.csrf})
 
 
 PAGES = (

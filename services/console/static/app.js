@@ -79,4 +79,15 @@
     copy.submit();
     copy.remove();
   });
+  // The session has ended: said, and nothing is lost. Signed in anew elsewhere, the page's forms go with the new session.
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const answer = event.detail.xhr, notice = document.getElementById("signed-out");
+    if (!answer || !notice) return;
+    if (answer.getResponseHeader("X-Signed-Out")) notice.hidden = false;
+    const token = answer.getResponseHeader("X-CSRF-Token");
+    if (!token) return;
+    notice.hidden = true;
+    document.body.setAttribute("hx-headers", JSON.stringify({ "X-CSRF-Token": token }));
+    document.querySelectorAll("input[name=csrf]").forEach((field) => { field.value = token; });
+  });
 })();
