@@ -15,6 +15,7 @@ if [ ! -e "$folder/database_url" ]; then
     printf 'postgresql://kontaktpflege:%s@postgres/kontaktpflege' "$password" | new database_url
 fi
 random | new postgres_admin_password
+random | new grafana_admin_password
 if [ ! -e "$folder/broker_url" ]; then
     password=$(random)
     printf 'default_user = kontaktpflege\ndefault_pass = %s\n' "$password" | new rabbitmq_user.conf

@@ -66,7 +66,11 @@ def test_services_start_after_schema_and_broker(config: dict[str, Any]) -> None:
         needs = {name: entry["condition"] for name, entry in services[role]["depends_on"].items()}
         assert needs == {"migrate": "service_completed_successfully", "rabbitmq": "service_healthy"}
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
-    assert all(services[name]["healthcheck"]["test"] for name in ("postgres", "rabbitmq"))
+    assert all(services[name]["healthcheck"]["test"] for name in ("postgres", "rabbitmq", "prometheus", *SERVICES))
+    assert services["migrate"]["healthcheck"]["disable"]
+    for role in SERVICES:
+        port = services[role]["environment"]["KP_HEALTH_PORT"]
+        assert f":{port}/livez" in services[role]["healthcheck"]["test"][-1]
 
 
 def test_images_are_pinned_and_all_but_the_catcher_start_by_themselves(config: dict[str, Any]) -> None:
@@ -82,6 +86,27 @@ def test_the_journal_outlives_its_mailer(config: dict[str, Any]) -> None:
     volumes = {mount["target"]: mount for mount in mailer["volumes"]}
     mount = volumes[mailer["environment"]["KP_STATE_DIR"]]
     assert mount["type"] == "volume" and mount["source"] in config["volumes"]
+
+
+def test_a_mistyped_key_is_refused(tmp_path: Path) -> None:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    (tmp_path / "compose.yaml").write_text(text.replace("stop_grace_period:", "stop_grace_perod:"), encoding="utf-8")
+    program = Path(sys.executable).parent / "docker-compose"
+    done = subprocess.run(
+        [program, "--file", tmp_path / "compose.yaml", "config", "--quiet"],
+        env={"PATH": os.environ["PATH"], "SMTP_URL": "smtp://mailpit:1025"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0 and "stop_grace_perod" in done.stderr
+
+
+def test_what_is_mounted_is_there(config: dict[str, Any]) -> None:
+    mounts = [mount for service in config["services"].values() for mount in service.get("volumes", [])]
+    bound = [Path(mount["source"]) for mount in mounts if mount["type"] == "bind"]
+    assert len(bound) >= 6 and all(path.exists() for path in bound)
 
 
 def test_the_console_is_opened_on_this_machine_only(config: dict[str, Any]) -> None:

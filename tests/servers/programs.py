@@ -22,6 +22,7 @@ _PACKAGES = {
     "epmd": "rabbitmq-server",
     "initdb": "postgresql",
     "postgres": "postgresql",
+    "promtool": "prometheus",
     "rabbitmqctl": "rabbitmq-server",
     "smtp-sink": "postfix",
     "smtp-source": "postfix",

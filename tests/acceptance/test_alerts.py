@@ -1,0 +1,85 @@
+"""The alert rules: Prometheus's own tool reads and tries them, and they speak of what is exported and explained."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+import shared.metrics  # noqa: F401 - defines what is exported
+from tests.servers.programs import program
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "deploy" / "prometheus"
+
+
+def rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    return list(group["rules"])
+
+
+def exported() -> set[str]:
+    """Names of samples, those of metrics without a label as well as those that wait for their first one."""
+    found = set()
+    for family in REGISTRY.collect():
+        endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+        found |= {family.name + ending for ending in endings}
+    return found
+
+
+@pytest.mark.parametrize("command", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts.test.yml")])
+def test_promtool_reads_the_rules_and_their_tests_hold(command: tuple[str, ...]) -> None:
+    done = subprocess.run([program("promtool"), *command], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_rule_has_a_test_of_its_own() -> None:
+    tried = yaml.safe_load((FOLDER / "alerts.test.yml").read_text(encoding="utf-8"))["tests"]
+    fired = {one["alertname"] for test in tried for one in test["alert_rule_test"] if one["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in rules()}
+
+
+def test_rules_ask_only_for_what_is_exported() -> None:
+    asked = {name for rule in rules() for name in re.findall(r"\bkontaktpflege_\w+", rule["expr"])}
+    assert len(asked) > 8
+    assert asked <= exported()
+
+
+def test_dashboards_ask_only_for_what_is_exported() -> None:
+    boards = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "deploy/grafana/dashboards").iterdir()]
+    expressions = [one["expr"] for board in boards for panel in board["panels"] for one in panel["targets"]]
+    asked = {name for expression in expressions for name in re.findall(r"\bkontaktpflege_\w+", expression)}
+    assert len(boards) == 2 and len(asked) > 15
+    assert asked <= exported()
+
+
+def test_promtool_reads_every_expression_of_the_dashboards(tmp_path: Path) -> None:
+    boards = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "deploy/grafana/dashboards").iterdir()]
+    expressions = [one["expr"] for board in boards for panel in board["panels"] for one in panel["targets"]]
+    records = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(expressions)]
+    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": records}]}))
+    command = [program("promtool"), "check", "rules", str(tmp_path / "panels.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_reads_the_configuration(tmp_path: Path) -> None:
+    text = (FOLDER / "prometheus.yml").read_text(encoding="utf-8")
+    shutil.copy(FOLDER / "alerts.yml", tmp_path)
+    (tmp_path / "prometheus.yml").write_text(text.replace("/etc/prometheus", str(tmp_path)), encoding="utf-8")
+    command = [program("promtool"), "check", "config", str(tmp_path / "prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_rule_is_explained_where_it_says() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "operations.md").read_text(encoding="utf-8"), re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for rule in rules():
+        file, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert file == "docs/operations.md" and anchor in anchors, rule["alert"]
