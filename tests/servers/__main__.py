@@ -13,7 +13,7 @@ from tests.servers.state import ServersImpossible, Started, end, exclusively, is
 
 #: The user that stands for the command line: such servers stay until `down` is asked for.
 _COMMAND_LINE = 0
-_NAMES = ("TEST_AMQP_URL", "TEST_AMQP_MANAGEMENT_URL", "TEST_DATABASE_URL")
+_NAMES = ("TEST_AMQP_URL", "TEST_AMQP_MANAGEMENT_URL", "TEST_AMQP_METRICS_URL", "TEST_DATABASE_URL")
 
 
 def up(user: int | None = None) -> None:

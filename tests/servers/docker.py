@@ -25,9 +25,10 @@ def remove(container: str) -> None:
 
 def start_rabbitmq(started: Started) -> None:
     """RabbitMQ 4 with its management interface."""
-    container = _run(started, "rabbitmq:4-management", [], 5672, 15672)
+    container = _run(started, "rabbitmq:4-management", [], 5672, 15672, 15692)
     started.environment["TEST_AMQP_URL"] = f"amqp://guest:guest@{_address(container, 5672)}/%2F"
     started.environment["TEST_AMQP_MANAGEMENT_URL"] = f"http://{_address(container, 15672)}"
+    started.environment["TEST_AMQP_METRICS_URL"] = f"http://{_address(container, 15692)}"
     wait_for_amqp(started.environment["TEST_AMQP_URL"], 90)
 
 

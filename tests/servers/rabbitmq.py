@@ -12,6 +12,8 @@ _CONFIGURATION = """\
 listeners.tcp.1 = 127.0.0.1:{amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = {metrics}
 log.console = true
 log.console.level = warning
 """
@@ -26,6 +28,7 @@ class RabbitNode:
     management: int
     distribution: int
     epmd: int
+    metrics: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,6 +44,11 @@ class RabbitNode:
     def management_url(self) -> str:
         """Its management interface."""
         return f"http://127.0.0.1:{self.management}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where its own plugin answers Prometheus."""
+        return f"http://127.0.0.1:{self.metrics}"
 
     def launch(self, started: Started) -> int:
         """Starts it and waits until it answers; its process id. Raises ServersImpossible with its own words."""
@@ -59,9 +67,10 @@ class RabbitNode:
 def create(started: Started) -> RabbitNode:
     """A new node, not yet launched; its name service runs."""
     folder = new_folder(started, "rabbitmq")
-    node = RabbitNode(folder, *(free_port() for _ in range(4)))
-    (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(amqp=node.amqp, management=node.management))
-    (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    node = RabbitNode(folder, *(free_port() for _ in range(5)))
+    ports = {"amqp": node.amqp, "management": node.management, "metrics": node.metrics}
+    (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(**ports))
+    (folder / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
     (folder / "env.conf").touch()
     # Started here, not by the node, which would leave it behind.
     command = [program("epmd"), "-port", str(node.epmd), "-address", "127.0.0.1"]
@@ -78,6 +87,7 @@ def start(started: Started) -> None:
     node.launch(started)
     started.environment["TEST_AMQP_URL"] = node.url
     started.environment["TEST_AMQP_MANAGEMENT_URL"] = node.management_url
+    started.environment["TEST_AMQP_METRICS_URL"] = node.metrics_url
 
 
 def _environment(folder: Path, distribution: int, epmd: int) -> dict[str, str]:
