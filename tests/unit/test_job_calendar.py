@@ -37,3 +37,14 @@ def test_a_dispatch_moved_to_a_working_day_is_marked() -> None:
     assert christmas.is_moved
     assert christmas.send_at.date() == date(2026, 12, 28)
     assert not _day(days, date(2026, 12, 24)).is_moved
+
+
+def test_holidays_are_named_also_where_the_dispatch_stays_on_its_day() -> None:
+    now = datetime(2026, 12, 23, 12, tzinfo=UTC)
+    for rule in ("as_is", "next"):
+        german = _day(next_days(JOB | {"working_days": rule, "holidays": "DE-HH"}, now), date(2026, 12, 25))
+        assert german.holiday == "Erster Weihnachtstag" and german.is_moved == (rule == "next")
+    english = _day(next_days(JOB | {"holidays": "DE"}, now, "en"), date(2026, 12, 25))
+    assert english.holiday == "Christmas Day"
+    assert _day(next_days(JOB | {"holidays": "DE"}, now), date(2026, 12, 24)).holiday == ""
+    assert _day(next_days(JOB, now), date(2026, 12, 25)).holiday == ""

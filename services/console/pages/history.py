@@ -1,13 +1,16 @@
 """Who changed what and when, of every record."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
 from starlette.responses import Response
 
 from services.console.downloads import download
-from services.console.pages.query_sentences import METAS
+from services.console.pages.job_words import FIELDS as JOB_FIELDS
+from services.console.pages.job_words import field_value
+from services.console.pages.query_sentences import METAS, sentences
 from services.console.paging import all_of, page_of, total_of
 from services.console.routing import Page
 from services.console.visits import Visit
@@ -93,25 +96,91 @@ async def show_history(visit: Visit) -> Response:
 
 def in_words(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
     """An event with the words of the person's language for its code names."""
-    code_names = STATES | OTHERS | (METAS if row["field"] == "meta" else {})
-
-    def value(text: str | None) -> str:
-        known = code_names.get(text or "")
-        return visit.text(known) if known else (text or "")
-
-    field = FIELDS.get(row["field"] or "")
+    field = FIELDS.get(row["field"] or "") or JOB_FIELDS.get(row["field"] or "")
     return {
         **row,
         "noun": visit.text(NOUNS.get(row["noun"], row["noun"])),
         "action": visit.text(ACTIONS.get(row["action"], row["action"])),
         "field": visit.text(field) if field else (row["field"] or ""),
-        "old": value(row["old"]),
-        "new": value(row["new"]),
+        "old": _value(visit, row, row["old"]),
+        "new": _value(visit, row, row["new"]),
         "reason": translated_reason(row["reason"], visit.text) if row["reason"] else "",
     }
 
 
+def told_history(visit: Visit, noun: str, history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The changes of one record, in words."""
+    return [in_words(visit, {**one, "noun": noun}) for one in history]
+
+
+def _value(visit: Visit, row: Mapping[Any, Any], text: str | None) -> str:
+    """A value as the history keeps it, in words; what people wrote themselves stays as it is."""
+    noun, field = row["noun"], row["field"]
+    if not text or field in OWN_WORDS:
+        return text or ""
+    if field == "filters":
+        try:
+            return "\n".join(sentences(visit, json.loads(text)))
+        except (ValueError, KeyError):
+            return text
+    if noun == "job":
+        return field_value(visit, field, text)
+    if noun == "settings":
+        return _setting(visit, text)
+    known = (STATES | OTHERS | (METAS if field == "meta" else {})).get(text)
+    return visit.text(known) if known else text
+
+
+def _setting(visit: Visit, text: str) -> str:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if isinstance(value, list):
+        return ", ".join(_setting(visit, str(one)) for one in value)
+    if isinstance(value, dict):
+        (kind, months) = next(iter(value.items()))
+        return f"{_setting(visit, kind)} ({months})"
+    known = SETTING_VALUES.get(str(value))
+    return visit.text(known) if known else text
+
+
+#: Fields whose values are people's own words, or names that they gave.
+OWN_WORDS = frozenset(
+    {"name", "query", "letter", "note", "copied_from", "subject", "html", "text", "company", "display_name", "email"}
+    | {"application", "to", "layout", "sets_status", "attachments"}
+)
+#: What settings hold, where that is no number, name or time zone.
+SETTING_VALUES = {
+    "off": "never",
+    "at_once": "at once after the rejection",
+    "after_months": "some months after the rejection",
+    "march_1": "1 March",
+    "february_28": "28 February",
+    "salutation": "salutation",
+    "title": "title",
+    "first_name": "first name",
+    "last_name": "last name",
+    "birth_date": "birth date",
+    "email": "e-mail address",
+    "phone": "phone",
+    "street": "street",
+    "postal_code": "postal code",
+    "city": "city",
+    "country": "country",
+    "language": "language",
+    "department": "department",
+    "location": "location",
+    "source": "source",
+    "recruiter": "recruiter",
+}
 FIELDS = {
+    "sets_status": "Status set by sending",
+    "variants": "Other language",
+    "layout": "Layout",
+    "attachments": "Attachments",
+    "application": "application",
+    "to": "to",
     "name": "name",
     "status": "status",
     "state": "state",

@@ -37,7 +37,7 @@ async def _form(visit: Visit, job: JobGlance, values: Values, status: int = 200,
         values=values,
         errors=errors,
         choices=await choices(visit, values),
-        calendar=next_days(job.row, visit.now),
+        calendar=next_days(job.row, visit.now, visit.language),
         undo=may_undo(visit, job),
     )
 

@@ -107,7 +107,8 @@ def field_value(visit: Visit, key: str | None, value: Any) -> str:
     if key in ("name", "query", "letter", "note", "copied_from"):
         return text
     if found := _MONTHS.match(text):
-        return visit.text("every %(months)s months from %(day)s", months=found[1], day=found[2])
+        day = formats_of(visit.language)["day"](found[2])
+        return visit.text("every %(months)s months from %(day)s", months=found[1], day=day)
     if text.startswith(("user:", "address:")):
         return text.partition(":")[2]
     return visit.text(VALUES.get(text, text))

@@ -7,6 +7,7 @@ from starlette.responses import HTMLResponse, Response
 
 from services.console.downloads import download
 from services.console.pages.fixes import doubt_of, fix_of
+from services.console.pages.history import told_history
 from services.console.pages.letter_forms import NEW, Draft, draft_of, fields_of_form
 from services.console.pages.letter_reads import PRINTED, choices, letter_page, load_for_page
 from services.console.pages.query_reads import named_impact
@@ -107,7 +108,7 @@ async def _page(
         impact=impact or [],
         doubts=[doubt_of(visit, one) for one in doubts],
         confirms=confirms,
-        history=letter["history"] if letter else [],
+        history=told_history(visit, "letter", letter["history"]) if letter else [],
         placeholders=[
             (one.name, one.meaning_de if visit.language == "de" else one.meaning_en, one.example)
             for one in PLACEHOLDERS

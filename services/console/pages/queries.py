@@ -11,6 +11,7 @@ from services.console.downloads import download
 from services.console.formats import formats_of
 from services.console.pages import query_sentences
 from services.console.pages.fixes import doubt_of, fix_of
+from services.console.pages.history import told_history
 from services.console.pages.query_forms import (
     OFFERED,
     Row,
@@ -25,7 +26,6 @@ from services.console.pages.query_reads import (
     named_impact,
     query_page,
     status_names,
-    told_history,
 )
 from services.console.pages.why_reasons import why_reason
 from services.console.routing import Page
@@ -92,7 +92,7 @@ async def _page(
         query=query,
         name=name,
         told=query_sentences.sentences(visit, query["filters"]) if query else [],
-        history=told_history(visit, query["history"]) if query else [],
+        history=told_history(visit, "query", query["history"]) if query else [],
         errors=errors or {},
         impact=impact or [],
         doubts=[doubt_of(visit, one) for one in doubts],

@@ -1,15 +1,11 @@
 """What the pages of queries show."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.console.pages.query_sentences import sentences
 from services.console.paging import Paged, all_of, page_of
-from services.console.visits import Visit
 from shared.db.history import load_history
 from shared.db.impact import Impact
 from shared.db.query_trials import names_of
@@ -49,20 +45,6 @@ async def status_names(connection: AsyncConnection) -> list[str]:
     """Every status by name."""
     s = application_statuses.c
     return list((await connection.execute(select(s.name).order_by(s.name_folded))).scalars())
-
-
-def told_history(visit: Visit, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The history with filters as sentences."""
-    return [one | {"old": _told(visit, one, "old"), "new": _told(visit, one, "new")} for one in history]
-
-
-def _told(visit: Visit, one: Mapping[str, Any], key: str) -> str:
-    if one["field"] != "filters" or not one[key]:
-        return str(one[key] or "")
-    try:
-        return "\n".join(sentences(visit, json.loads(one[key])))
-    except (ValueError, KeyError):
-        return str(one[key])
 
 
 async def named_impact(connection: AsyncConnection, impacts: list[Impact]) -> list[dict[str, Any]]:
