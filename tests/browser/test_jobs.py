@@ -185,9 +185,31 @@ def test_a_planned_letter_is_blocked_in_the_job_file_and_planned_again(visit: Ca
     page.fill("#f-q", name.split()[-1])
     page.get_by_role("button", name="Filtern").click()
     expect(page.locator("tbody tr").first).to_contain_text(name.split()[-1])
+    # Whom one looked for is still there after a refusal, and after the block.
+    found = page.locator("tbody tr").count()
+    page.locator("tbody tr").first.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Angekreuzte blockieren").click()
+    expect(page.locator("#h-reason")).to_be_visible()
+    expect(page.locator("#f-q")).to_have_value(name.split()[-1])
+    expect(page.locator("tbody tr").first.get_by_role("checkbox")).to_be_checked()
+    page.fill("input[name=reason]", "ruft selbst an")
+    page.get_by_role("button", name="Angekreuzte blockieren").click()
+    expect(page.get_by_role("status")).to_have_text("Blockiert: 1 von 1.")
+    expect(page.locator("#f-q")).to_have_value(name.split()[-1])
+    expect(page.locator("tbody tr")).to_have_count(found)
+    page.locator("tr.is-blocked").get_by_role("button", name="Blockade aufheben").click()
+    expect(page.locator("#f-q")).to_have_value(name.split()[-1])
     page.goto(page.url.partition("?")[0])
     page.get_by_role("link", name="Nächste Seite").click()
     expect(page.get_by_role("link", name="Erste Seite")).to_be_visible()
+    # Nor is the page lost on which one was.
+    page.locator("tbody tr").first.get_by_role("checkbox").check()
+    page.fill("input[name=reason]", "ruft selbst an")
+    page.get_by_role("button", name="Angekreuzte blockieren").click()
+    expect(page.get_by_role("status")).to_have_text("Blockiert: 1 von 1.")
+    expect(page.get_by_role("link", name="Erste Seite")).to_be_visible()
+    page.locator("tr.is-blocked").first.get_by_role("button", name="Blockade aufheben").click()
+    expect(page.get_by_role("status")).to_contain_text("wieder geplant")
 
 
 def test_a_confirmation_holds_for_what_was_shown_only(visit: Callable[..., Page], site: Site) -> None:
