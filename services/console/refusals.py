@@ -91,7 +91,6 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
      "the job %(job)s is off; switch it on first, nothing was sent"),
     (r"user (?P<name>.+) is locked; an administrator can unlock them",
      "user %(name)s is locked; an administrator can unlock them"),
-    (r"has passed; today is (?P<day>.+)", "has passed; today is %(day)s"),
     (r"job (?P<job>.+) has no held dispatch", "no dispatch of the job %(job)s is held"),
     (r"the person of application (?P<number>.+) has no block for all jobs", "the person has no block for all jobs"),
     (r"the person of application (?P<number>.+) has no block for job (?P<job>.+)",

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
-from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, blocks, events, lineages, persons
 from shared.db.transactions import in_transaction
 from shared.db.write_orders.interventions import block_person, lift_blocks, withdraw_open_letters_of_person
@@ -78,9 +77,6 @@ async def block(
         raise InvalidInput("--until", until.isoformat(), "only for all jobs, without --job")
 
     async def work(connection: AsyncConnection, person: Mapping[str, Any]) -> Stopped:
-        today = now.astimezone((await load_system_settings(connection)).zone).date()
-        if until is not None and until < today:
-            raise InvalidInput("--until", until.isoformat(), f"has passed; today is {today}")
         lineage_id = (await load_job_row(connection, job))["lineage_id"] if job is not None else None
         stopped, late = await block_person(
             connection, person["id"], lineage_id, reason=reason, until=until, now=now, author=author

@@ -27,6 +27,8 @@ class Broker:
         self._pid = self._node.launch(self._started)
         self.url = self._node.url
         self.folder = self._node.folder
+        #: What its own programs need to find it.
+        self.environment = self._node.environment
 
     def kill(self) -> None:
         """kill -9 of the node; its name service stays."""

@@ -326,13 +326,3 @@ async def test_d32_d14_unblocked_after_its_day_was_dropped_it_returns_with_its_s
     await world.change(dispatch="rolling")
     await world.turn()
     assert await world.orders(DAY) == {"A1": "planned", "A2": "planned"}
-
-
-async def test_d32_a_block_until_a_day_that_has_passed_is_refused(world: World) -> None:
-    await world.begin(ONE)
-    who = {"job": None, "reason": "asked", "author": "anna", "now": world.clock.now()}
-    with pytest.raises(InvalidInput, match="has passed"):
-        await people.block(world.database, "A1", until=DAY - timedelta(days=1), **who)
-    assert await rows(world.database, blocks) == []
-    await people.block(world.database, "A1", until=DAY, **who)
-    assert len(await rows(world.database, blocks)) == 1

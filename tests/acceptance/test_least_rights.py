@@ -1,0 +1,134 @@
+"""Each service as a RabbitMQ user with the rights of deploy/rabbitmq: everything works, nothing else does."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
+
+from shared.bus.topology import EXCHANGE, ROUTES, entities
+from tests.chaos.nodes import Broker
+from tests.mail_server import MailServer
+from tests.servers.programs import program
+from tests.stacks import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "deploy" / "rabbitmq"
+USERS = ("scheduler", "evaluator", "mailer", "console")
+JOB, ORDERS = "Prozesshänger", 60
+JOBS_DUE, ORDERS_READY = (route.queue for route in ROUTES)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A node that an administrator has prepared as deploy/rabbitmq/apply.sh does, twice."""
+    node = Broker()
+    passwords = tmp_path_factory.mktemp("passwords")
+    for user in USERS:
+        (passwords / user).write_text(f"secret-of-the-{user}\n")
+    folder = str(Path(program("rabbitmqctl")).parent)
+    environment = {**os.environ, **node.environment, "PATH": f"{folder}:{os.environ['PATH']}"}
+    for _ in range(2):
+        command = ["sh", str(FOLDER / "apply.sh"), str(passwords)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "secret" not in done.stdout + done.stderr
+    yield node
+    node.close()
+
+
+def url_of(broker: Broker, user: str) -> str:
+    port = urlsplit(broker.url).port
+    return f"amqp://{user}:secret-of-the-{user}@127.0.0.1:{port}/%2F"
+
+
+def test_the_definitions_are_those_of_the_code() -> None:
+    loaded = json.loads((FOLDER / "definitions.json").read_text(encoding="utf-8"))
+    queues = {one["name"]: one["arguments"] for one in loaded["queues"]}
+    bindings = {(one["source"], one["destination"], one["routing_key"]) for one in loaded["bindings"]}
+    assert queues == {one.name: dict(one.queue_arguments) for one in entities()}
+    assert bindings == {(one.exchange.name, one.name, one.routing_key) for one in entities()}
+    assert {one["name"] for one in loaded["exchanges"]} == {one.exchange.name for one in entities()}
+
+
+def test_the_whole_flow_works(broker: Broker, postgres_url: str, smtp: MailServer, tmp_path: Path) -> None:
+    stack = Stack(tmp_path, postgres_url, url_of(broker, "console"), smtp.oracle.url)
+    try:
+        stack.load_many(ORDERS)
+        for role in ("scheduler", "evaluator", "mailer"):
+            stack.start(role, BROKER_URL=url_of(broker, role))
+        stack.answer("job", "run", JOB, "--on", "2026-11-23")
+        stack.wait_for(lambda: len(smtp.accepted) == ORDERS, 90, "the letters")
+        depths = {one["queue"]: one["messages"] for one in stack.answer("queues")["queues"]}
+        assert set(depths) == {one.name for one in entities()} and None not in depths.values()
+        assert set(stack.stop().values()) == {0}
+    finally:
+        stack.close()
+
+
+def _declare(channel: BlockingChannel) -> None:
+    channel.queue_declare("another", durable=True, arguments={"x-queue-type": "quorum"})
+
+
+def _delete(channel: BlockingChannel) -> None:
+    channel.queue_delete(ORDERS_READY)
+
+
+def _purge(channel: BlockingChannel) -> None:
+    channel.queue_purge(ORDERS_READY)
+
+
+def _publish(channel: BlockingChannel) -> None:
+    channel.confirm_delivery()
+    channel.basic_publish(EXCHANGE.name, ORDERS_READY, b"{}")
+
+
+def _around_the_exchange(channel: BlockingChannel) -> None:
+    channel.confirm_delivery()
+    channel.basic_publish("", ORDERS_READY, b"{}")
+
+
+def _take_orders(channel: BlockingChannel) -> None:
+    channel.basic_get(ORDERS_READY)
+
+
+def _take_jobs(channel: BlockingChannel) -> None:
+    channel.basic_get(JOBS_DUE)
+
+
+def _read_the_dead(channel: BlockingChannel) -> None:
+    channel.basic_get(f"{ORDERS_READY}.dead")
+
+
+def _bind(channel: BlockingChannel) -> None:
+    channel.queue_bind(JOBS_DUE, EXCHANGE.name, "everything")
+
+
+def _delete_exchange(channel: BlockingChannel) -> None:
+    channel.exchange_delete(EXCHANGE.name)
+
+
+_NOBODY = (_declare, _delete, _around_the_exchange, _read_the_dead, _bind, _delete_exchange)
+FORBIDDEN: dict[str, tuple[Callable[[BlockingChannel], None], ...]] = {
+    "scheduler": (*_NOBODY, _purge, _take_orders, _take_jobs),
+    "evaluator": (*_NOBODY, _purge, _take_orders),
+    "mailer": (*_NOBODY, _publish, _take_jobs),
+    "console": (*_NOBODY, _purge, _publish, _take_orders, _take_jobs),
+}
+
+
+@pytest.mark.parametrize(("user", "act"), [(user, act) for user, acts in FORBIDDEN.items() for act in acts])
+def test_what_a_service_does_not_need_it_may_not_do(
+    broker: Broker, user: str, act: Callable[[BlockingChannel], None]
+) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(url_of(broker, user)))
+    with pytest.raises(ChannelClosedByBroker) as refused:
+        act(connection.channel())
+    assert refused.value.reply_code == 403
+    connection.close()
