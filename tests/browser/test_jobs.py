@@ -70,6 +70,17 @@ def test_a_job_is_made_changed_and_switched_on_by_clicking(visit: Callable[..., 
     expect(page.locator("table").last).to_contain_text("u.edit")
     expect(page.locator("table").last).to_contain_text("09:45")
     assert barriers(page) == []
+    _open(page, "Herbstgruß")
+    page.select_option("select[name=mode]", "cyclic")
+    page.fill("input[name=every_months]", "12")
+    page.fill("input[name=anchor]", "2027-12-25")
+    page.select_option("select[name=working_days]", "next")
+    page.select_option("select[name=holidays]", "DE")
+    page.get_by_role("button", name="Prüfen und speichern").click()
+    page.get_by_role("button", name="Ja, speichern").click()
+    christmas = page.locator("tbody tr", has_text="25.12.2027")
+    expect(christmas).to_contain_text("Feiertag: Erster Weihnachtstag")
+    expect(christmas).to_contain_text("wegen des Feiertags auf einen Arbeitstag verschoben")
 
 
 def test_saving_a_job_that_is_on_first_shows_who_joins_and_who_falls_out(visit: Callable[..., Page]) -> None:

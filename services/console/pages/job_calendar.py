@@ -20,7 +20,7 @@ class CalendarDay:
 
     occasion: date
     send_at: datetime
-    #: The working-day rule moved it to another day.
+    #: The working-day rule moved it to another day: because of the holiday, or without one because of the weekend.
     is_moved: bool
     #: The public holiday of the occasion's day, by name; empty: none, or the job has no calendar of them.
     holiday: str
