@@ -22,11 +22,13 @@ ACTS = {
     "swap": "goes to another application of the person",
     "retry": "tried again",
     "settle": "settled",
+    "settle_resend": "settled: to be sent again",
     "create": "created",
     "put_back": "put back",
     "unclear": "no answer",
     "resend": "sent again",
     "refused": "refused for good",
+    "last_look": "stopped by the last look",
     "expire": "expired",
     "status_not_set": "status not set",
 }
