@@ -8,7 +8,7 @@ from pathlib import Path
 from babel.messages.extract import extract_from_dir
 
 from services.console import refusals, sheets, words
-from services.console.pages import history, order_record
+from services.console.pages import history, job_words, order_record
 from tests.architecture import ROOT
 
 CONSOLE = ROOT / "services" / "console"
@@ -32,6 +32,10 @@ def asked_for() -> set[str]:
         history.NOUNS,
         history.ACTIONS,
         history.FIELDS,
+        history.SETTING_VALUES,
+        job_words.FIELDS,
+        job_words.VALUES,
+        job_words.ACTIONS,
         order_record.ACTS,
         order_record.ANSWERS,
     ):

@@ -1,15 +1,17 @@
 """Who changed what and when, of every record."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
 from starlette.responses import Response
 
 from services.console.downloads import download
+from services.console.pages.job_words import ACTIONS as JOB_ACTIONS
 from services.console.pages.job_words import FIELDS as JOB_FIELDS
 from services.console.pages.job_words import field_value
+from services.console.pages.order_record import ACTS
 from services.console.pages.query_sentences import METAS, sentences
 from services.console.paging import all_of, page_of, total_of
 from services.console.routing import Page
@@ -33,6 +35,7 @@ NOUNS = {
     "order": "write order",
     "person": "person",
     "application": "application",
+    "contact": "contact",
     "run": "dispatch",
     "user": "user",
     "status": "status",
@@ -43,6 +46,7 @@ ACTIONS = {
     "change": "changed",
     "copy": "copied",
     "delete": "deleted",
+    "import": "imported",
     "password": "password set",
     "lock": "locked",
     "unlock": "unlocked",
@@ -50,16 +54,9 @@ ACTIONS = {
     "release": "released",
     "block": "blocked",
     "unblock": "unblocked",
-    "withdraw": "withdrawn",
-    "expire": "expired",
-    "return": "returned",
-    "retry": "tried again",
-    "settle": "settled",
-    "settle_resend": "settled: to be sent again",
     "opt_out": "wants no contact care",
     "opt_in": "wants contact care again",
     "reduce": "reduced to core data",
-    "status_not_set": "status not set",
 }
 
 
@@ -96,11 +93,16 @@ async def show_history(visit: Visit) -> Response:
 
 def in_words(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
     """An event with the words of the person's language for its code names."""
-    field = FIELDS.get(row["field"] or "") or JOB_FIELDS.get(row["field"] or "")
+    # A job is told in the words of its form, a letter in those of its record.
+    actions = ACTIONS | {"job": JOB_ACTIONS, "order": ACTS}.get(row["noun"], {})
+    fields = FIELDS | JOB_FIELDS if row["noun"] == "job" else FIELDS
+    field = fields.get(row["field"] or "")
+    named = {"record_name": _record_name(visit, row)} if "record_name" in row else {}
     return {
         **row,
+        **named,
         "noun": visit.text(NOUNS.get(row["noun"], row["noun"])),
-        "action": visit.text(ACTIONS.get(row["action"], row["action"])),
+        "action": visit.text(actions.get(row["action"], row["action"])),
         "field": visit.text(field) if field else (row["field"] or ""),
         "old": _value(visit, row, row["old"]),
         "new": _value(visit, row, row["new"]),
@@ -113,16 +115,25 @@ def told_history(visit: Visit, noun: str, history: Iterable[Mapping[str, Any]]) 
     return [in_words(visit, {**one, "noun": noun}) for one in history]
 
 
+def _record_name(visit: Visit, row: Mapping[Any, Any]) -> str:
+    """What the record is called; a letter that no job wrote is called after its task, settings are just settings."""
+    name: str = row["record_name"] or ""
+    if row["noun"] == "settings":
+        return visit.text("stopped letters") if name == "hold" else ""
+    known = OTHERS.get(name) if row["noun"] == "order" else None
+    return visit.text(known) if known else name
+
+
 def _value(visit: Visit, row: Mapping[Any, Any], text: str | None) -> str:
     """A value as the history keeps it, in words; what people wrote themselves stays as it is."""
     noun, field = row["noun"], row["field"]
-    if not text or field in OWN_WORDS:
+    if not text or field in OWN_WORDS or (noun == "application" and field == "status"):
         return text or ""
-    if field == "filters":
+    if field in _TOLD:
         try:
-            return "\n".join(sentences(visit, json.loads(text)))
-        except (ValueError, KeyError):
-            return text
+            return _TOLD[field](visit, text)
+        except (ValueError, KeyError, TypeError):
+            return text  # of an earlier release
     if noun == "job":
         return field_value(visit, field, text)
     if noun == "settings":
@@ -145,10 +156,38 @@ def _setting(visit: Visit, text: str) -> str:
     return visit.text(known) if known else text
 
 
+def _conditions(visit: Visit, text: str) -> str:
+    return "\n".join(sentences(visit, json.loads(text)))
+
+
+def _variants(visit: Visit, text: str) -> str:
+    """The letter in other languages, each as people wrote it."""
+    return "\n\n".join(
+        "\n".join(filter(None, (_language(visit, one["language"]), one["subject"], one.get("html"), one.get("text"))))
+        for one in json.loads(text)
+    )
+
+
+def _files(_: Visit, text: str) -> str:
+    return ", ".join(json.loads(text))
+
+
+def _language(visit: Visit, code: str) -> str:
+    known = {"de": "German", "en": "English"}.get(code)
+    return visit.text(known) if known else code
+
+
+#: How the values of a field are told that are neither words nor code names.
+_TOLD: dict[str, Callable[[Visit, str], str]] = {
+    "filters": _conditions,
+    "variants": _variants,
+    "attachments": _files,
+    "language": _language,
+}
 #: Fields whose values are people's own words, or names that they gave.
 OWN_WORDS = frozenset(
     {"name", "query", "letter", "note", "copied_from", "subject", "html", "text", "company", "display_name", "email"}
-    | {"application", "to", "layout", "sets_status", "attachments"}
+    | {"application", "to", "layout", "sets_status", "file_name"}
 )
 #: What settings hold, where that is no number, name or time zone.
 SETTING_VALUES = {
@@ -181,24 +220,16 @@ FIELDS = {
     "attachments": "Attachments",
     "application": "application",
     "to": "to",
+    "file_name": "file",
+    "sha256": "check sum",
+    "added": "added",
+    "updated": "updated",
+    "bad": "left out",
     "name": "name",
     "status": "status",
     "state": "state",
-    "query": "query",
-    "letter": "form letter",
-    "note": "note",
-    "dispatch": "rhythm",
-    "time": "time",
     "time_zone": "time zone",
-    "lead_days": "lead days",
     "sender": "sender",
-    "sender_fallback": "substitute sender",
-    "repeat_guard_days": "days until the next letter",
-    "valid_days": "days for which a letter is valid",
-    "priority": "priority",
-    "on_unclear": "when unclear",
-    "working_days": "working days",
-    "holidays": "holidays",
     "filters": "conditions",
     "subject": "subject",
     "html": "formatted text",

@@ -2,15 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from starlette.responses import Response
 
 from services.console.downloads import download
-from services.console.pages.history import in_words
-from services.console.pages.job_words import ACTIONS, field_name, field_value
+from services.console.pages.history import in_words, told_history
 from services.console.pages.jobs import load_glance
 from services.console.paging import all_of, page_of
 from services.console.routing import Page
@@ -86,7 +85,7 @@ async def show_history(visit: Visit) -> Response:
         else:
             paged = await page_of(connection, job_events(job.id), (events.c.id,), after, descending=True)
         runs = [] if after else await runs_with_counts(connection, job.id, RUNS)
-    changes = _changes(visit, paged.rows)
+    changes = told_history(visit, "job", paged.rows)
     return visit.render(
         "job_history.html",
         job=job,
@@ -100,30 +99,10 @@ async def show_history(visit: Visit) -> Response:
     )
 
 
-def _changes(visit: Visit, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "at": row["at"],
-            "author": row["author"],
-            "action": visit.text(ACTIONS.get(row["action"], row["action"])),
-            "field": field_name(visit, row["field"]) if row["field"] else "",
-            "old": field_value(visit, row["field"], row["old"]),
-            "new": field_value(visit, row["field"], row["new"]),
-        }
-        for row in rows
-    ]
-
-
 async def export_history(visit: Visit) -> Response:
     """Every change of the job, as a workbook."""
     job = await load_glance(visit)
-    return await download(visit, "history", history_of("job", job.id), lambda row: _told(visit, row))
-
-
-def _told(visit: Visit, row: Mapping[str, Any]) -> dict[str, Any]:
-    """An event of a job in words: fields of a job have values of their own."""
-    values = {key: field_value(visit, row["field"], row[key]) for key in ("old", "new")} if row["field"] else {}
-    return {**in_words(visit, row), **values}
+    return await download(visit, "history", history_of("job", job.id), lambda row: in_words(visit, row))
 
 
 PAGES = (

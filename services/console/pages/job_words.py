@@ -33,6 +33,7 @@ FIELDS = {
     "holidays": "Public holidays",
     "copied_from": "Copied from",
     "fresh": "Guard begins anew",
+    "withdrawn_orders": "Withdrawn letters",
 }
 VALUES = {
     "rolling": "every day (rolling)",
@@ -42,6 +43,8 @@ VALUES = {
     "as_is": "send on the day as it is",
     "next": "on the next working day",
     "previous": "on the previous working day",
+    "on": "On",
+    "off": "Off",
     "yes": "yes",
     "no": "no",
 }
