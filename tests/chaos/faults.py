@@ -282,7 +282,7 @@ async def _aus_an(scene: Scene, event: Event) -> None:
     scene.off.add(name)
     await switch(scene, name, "Aus")
     await _on_for(scene, 1.0 + event.choice % 3)
-    # Until it is: the clock goes 60 times as fast, and what passes while a job is off for six of its hours is withdrawn.
+    # Until it is: the clock goes 60 times as fast, and what passes while a job is off for six hours is withdrawn.
     for _ in range(120):
         with suppress(KontaktpflegeError):
             await switch(scene, name, "An")
