@@ -1,7 +1,7 @@
 """`make test`: brings up real servers, runs the whole suite, takes the servers down, whatever happened.
 
-Three workers share the servers: most tests wait for something, and each has a database and a vhost of its own. Those
-that break things on purpose are one group, so that only one of them has its processes running at a time.
+Two workers share the servers: most tests wait for something, and each has a database and a vhost of its own. Those that
+break things on purpose are one group, so that only one of them has its processes running at a time.
 """
 
 import signal
@@ -10,7 +10,7 @@ import sys
 
 from tests.servers.__main__ import down, environment, up
 
-WORKERS = ("--numprocesses=3", "--dist=loadscope")
+WORKERS = ("--numprocesses=2", "--dist=loadscope")
 
 
 def main() -> int:
