@@ -96,7 +96,7 @@ def test_english_a_changed_letter_says_how_many_planned_ones_get_the_new_text(vi
     expect(page.locator("#impact")).to_contain_text(re.compile(r"[\d,]+ planned letters get the new text"))
     page.get_by_role("button", name="Save with this effect").click()
     expect(page.get_by_role("status")).to_have_text("The form letter Kontaktpflege is saved.")
-    expect(page.locator("main")).to_contain_text("changed: Subject")
+    expect(page.locator("main")).to_contain_text("changed: subject")
     expect(page.get_by_role("link", name="Delete …")).to_have_count(0)
 
 
