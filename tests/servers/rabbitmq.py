@@ -12,8 +12,6 @@ _CONFIGURATION = """\
 listeners.tcp.1 = 127.0.0.1:{amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
-prometheus.tcp.ip = 127.0.0.1
-prometheus.tcp.port = {metrics}
 log.console = true
 log.console.level = warning
 """
@@ -64,13 +62,16 @@ class RabbitNode:
         return pid
 
 
-def create(started: Started) -> RabbitNode:
-    """A new node, not yet launched; its name service runs."""
+def create(started: Started, *, with_metrics: bool = False) -> RabbitNode:
+    """A new node, not yet launched; its name service runs. `with_metrics`: its plugin answers Prometheus."""
     folder = new_folder(started, "rabbitmq")
     node = RabbitNode(folder, *(free_port() for _ in range(5)))
-    ports = {"amqp": node.amqp, "management": node.management, "metrics": node.metrics}
-    (folder / "rabbitmq.conf").write_text(_CONFIGURATION.format(**ports))
-    (folder / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
+    configuration = _CONFIGURATION.format(amqp=node.amqp, management=node.management)
+    if with_metrics:
+        configuration += f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {node.metrics}\n"
+    (folder / "rabbitmq.conf").write_text(configuration)
+    plugins = "rabbitmq_management,rabbitmq_prometheus" if with_metrics else "rabbitmq_management"
+    (folder / "enabled_plugins").write_text(f"[{plugins}].\n")
     (folder / "env.conf").touch()
     # Started here, not by the node, which would leave it behind.
     command = [program("epmd"), "-port", str(node.epmd), "-address", "127.0.0.1"]
@@ -83,7 +84,7 @@ def start(started: Started) -> None:
     """Creates and starts it; raises ServersImpossible with the server's own words."""
     program("rabbitmq-server")
     say("starting RabbitMQ")
-    node = create(started)
+    node = create(started, with_metrics=True)
     node.launch(started)
     started.environment["TEST_AMQP_URL"] = node.url
     started.environment["TEST_AMQP_MANAGEMENT_URL"] = node.management_url
