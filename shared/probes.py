@@ -12,14 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from shared.lifecycle import pause
 from shared.metrics import READY, describe_build
 from shared.readiness import Readiness
 from shared.settings import Settings
-from shared.web_server import address_of, listen, serve
-
-#: Seconds after which a port that is taken is tried again.
-TRY_AGAIN_SECONDS = 10.0
+from shared.web_server import answer
 
 
 def build_probes(readiness: Readiness) -> Starlette:
@@ -42,17 +38,7 @@ def build_probes(readiness: Readiness) -> Starlette:
 
 
 async def answer_probes(readiness: Readiness, settings: Settings, log: Any, stop: asyncio.Event) -> None:
-    """Answers until `stop`, which comes after the drain; a port that is taken is told and tried again."""
+    """Answers until `stop`, which comes after the drain."""
     describe_build()
-    host, port = settings.kp_health_host, settings.kp_health_port
-    while not stop.is_set():
-        try:
-            listening = listen(host, port or 0)
-        except OSError as exc:
-            address = f"{host}:{port}"
-            log.error("health_cannot_listen", action="health_cannot_listen", address=address, reason=exc.strerror)
-            await pause(TRY_AGAIN_SECONDS, stop)
-            continue
-        with listening:
-            log.info("health_listens", action="health_listens", address=address_of(listening))
-            await serve(build_probes(readiness), listening, stop)
+    port = settings.kp_health_port or 0
+    await answer(build_probes(readiness), "health", settings.kp_health_host, port, log, stop)

@@ -8,6 +8,11 @@ from typing import Any
 
 import uvicorn
 
+from shared.lifecycle import pause
+
+#: Seconds after which a port that is taken is tried again.
+TRY_AGAIN_SECONDS = 10.0
+
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
@@ -27,8 +32,27 @@ def address_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, proxies: Sequence[str] = ()) -> None:
-    """Answers with an ASGI application until `stop`. `proxies`: whose word about the browser is taken."""
+async def answer(
+    app: Any, what: str, host: str, port: int, log: Any, stop: asyncio.Event, *, proxies: Sequence[str] = ()
+) -> None:
+    """Answers with an ASGI application until `stop`; waits for a port that is taken, for the rest must go on meanwhile.
+
+    `what`: its name in the log. `proxies`: whose word about the browser is taken.
+    """
+    while not stop.is_set():
+        try:
+            listening = listen(host, port)
+        except OSError as exc:
+            action = f"{what}_cannot_listen"
+            log.error(action, action=action, address=f"{host}:{port}", reason=exc.strerror)
+            await pause(TRY_AGAIN_SECONDS, stop)
+            continue
+        with listening:
+            log.info(f"{what}_listens", action=f"{what}_listens", address=address_of(listening))
+            await _serve(app, listening, stop, proxies)
+
+
+async def _serve(app: Any, listening: socket.socket, stop: asyncio.Event, proxies: Sequence[str]) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,

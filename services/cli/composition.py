@@ -108,7 +108,11 @@ async def _probes(readiness: Readiness, settings: Settings, log: Any, drained: a
     if settings.kp_health_port is not None:
         from shared.probes import answer_probes  # noqa: PLC0415 - only where somebody asks
 
-        await answer_probes(readiness, settings, log, drained)
+        try:
+            await answer_probes(readiness, settings, log, drained)
+        except Exception:
+            # Letters go out whether somebody asks or not, but nobody is to wonder why no answer comes.
+            log.exception("health_broken", action="health_broken")
 
 
 def _provider(settings: Settings) -> "Provider | None":
