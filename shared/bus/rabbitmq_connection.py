@@ -28,6 +28,8 @@ class BrokerRefused(Unavailable):
     def __init__(self, address: str, code: int, reason: str) -> None:
         super().__init__("broker", address, f"{code} {reason}")
         self.code, self.reason = code, reason
+        #: The queue that was to be declared, if it was about one.
+        self.queue = ""
 
 
 def nodes_of(url: str) -> list[str]:

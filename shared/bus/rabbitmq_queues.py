@@ -21,11 +21,22 @@ async def declare(connection: BrokerConnection, log: Any) -> None:
             await _declare_one(channel, entity)
         except BrokerRefused as exc:
             if exc.code not in (_ACCESS_REFUSED, _ARGUMENTS_DIFFER):
+                exc.queue = entity.name
                 raise
             log.warning("topology_differs", action="topology_differs", queue=entity.name, reason=exc.reason)
             channel = await connection.channel()
             await channel.call(channel.pika.queue_declare, queue=entity.name, passive=True)
     await channel.close()
+
+
+async def declare_weaker(channel: BrokerChannel, queue: str) -> None:
+    """Declares one queue with dead letters that the broker does not confirm; raises Unavailable.
+
+    The worker of the broker that confirms them can be gone for good, and RabbitMQ 3.10 then serves no such queue.
+    """
+    entity: Any = next(entity for entity in entities() if entity.name == queue)
+    del entity.queue_arguments["x-dead-letter-strategy"]
+    await _declare_one(channel, entity)
 
 
 async def _declare_one(channel: BrokerChannel, entity: Any) -> None:

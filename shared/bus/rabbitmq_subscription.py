@@ -1,6 +1,5 @@
 """Consuming one queue, with explicit acks that never outlive their channel."""
 
-import time
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
@@ -15,21 +14,19 @@ from shared.bus.messages import UndecodableMessage, decode
 from shared.bus.rabbitmq_connection import BrokerChannel, BrokerConnection, BrokerRefused
 from shared.bus.rabbitmq_link import BrokerLink
 from shared.bus.rabbitmq_queues import declare
+from shared.bus.rabbitmq_repair import QueueRepair
 from shared.bus.topology import Route
 from shared.errors import Unavailable
 from shared.metrics import DEAD_LETTERS
 
 #: A subscription with room for so many unacked messages may hold some acks back.
 MANY = 100
-#: The broker's own failure (AMQP 541); after how many of them in a row, over how long, a queue counts as broken.
-_INTERNAL_ERROR, BROKEN_AFTER, BROKEN_SECONDS = 541, 3, 5.0
 
 
 class RabbitSubscription:
     """See Subscription. Each connection is a generation: tags count from 1 again on every channel."""
 
     def __init__(self, nodes: Sequence[str], route: Route, prefetch: int, log: Any) -> None:
-        self._nodes = nodes
         self._route, self._queue, self._prefetch, self._log = route, route.queue, prefetch, log
         self.link = BrokerLink(nodes, f"consume {route.queue}", self._prepare, self._lost, log)
         self._channel: BrokerChannel | None = None
@@ -41,8 +38,7 @@ class RabbitSubscription:
         self._answered: set[int] = set()
         self._held_back = prefetch // 4 if prefetch >= MANY else 0
         self._inbox = Inbox()
-        #: Times in a row that the broker broke when it was to serve the queue.
-        self._breaks, self._broken_since = 0, 0.0
+        self._repair = QueueRepair(nodes, route.queue, log)
 
     async def batch(self, limit: int, linger: float) -> list[Delivery]:
         """See Subscription.batch."""
@@ -99,16 +95,13 @@ class RabbitSubscription:
     async def _prepare(self, connection: BrokerConnection) -> None:
         if self._inbox.closed:
             return
-        if self._breaks >= BROKEN_AFTER and time.monotonic() - self._broken_since >= BROKEN_SECONDS:
-            await self._discard_queue(connection)
+        await self._repair.when_broken(connection)
         try:
             await self._consume(connection)
         except BrokerRefused as exc:
-            if exc.code == _INTERNAL_ERROR:
-                self._broken_since = self._broken_since if self._breaks else time.monotonic()
-                self._breaks += 1
+            self._repair.broke(exc)
             raise
-        self._breaks = 0
+        self._repair.served()
 
     async def _consume(self, connection: BrokerConnection) -> None:
         await declare(connection, self._log)
@@ -126,33 +119,6 @@ class RabbitSubscription:
         self._consumer_tag = consuming.consumer_tag
         if self._inbox.closed:  # meanwhile
             connection.end()
-
-    async def _discard_queue(self, connection: BrokerConnection) -> None:
-        """Deletes a queue that the broker lists but cannot serve: a kill at the wrong moment can lose a queue's files.
-
-        Nothing else brings it back, and it holds hints only: what was in it is rung for again from the rows. In a
-        cluster it may just lack the majority of its nodes: there an operator decides.
-        """
-        self._breaks = 0
-        if len(self._nodes) > 1:
-            self._say_broken("the broker cannot serve it; delete it unless a majority of its nodes is to come back")
-            return
-        channel = await connection.channel()
-        try:
-            there = await channel.call(channel.pika.queue_declare, queue=self._queue, passive=True)
-            # With a consumer somebody else has made it anew meanwhile.
-            if not there.consumer_count:
-                await channel.call(channel.pika.queue_delete, queue=self._queue)
-                self._log.error(
-                    "queue_remade", action="queue_remade", queue=self._queue, reason="the broker could not serve it"
-                )
-        except BrokerRefused as exc:
-            self._say_broken(exc.reason)
-            return
-        await channel.close()
-
-    def _say_broken(self, reason: str) -> None:
-        self._log.error("queue_broken", action="queue_broken", queue=self._queue, reason=reason)
 
     def _lost(self) -> None:
         self._channel = None

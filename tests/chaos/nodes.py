@@ -73,8 +73,14 @@ class Broker:
 
     def memory_alarm(self, *, raised: bool) -> None:
         """The broker holds every publisher back, or no longer."""
-        share = "0.00001" if raised else "0.6"
-        command = [program("rabbitmqctl"), "-q", "set_vm_memory_high_watermark", share]
+        self._control("set_vm_memory_high_watermark", "0.00001" if raised else "0.6")
+
+    def end_dead_letter_workers(self) -> None:
+        """What deleting a queue just when it got a leader does to the node: nobody confirms dead letters any more."""
+        self._control("eval", "supervisor:terminate_child(rabbit_sup, rabbit_fifo_dlx_sup).")
+
+    def _control(self, *arguments: str) -> None:
+        command = [program("rabbitmqctl"), "-q", *arguments]
         environment = {**os.environ, **self._node.environment}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode:

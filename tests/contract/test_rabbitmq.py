@@ -314,6 +314,39 @@ async def test_rabbitmq_c10_a_queue_whose_files_a_kill_has_lost_is_made_anew() -
         await asyncio.to_thread(broker.close)
 
 
+async def test_rabbitmq_c10_without_its_workers_for_dead_letters_the_broker_serves_weaker_queues() -> None:
+    broker = await asyncio.to_thread(Broker)
+    try:
+        log = Recorder()
+        bus = open_bus(broker.url, log)
+        await bus.open()
+        await asyncio.to_thread(broker.end_dead_letter_workers)
+        await asyncio.to_thread(broker.delete_queue, ORDERS)
+        subscription = await bus.subscribe(WriteOrderReady, prefetch=10)
+        due = await bus.subscribe(JobDue, prefetch=10)
+        await until(lambda: publishes(bus))
+        assert ids(await receive(subscription, 1)) == [99]
+        # A new queue of the declared kind breaks like the old one; its own reader makes it anew, nobody else's.
+        assert remade(log) == [ORDERS, ORDERS]
+        assert await bus.publish([JobDue(7)]) == [True]
+        assert [delivery.message for delivery in await receive(due, 1)] == [JobDue(7)]
+        # Unreadable messages end up where they do otherwise.
+        with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+            connection.channel().basic_publish(EXCHANGE.name, ORDERS, b"?")
+        await until(lambda: dead(bus))
+        await bus.close()
+    finally:
+        await asyncio.to_thread(broker.close)
+
+
+async def dead(bus: Bus) -> bool:
+    return {depth.queue: depth.messages for depth in await bus.depths()}[f"{ORDERS}.dead"] == 1
+
+
+def remade(log: Recorder) -> list[str]:
+    return [values["queue"] for event, values in log.lines if event == "queue_remade"]
+
+
 def queue_in(config: Path) -> str:
     """The queue that a folder of the broker's is about."""
     return next((name for name in (ORDERS, f"{ORDERS}.dead") if f"_{name}'" in config.read_text()), "")
