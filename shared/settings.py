@@ -1,13 +1,14 @@
 """Settings from the environment (and `.env` in development), validated at start with 'did you mean'."""
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -77,18 +78,27 @@ class Settings(BaseModel):
         return [one.strip() for one in self.kp_console_proxies.split(",") if one.strip()]
 
 
+#: What stands between the user and the last @ of an address: a password that is not percent-encoded holds anything.
+_PASSWORD = re.compile(r"(://[^:/@?#]*:).*?(?=@[^@]*(?:,[\w.+-]+://|$))", re.DOTALL)
+_PASSWORD_ASKED = re.compile(r"([?&]\w*password=)[^&]*", re.IGNORECASE)
 #: Names of the contract without the KP_ prefix.
-_BARE = {"DATABASE_URL", "BROKER_URL", "SMTP_URL", "SMTP_PASSWORD"}
+BARE = frozenset({"DATABASE_URL", "BROKER_URL", "SMTP_URL", "SMTP_PASSWORD"})
+
+
+def secret_names() -> list[str]:
+    """The settings whose value nobody else may see, by name."""
+    secret = (SecretStr, SecretStr | None)
+    return [name.upper() for name, field in Settings.model_fields.items() if field.annotation in secret]
 
 
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
     """Reads and validates the settings; raises InvalidSettings naming the setting and the nearest valid name."""
-    merged = {**_dotenv(dotenv), **(os.environ if environ is None else environ)}
+    merged = given_values(environ, dotenv)
     known = {name.upper() for name in Settings.model_fields}
     values: dict[str, str] = {}
     for name, value in merged.items():
         plain = name.removesuffix("_FILE") if name.endswith("_FILE") and name not in known else name
-        if plain in known and (plain in _BARE or plain.startswith("KP_")):
+        if plain in known and (plain in BARE or plain.startswith("KP_")):
             if plain == name or plain not in merged:
                 values[plain.lower()] = value if plain == name else _read(name, value)
         elif name.startswith("KP_"):
@@ -103,6 +113,11 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     _check_company_accounts(settings)
     _check_proxies(settings)
     return settings
+
+
+def given_values(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> dict[str, str]:
+    """Everything that the environment and `.env` hold, ours or not."""
+    return {**_dotenv(dotenv), **(os.environ if environ is None else environ)}
 
 
 def _check_waiting(settings: Settings) -> None:
@@ -154,12 +169,8 @@ def _is_private_address(url: str) -> bool:
 
 
 def without_password(url: str) -> str:
-    """The address as it may be shown: user name kept, password replaced."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{quote(unquote(parts.username or ''))}:***@{host}"))
+    """An address, or several separated by commas, as it may be shown: user names kept, passwords replaced."""
+    return _PASSWORD_ASKED.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
 
 
 def _dotenv(path: Path | None) -> dict[str, str]:

@@ -52,8 +52,12 @@ def nodes_of(url: str) -> list[str]:
 def _parameters(node: str, name: str) -> URLParameters:
     try:
         parameters = URLParameters(node)
-    except (ValueError, TypeError) as exc:
-        raise InvalidSettings(f"setting BROKER_URL: {without_password(node)}: {exc}") from exc
+    except (ValueError, TypeError):
+        # What pika says quotes a part of the password where that has a / in it.
+        raise InvalidSettings(
+            f"setting BROKER_URL: {without_password(node)} is no address like amqp://user@host:5672/vhost; "
+            "percent-encode special characters of the password"
+        ) from None
     parameters.heartbeat = HEARTBEAT_SECONDS
     parameters.blocked_connection_timeout = BLOCKED_SECONDS
     parameters.client_properties = {"connection_name": f"kontaktpflege {name}"}

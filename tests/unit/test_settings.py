@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import InvalidSettings
-from shared.settings import is_loopback, load_settings
+from shared.settings import is_loopback, load_settings, without_password
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,25 @@ def test_s10_a_loopback_address_is_a_number_or_localhost() -> None:
         assert is_loopback(url), url
     for url in ("smtp://127.evil.example", "smtp://localhost.example", "smtp://10.0.0.1", "smtp://", "127.0.0.1"):
         assert not is_loopback(url), url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:geheim@h:5432/d", "postgresql://u:***@h:5432/d"),
+        ("postgresql://u:ge/h#e?i@m@h/d", "postgresql://u:***@h/d"),
+        (
+            "postgresql://u@h/d?sslpassword=geheim&x=1&password=geheim",
+            "postgresql://u@h/d?sslpassword=***&x=1&password=***",
+        ),
+        (
+            "amqp://a%40b:geheim@one,amqps://u:geheim@[::1]:5671/%2F",
+            "amqp://a%40b:***@one,amqps://u:***@[::1]:5671/%2F",
+        ),
+        ("amqp://u:geheim@one:5672,two:5672/v", "amqp://u:***@one:5672,two:5672/v"),
+        ("smtp://u@h:25", "smtp://u@h:25"),
+        ("sqlite:////a/b", "sqlite:////a/b"),
+    ],
+)
+def test_i22_an_address_is_shown_without_any_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
