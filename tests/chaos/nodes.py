@@ -56,7 +56,7 @@ class Broker:
     def _is_deleted(self, name: str) -> bool:
         # A broker that has just come back answers at its management port later than at its own.
         try:
-            self._manage("DELETE", f"queues/%2F/{name}")
+            self.manage("DELETE", f"queues/%2F/{name}")
         except OSError:
             return False
         return True
@@ -64,12 +64,12 @@ class Broker:
     def limit_queues(self, length: int | None) -> None:
         """Queues refuse messages beyond a length; None: no more limit."""
         if length is None:
-            self._manage("DELETE", "policies/%2F/full")
+            self.manage("DELETE", "policies/%2F/full")
             return
         limit = {"max-length": length, "overflow": "reject-publish"}
         names = "|".join(re.escape(route.queue) for route in ROUTES)
         policy = {"pattern": f"^({names})$", "definition": limit, "apply-to": "queues"}
-        self._manage("PUT", "policies/%2F/full", policy)
+        self.manage("PUT", "policies/%2F/full", policy)
 
     def memory_alarm(self, *, raised: bool) -> None:
         """The broker holds every publisher back, or no longer."""
@@ -86,8 +86,9 @@ class Broker:
         if done.returncode:
             raise ServersImpossible(f"rabbitmqctl: {done.stderr}{done.stdout}")
 
-    def _manage(self, method: str, path: str, body: object = None) -> None:
-        manage(method, self._node.management_url, path, _ACCOUNT, body)
+    def manage(self, method: str, path: str, body: object = None) -> bytes:
+        """One request to its management interface; raises OSError."""
+        return manage(method, self._node.management_url, path, _ACCOUNT, body)
 
     def close(self) -> None:
         """Ends it and removes its data."""

@@ -3,7 +3,6 @@
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from shared.db import dispatch
 from shared.db.engine import Database
 from shared.db.tables import metadata
 from shared.importing import batches
+from tests.certificates import make_certificate
 from tests.servers.fresh import fresh_database
 from tests.services import triggers  # noqa: F401 - tables are made with them
 from tests.services.command_line import CommandLine
@@ -127,14 +127,6 @@ def closed_port() -> int:
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """A server context for localhost, trusted through SSL_CERT_FILE."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl program")
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*request, "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=60)
-    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    file, context = make_certificate(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
     return context
