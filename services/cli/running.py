@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
@@ -9,7 +10,8 @@ import typer
 
 from services.cli.composition import ALL, ROLES, run_services
 from services.cli.context import Desk, at_desk
-from services.cli.doctor import examine
+from services.cli.doctor.examination import examine
+from services.cli.doctor.findings import FAIL
 from services.cli.output import JSON_OPTION, print_json, print_table, say
 from shared.db.engine import Database
 from shared.db.migrate import migrate as migrate_database
@@ -90,12 +92,17 @@ def queues(as_json: bool = JSON_OPTION) -> None:
     at_desk("view", work)
 
 
-def doctor() -> None:
-    """Check database, schema, broker, mail server, time zones, clock and state directory; exit 1 if any fails."""
-    failed = 0
-    for name, ok, finding in asyncio.run(examine(load_settings())):
-        typer.echo(f"{'ok  ' if ok else 'FAIL'}  {name}: {finding}")
-        failed += not ok
-    if failed:
-        say(f"{failed} checks failed")
+def doctor(
+    role: Role = typer.Argument(Role.ALL, help="Which service is to run with these settings."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Check settings, database, broker, mail server, jobs, state directory; change nothing; exit 1 if any fails."""
+    findings = asyncio.run(examine(load_settings(), role.value))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            typer.echo(str(finding))
+    if failed := {finding.check for finding in findings if finding.verdict == FAIL}:
+        say(f"{len(failed)} checks failed")
         raise typer.Exit(1)

@@ -4,6 +4,7 @@ import asyncio
 import math
 import ssl
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -282,13 +283,29 @@ class SmtpPool:
         return _Connection(conversation, offers("pipelining"), offers("smtputf8"), opened_at=now, used_at=now)
 
 
-async def greet(relay: Relay, timeout: float = 5.0) -> str:
-    """What the relay says for itself, for `doctor`; raises Unavailable."""
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What the relay says for itself, and about senders: those that it refuses, with its words."""
+
+    words: str
+    refused: dict[str, str]
+
+
+async def greet(relay: Relay, senders: Collection[str] = (), timeout: float = 5.0) -> Greeting:
+    """Greets as the pool does and asks about senders (MAIL, then RSET: no letter begins); raises ConnectFailed."""
     client = await _greeted(relay, timeout, _tls_context(relay))
     offers = ", ".join(sorted(client.esmtp_extensions)) or "no extensions"
+    refused = {}
     with suppress(aiosmtplib.SMTPException, OSError):
+        for sender in senders:
+            try:
+                await client.mail(sender)
+            except aiosmtplib.SMTPResponseException as exc:
+                refused[sender] = one_line(f"{exc.code} {exc.message}")
+            await client.rset()
         await client.quit()
-    return f"{relay.address} greets, TLS {relay.tls}, offers {offers}"
+    client.close()
+    return Greeting(f"{relay.address} greets, TLS {relay.tls}, offers {offers}", refused)
 
 
 async def _greeted(relay: Relay, timeout: float, tls: ssl.SSLContext | None) -> aiosmtplib.SMTP:

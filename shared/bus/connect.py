@@ -4,8 +4,9 @@ from typing import Any
 
 from shared.bus.embedded import EmbeddedBus
 from shared.bus.interface import Bus, QueueDepth
-from shared.bus.rabbitmq import RabbitBus
+from shared.bus.rabbitmq import RabbitBus, examine_topology
 from shared.bus.rabbitmq import look as look_at_rabbitmq
+from shared.bus.rabbitmq_examination import Topology
 from shared.errors import InvalidSettings, Unavailable
 
 
@@ -22,6 +23,14 @@ async def look(url: str, timeout: float = 3.0) -> list[QueueDepth]:
     if _scheme(url) == "memory":
         raise Unavailable("broker", "memory://", "it lives in the process of `run all`")
     return await look_at_rabbitmq(url, timeout)
+
+
+async def examine(url: str, role: str) -> Topology | None:
+    """The broker's topology, and the rights for a role, as `doctor` asks for them; None for memory://.
+
+    Raises Unavailable, InvalidSettings.
+    """
+    return None if _scheme(url) == "memory" else await examine_topology(url, role)
 
 
 def _scheme(url: str) -> str:

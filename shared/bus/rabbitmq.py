@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from shared.bus.interface import QueueDepth, Subscription
 from shared.bus.messages import JobDue, Message, WriteOrderReady
 from shared.bus.rabbitmq_connection import BrokerConnection, nodes_of
+from shared.bus.rabbitmq_examination import Topology, examine
 from shared.bus.rabbitmq_publisher import Publisher
 from shared.bus.rabbitmq_queues import depths
 from shared.bus.rabbitmq_subscription import RabbitSubscription
 from shared.bus.topology import route_of
 from shared.errors import Unavailable
+
+T = TypeVar("T")
 
 
 class RabbitBus:
@@ -66,6 +69,16 @@ class RabbitBus:
 
 async def look(url: str, timeout: float = 3.0) -> list[QueueDepth]:
     """Queue depths, asked once on a short connection (seconds per node); raises Unavailable."""
+    return await _asked(url, timeout, depths)
+
+
+async def examine_topology(url: str, role: str, timeout: float = 3.0) -> Topology:
+    """What `doctor` wants to know for a role, asked in the same way; raises Unavailable."""
+    return await _asked(url, timeout, lambda connection: examine(connection, role))
+
+
+async def _asked(url: str, timeout: float, ask: Callable[[BrokerConnection], Awaitable[T]]) -> T:
+    """The answer of the first node that can be reached."""
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     failure = Unavailable("broker", url.rpartition("@")[2], "no node is named")
     for node in nodes_of(url):
@@ -76,9 +89,9 @@ async def look(url: str, timeout: float = 3.0) -> list[QueueDepth]:
             continue
         try:
             async with asyncio.timeout(timeout):
-                return await depths(connection)
-        except TimeoutError as exc:
-            failure = Unavailable("broker", connection.address, exc)
+                return await ask(connection)
+        except TimeoutError:
+            failure = Unavailable("broker", connection.address, f"no answer within {timeout:g} s")
         finally:
             await connection.close()
     raise failure

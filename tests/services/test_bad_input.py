@@ -254,11 +254,11 @@ def test_services_wait_for_what_is_not_there_yet_saying_so_and_end_when_told(
 def test_doctor_names_everything_that_does_not_answer_each_in_one_line(cli: CommandLine, closed_port: int) -> None:
     at = f"u:geheim@127.0.0.1:{closed_port}"
     answer = cli("doctor", DATABASE_URL=f"postgresql://{at}/d", BROKER_URL=f"amqp://{at}/", SMTP_URL=f"smtp://{at}")
-    assert (answer.code, answer.err) == (1, "6 checks failed\n"), answer
+    assert (answer.code, answer.err) == (1, "7 checks failed\n"), answer
     lines = answer.out.splitlines()
-    # Whether there is a hold is not known either while the database is away; the state directory needs nobody.
-    assert [line[:4].strip() for line in lines] == ["FAIL"] * 6 + ["ok"]
-    assert all(f"127.0.0.1:{closed_port}" in line for line in lines[:6])
+    # Whether there is a hold is not known either while the database is away; settings and state directory need nobody.
+    assert [line[:4].strip() for line in lines] == ["ok"] + ["FAIL"] * 7 + ["ok"]
+    assert all(f"127.0.0.1:{closed_port}" in line for line in lines[1:8])
     assert "geheim" not in answer.out
 
 

@@ -1,0 +1,1 @@
+"""`kontaktpflege doctor`: what must be right before letters go out, looked at without changing anything."""

@@ -1,0 +1,101 @@
+"""What needs no server: settings that contradict each other, files that others can read, the state directory."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from services.cli.composition import clock_of
+from services.cli.doctor.findings import Answer, Installation, Trouble
+from services.console.openid import open_provider
+from shared.errors import InvalidSettings
+from shared.settings import BARE, Settings, given_values, secret_names
+
+#: Where container engines mount secrets: readable by everybody, for there is nobody else.
+_MOUNTED_SECRETS = Path("/run/secrets")
+#: How alike a name must be to be taken for a misspelt one.
+_ALIKE = 0.85
+_EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared, not listened on
+
+
+async def settings_agree(installation: Installation) -> Answer:
+    """Settings that are valid each by itself."""
+    settings, given = installation.settings, given_values()
+    troubles = [*_misspelt(given), *_open_secrets(given), *_contradictions(installation)]
+    if settings.kp_clock_start is not None:
+        troubles.append(_about_clock(settings, settings.kp_clock_start.isoformat()))
+    return troubles or "agree with each other"
+
+
+def _about_clock(settings: Settings, start: str) -> Trouble:
+    place, fix = "setting KP_CLOCK_START", "take it away before going live"
+    try:
+        clock_of(settings)
+    except InvalidSettings as exc:
+        return Trouble(place, f"{start}: {str(exc).removeprefix(f'{place}: ')}", fix)
+    return Trouble(place, f"{start}: services run by a rehearsal's clock", fix, grave=False)
+
+
+def _misspelt(given: dict[str, str]) -> Iterator[Trouble]:
+    """Names with KP_ are refused at start; these are anybody's."""
+    unset = [name for name in sorted(BARE) if name not in given and f"{name}_FILE" not in given]
+    for name in sorted(given):
+        for near in get_close_matches(name.removesuffix("_FILE"), unset, 1, _ALIKE):
+            value = f"is read by nobody, and {near} is not given: its default holds"
+            yield Trouble(f"environment, {name}", value, f"if {near} is meant, rename it", grave=False)
+
+
+def _open_secrets(given: dict[str, str]) -> Iterator[Trouble]:
+    for name in sorted(f"{name}_FILE" for name in secret_names()):
+        path = Path(given.get(name, ""))
+        if name in given and _others_can_read(path.absolute()):
+            value = f"{path} can be read by every user of this machine"
+            yield Trouble(f"setting {name}", value, f"chmod o-r {path}, or keep its folder closed", grave=False)
+
+
+def _others_can_read(path: Path) -> bool:
+    if _MOUNTED_SECRETS in path.parents or not path.is_file():
+        return False
+    return bool(path.stat().st_mode & 0o004) and all(folder.stat().st_mode & 0o001 for folder in path.parents)
+
+
+def _contradictions(installation: Installation) -> Iterator[Trouble]:
+    settings, broker = installation.settings, installation.settings.broker_url.get_secret_value()
+    if broker.startswith("memory:") and installation.role not in ("all", "console"):
+        fix = f"give amqp://... to run the {installation.role} alone, or use `run all`"
+        yield Trouble("setting BROKER_URL", "memory:// lives in one process", fix)
+    if not broker.startswith("memory:") and installation.database.dialect == "sqlite":
+        value = f"{installation.database.address} with RabbitMQ: services on other machines do not see it"
+        fix = "give postgresql://... to all services, or use memory:// and `run all`"
+        yield Trouble("setting DATABASE_URL", value, fix, grave=False)
+    if installation.runs("console") and _same_port(settings):
+        value = f"{settings.kp_health_port} is the console's port too"
+        yield Trouble("setting KP_HEALTH_PORT", value, "give another one here or in KP_CONSOLE_PORT")
+
+
+def _same_port(settings: Settings) -> bool:
+    hosts = {settings.kp_console_host, settings.kp_health_host}
+    same_place = len(hosts) == 1 or bool(hosts & _EVERY_ADDRESS)
+    return bool(settings.kp_console_port) and settings.kp_health_port == settings.kp_console_port and same_place
+
+
+async def company_accounts(installation: Installation) -> Answer:
+    """The OpenID provider, where one is set."""
+    provider = open_provider(installation.settings)
+    return await provider.look() if provider else "not used"
+
+
+async def state_directory(installation: Installation) -> Answer:
+    """Whether the journal, and SQLite's file where there is one, can be written there."""
+    folder = installation.settings.kp_state_dir
+    if not installation.runs("mailer") and installation.settings.database_url.get_secret_value():
+        return f"{folder} is not used by the {installation.role}"
+    fix = "name a folder that this user may write: no mail is sent without the journal in it"
+    nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    try:
+        # Nothing of it is left: it never gets a name where the system can do without.
+        with TemporaryFile(dir=nearest):
+            pass
+    except OSError as exc:
+        return [Trouble("setting KP_STATE_DIR", f"{folder} is not writable ({nearest}: {exc.strerror})", fix)]
+    return f"{folder} is writable" if nearest == folder else f"{folder} can be made"
