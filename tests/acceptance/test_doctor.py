@@ -323,9 +323,11 @@ def test_a_password_that_every_user_can_read(house: Installation) -> None:
         house.doctor(SMTP_PASSWORD_FILE=str(path)).the_only_trouble(
             "settings", place="setting SMTP_PASSWORD_FILE", value=str(path), fix=f"chmod o-r {path}", grave=False
         )
-        # A closed folder keeps everybody else out.
-        path.parent.chmod(0o700)
-        assert house.doctor(SMTP_PASSWORD_FILE=str(path)).wrong == []
+        # A closed folder keeps everybody else out, and so does the file's own mode.
+        for folder_mode, file_mode in ((0o700, 0o644), (0o755, 0o600)):
+            path.parent.chmod(folder_mode)
+            path.chmod(file_mode)
+            assert house.doctor(SMTP_PASSWORD_FILE=str(path)).wrong == []
 
 
 def test_a_state_directory_that_cannot_be_written(house: Installation) -> None:
