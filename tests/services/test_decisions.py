@@ -119,6 +119,35 @@ async def test_i4_i17_settled_as_sent_after_a_stopped_resend_is_dated_at_the_han
     assert [one["outcome"] for one in await rows(world.database, attempts)] == ["unclear", "deferred"]
 
 
+async def test_d37_i18_a_resend_waits_for_nobody_else_s_letter(world: World) -> None:
+    first, _ = await world.queued(ONE, "A2,,Zwei,a2@x.example,Neu,", setup=RESENDS)
+    (held,) = (await world.claim(first)).orders
+    await world.intend(held)
+    await world.settle(held, "unclear", reason="answer unknown")
+    world.clock.advance(16 * MINUTE)
+    await world.sweep()
+    assert await world.orders() == {"A1": "queued", "A2": "queued"}
+
+
+async def test_d37_i18_of_two_unclear_letters_to_one_person_one_is_resent_after_the_other(world: World) -> None:
+    await world.begin(ONE, setup=SETUP.replace("repeat_guard_days: 30", "repeat_guard_days: 0"))
+    for _ in range(2):
+        await world.run(on=None)
+        (held,) = (await world.claim(*[one["id"] for one in await world.rows()])).orders
+        await world.intend(held)
+        await world.settle(held, "unclear", reason="answer unknown")
+        world.clock.advance(timedelta(days=1))
+    first, second = [one["id"] for one in await world.rows()]
+    world.clock.advance(timedelta(hours=-23))
+    await world.change(on_unclear="resend", valid_days="5")
+    # Both are due; two under way at once would break the key, and with it every repair of this sweep and the next.
+    await world.sweep()
+    assert [await world.state(one) for one in (first, second)] == ["queued", "unclear"]
+    await world.send(first)
+    await world.sweep()
+    assert [await world.state(one) for one in (first, second)] == ["sent", "queued"]
+
+
 @pytest.mark.parametrize("decision", ["sent", "failed"])
 async def test_i4_a_decision_that_meets_a_resend_is_refused(world: World, decision: str) -> None:
     order = await unclear(world, setup=RESENDS)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, case, exists, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, lease_clock
@@ -47,29 +48,41 @@ async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timed
     Where the mailer was lost, `wait` counts from when that was found: after an outage of the database longer than
     `wait`, mailers and journals that know of an accepted letter come first (I20).
     """
-    job = contact_jobs.c
-    other, mine, theirs = write_orders.alias("under_way"), applications.alias("mine"), applications.alias("theirs")
-    by_now = exists().where(
-        mine.c.id == _O.application_id, theirs.c.id == other.c.application_id, mine.c.person_id == theirs.c.person_id
-    )
-    under_way = exists().where(
-        other.c.lineage_id == _O.lineage_id,
-        or_(other.c.person_id == _O.person_id, by_now),
-        other.c.state.in_(("queued", "sending")),
-    )
+    other = write_orders.alias("other")
     which = and_(
         in_state("unclear"),
-        _O.handed_over_at < now - wait,
-        or_(_O.not_before.is_(None), _O.not_before < now - wait),
-        _O.expires_at > now,
-        exists().where(job.id == _O.job_id, job.on_unclear == "resend", job.status == "on"),
-        # What stopped a resend once is for a person to decide.
-        or_(_O.reason.is_(None), ~_O.reason.startswith("resend stopped")),
-        ~under_way,
+        *_is_due(_O, now, wait),
+        ~_is_there(other, other.c.state.in_(("queued", "sending"))),
+        # Of several to one person the first: two under way would break the key, and with it the whole sweep (D13).
+        ~_is_there(other, other.c.id < _O.id, other.c.state == "unclear", *_is_due(other.c, now, wait)),
     )
     which = await record_orders(connection, which, Change(now, "sweep", "resend", "queued", "resend"))
     values = {"state": "queued", "not_before": now, "ring_at": now, "reason": None, **UNCLAIMED}
     return (await connection.execute(update(write_orders).where(which).values(values))).rowcount
+
+
+def _is_due(o: Any, now: datetime, wait: timedelta) -> tuple[ColumnElement[bool], ...]:
+    """Of unclear orders: their job sends them again, and the wait is over."""
+    job = contact_jobs.c
+    return (
+        o.handed_over_at < now - wait,
+        or_(o.not_before.is_(None), o.not_before < now - wait),
+        o.expires_at > now,
+        exists().where(job.id == o.job_id, job.on_unclear == "resend", job.status == "on"),
+        # What stopped a resend once is for a person to decide.
+        or_(o.reason.is_(None), ~o.reason.startswith("resend stopped")),
+    )
+
+
+def _is_there(other: Any, *which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Another such order of the lineage to the same person, as it was when they were made or as it is.
+
+    Apart, so that each finds its index: a lineage may have a million orders under way.
+    """
+    mine, theirs, o = applications.alias("mine"), applications.alias("theirs"), other.c
+    beside = (o.lineage_id == _O.lineage_id, o.id != _O.id, *which)
+    by_now = (mine.c.id == _O.application_id, theirs.c.person_id == mine.c.person_id, o.application_id == theirs.c.id)
+    return or_(exists().where(o.person_id == _O.person_id, *beside), exists().where(*by_now, *beside))
 
 
 async def withdraw_expired(connection: AsyncConnection, now: datetime) -> int:
