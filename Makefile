@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos guards screenshots format clean
+.PHONY: help demo test check bench chaos model guards screenshots format clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,11 @@ bench: $(STAMP) ## Measure beside smtp-source, hand-written SQL, raw pika, Celer
 # KILLS=1000 ORDERS=50000 SEED=7 OUT=FILE make chaos; FULL=1: every crash point and server fault, five times over.
 chaos: $(STAMP) ## Kill services, broker and database while letters go out, and count the letters (KILLS, ORDERS, SEED, FULL=1, OUT=FILE)
 	$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full) $(if $(OUT),--out $(OUT))
+
+# Resumable: EXAMPLES=50 SEED=1, then SEED=2, and so on.
+model: $(STAMP) ## Many random histories of orders beside a model of their states, on both databases (EXAMPLES, STEPS, SEED)
+	MODEL_EXAMPLES=$(or $(EXAMPLES),500) MODEL_STEPS=$(or $(STEPS),50) $(BIN)/python -m tests.run --dist=load --timeout=0 \
+	  --hypothesis-seed=$(or $(SEED),1) tests/services/test_write_order_machine.py
 
 guards: $(STAMP) ## Take out one guard at a time: the test aimed at it must turn red
 	$(BIN)/python -m tests.failure.guards
