@@ -16,10 +16,22 @@ from bench.recipients import measure_recipients
 from bench.scaling import measure_mailer_memory, measure_scaling
 from bench.sending import measure_sending
 from bench.site import new_site
+from bench.sweeping import measure_sweep
 from tests.servers import __main__ as servers
 from tests.servers.state import ServersImpossible
 
-SECTIONS = ("help", "sending", "embedded", "publishing", "scaling", "memory", "recipients", "growth", "console")
+SECTIONS = (
+    "help",
+    "sending",
+    "embedded",
+    "publishing",
+    "scaling",
+    "memory",
+    "recipients",
+    "growth",
+    "console",
+    "sweep",
+)
 #: Applications where only sending is measured.
 _FEW = 100_000
 
@@ -60,7 +72,10 @@ def _measure(results: Results, arguments: argparse.Namespace) -> None:
     if "console" in chosen:
         with new_site() as site:
             measure_console(results, site, _FEW if quick else 1_000_000, tell)
-    if set(chosen) <= {"help", "growth", "console"}:
+    if "sweep" in chosen:
+        with new_site() as site:
+            measure_sweep(results, site, _FEW if quick else 1_000_000, tell)
+    if set(chosen) <= {"help", "growth", "console", "sweep"}:
         return
     if "embedded" in chosen:
         measure_embedded(results, 3000 if quick else 10_000, tell)

@@ -41,12 +41,12 @@ FROM applications a, generate_series(0, {CONTACTS_EACH - 1}) k WHERE a.id BETWEE
 """
 
 
-def write_applicants(url: str, applications: int) -> None:
+def write_applicants(url: str, applications: int, *, contacts: bool = True) -> None:
     """Applications up to that number, with persons and three contact entries each; those that are there stay."""
     with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute("SELECT coalesce(max(id), 0) FROM applications").fetchone()
         given = {"first": row[0] + 1 if row else 1, "last": applications, "today": TODAY}
-        for statement in (_PERSONS, _APPLICATIONS, _CONTACTS):
+        for statement in (_PERSONS, _APPLICATIONS, *([_CONTACTS] if contacts else [])):
             connection.execute(statement, given)
         tidy(connection)
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -115,6 +115,8 @@ class Results:
     growth: list[dict[str, float]] = field(default_factory=list)
     #: Pages of the console at that many rows: median milliseconds on the server.
     console_ms: dict[str, float] = field(default_factory=dict)
+    #: Steps of the sweep while many letters wait: median milliseconds, and rows read.
+    sweep: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     #: Whether there were fewer than a million applications.
     small: bool = False
@@ -175,6 +177,11 @@ class Results:
             for path, value in self.console_ms.items():
                 pages.add_row(path, f"{value:.0f}{'' if value < PAGE_MS else ' (!)'}")
             console.print(pages)
+        if self.sweep:
+            steps = Table(*self.sweep[0], title="the sweep's steps")
+            for step in self.sweep:
+                steps.add_row(*(one if isinstance(one, str) else _shown(one) for one in step.values()))
+            console.print(steps)
         for note in self.notes:
             console.print(note, markup=False)
         console.print(versions(), markup=False)
@@ -191,6 +198,7 @@ class Results:
             "memory_mb": self.memory_mb,
             "growth": self.growth,
             "console_ms": self.console_ms,
+            "sweep": self.sweep,
             "missed": self.missed,
         }
         return json.dumps(found, indent=1, ensure_ascii=False)
