@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 from sqlalchemy import NullPool, create_engine, make_url, text
 
+from tests.forked_commands import run_command
+
 SAMPLE = Path(__file__).parent.parent / "services" / "cli" / "sample"
 #: A moment at which no job of the sample comes due for many hours.
 QUIET_MOMENT = "2026-11-23T13:00:00+01:00"
@@ -50,15 +52,7 @@ class Stack:
         self, *arguments: str, check: bool = True, stdin: TextIO | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """One command; its exit code is checked unless told otherwise."""
-        done = subprocess.run(
-            [sys.executable, "-m", "services", *arguments],
-            env={**self.environment, **environment},
-            stdin=stdin,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_command(arguments, {**self.environment, **environment}, stdin, 300)
         assert "Traceback" not in done.stderr, done.stderr
         if check:
             assert done.returncode == 0, (arguments, done.stdout[-2000:], done.stderr[-2000:])
