@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from babel.messages.extract import extract_from_dir
@@ -18,7 +19,8 @@ KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "text": None, "go": 
 OPTIONS = {"templates/**.html": {"extensions": "jinja2.ext.i18n,jinja2.ext.do", "trimmed": "false"}}
 
 
-def asked_for() -> set[str]:
+@cache
+def asked_for() -> frozenset[str]:
     """Messages that a page shows for sure."""
     found: set[str] = set()
     extracted = extract_from_dir(str(CONSOLE), method_map=METHODS, options_map=OPTIONS, keywords=KEYWORDS)
@@ -40,7 +42,7 @@ def asked_for() -> set[str]:
         order_record.ANSWERS,
     ):
         listed.update(word_list.values())
-    return (found | listed) - {""}
+    return frozenset((found | listed) - {""})
 
 
 def not_written(messages: set[str]) -> set[str]:
@@ -48,11 +50,17 @@ def not_written(messages: set[str]) -> set[str]:
 
     A string with values in it may be any text that fits it.
     """
+    plain, patterns = _written()
+    return {one for one in messages - plain if not any(pattern.fullmatch(one) for pattern in patterns)}
+
+
+@cache
+def _written() -> tuple[set[str], list[re.Pattern[str]]]:
+    """All strings of the code, and patterns of those with values in them."""
     files: Iterator[Path] = (path for folder in ("services", "shared") for path in (ROOT / folder).rglob("*.py"))
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     plain = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    patterns = [_pattern(node) for node in nodes if isinstance(node, ast.JoinedStr)]
-    return {one for one in messages - plain if not any(pattern.fullmatch(one) for pattern in patterns)}
+    return plain, [_pattern(node) for node in nodes if isinstance(node, ast.JoinedStr)]
 
 
 def _pattern(node: ast.JoinedStr) -> re.Pattern[str]:
