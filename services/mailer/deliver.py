@@ -297,7 +297,10 @@ class Deliverer:
 
         async def once() -> set[int]:
             async with self._database.begin() as connection:
-                return await intend(connection, list(asked.values()), self._timing.reply_lease, self._clock.now())
+                now, made = self._clock.now(), self._database.connections_made
+                if await self._high_water.hold_if_forgotten(connection, made, now):
+                    return set()
+                return await intend(connection, list(asked.values()), self._timing.reply_lease, now)
 
         COMMIT_ORDERS.labels("intent").observe(len(asked))
         try:

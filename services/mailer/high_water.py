@@ -4,7 +4,12 @@ import json
 import os
 import time
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.holds import hold_in_force
 
 
 class HighWater:
@@ -17,6 +22,7 @@ class HighWater:
         self._path = folder / f"handed-over-{instance_id}.json"
         #: Token and the moment of handing over, in seconds of this machine's monotonic clock: tokens have no order.
         self._last = self._written = self._read()
+        self._asked_at = 0
 
     @property
     def token(self) -> int | None:
@@ -26,6 +32,18 @@ class HighWater:
     @token.setter
     def token(self, token: int) -> None:
         self._last = token, time.monotonic()
+
+    async def hold_if_forgotten(self, connection: AsyncConnection, connections_made: int, now: datetime) -> bool:
+        """Whether nothing may be handed over; asked before T2 where a connection is new since the last time.
+
+        It may lead to a replica that took over without the last commits, in which older claims of this mailer stand.
+        """
+        if connections_made == self._asked_at:
+            return False
+        if await hold_in_force(connection, self.token, now):
+            return True
+        self._asked_at = connections_made
+        return False
 
     def save(self) -> None:
         """Writes the token if it is a later one than the file's; a full or read-only disk loses no letter."""

@@ -64,6 +64,9 @@ class Database:
                 connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS},
             )
             _ping_after_idling(self._writer)
+        #: How often a connection for writing was made: each new one may lead to another server than the last one did.
+        self.connections_made = 0
+        event.listen(self._writer.sync_engine, "connect", self._note_connection)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -124,6 +127,9 @@ class Database:
         if away or (state is None and isinstance(exc, _OF_THE_CONNECTION) and self._is_away(message)):
             return Unavailable("database", self.address, message)
         return exc
+
+    def _note_connection(self, *_: Any) -> None:
+        self.connections_made += 1
 
     def _is_away(self, message: str) -> bool:
         return self.dialect == "postgresql" or any(words in message for words in _AWAY_WORDS)

@@ -28,13 +28,14 @@ REASON = (
 async def hold_in_force(connection: AsyncConnection, mark: int | None, now: datetime) -> str | None:
     """Why nothing may be sent, or None. `mark`: the token of the last letter this machine handed over, if it knows one.
 
-    Begins the hold if the database does not know the mark, and no person has released that very mark.
+    Begins the hold if the database does not know that hand-over, and no person has released that very mark.
     """
     rows = select(_S.name, _S.value).where(_S.name.in_((_HOLD, _RELEASED)))
     kept: dict[str, Any] = {row.name: row.value for row in await connection.execute(rows)}
     hold = kept.get(_HOLD)
     if mark is not None and mark not in _marks(hold) and mark not in _marks(kept.get(_RELEASED)):
-        known = select(exists().where(attempts.c.lease_token == mark))
+        # Not the claim alone: a replica may have taken over with the claim and without what was sent after it.
+        known = select(exists().where(attempts.c.lease_token == mark, attempts.c.handed_over_at.is_not(None)))
         if not (await connection.execute(known)).scalar_one():
             since = hold["since"] if hold else now.isoformat()
             hold = {"since": since, "reason": REASON, "marks": [*_marks(hold), mark]}

@@ -129,6 +129,10 @@ class Forgetful:
         self._database = database
         self.lost_answers = 0
 
+    @property
+    def connections_made(self) -> int:
+        return self._database.connections_made
+
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         async with self._database.begin() as connection:

@@ -74,6 +74,49 @@ async def test_c27_a_database_replaced_in_mid_run_is_noticed_at_the_next_claim(w
     assert await world.orders() == {"A1": "queued", "A2": "queued"}
 
 
+async def take_over_without_the_last_hand_over(world: World, order: int) -> None:
+    """A replica became the primary that had the claims and not what was committed after them."""
+    await world.database.close()  # every connection is lost
+    async with world.database.begin() as connection:
+        await connection.execute(update(attempts).where(attempts.c.order_id == order).values(handed_over_at=None))
+        claimed = {"phase": "claimed", "handed_over_at": None}
+        await connection.execute(update(write_orders).where(write_orders.c.id == order).values(claimed))
+
+
+async def test_c27_a_replica_with_the_claim_and_without_the_hand_over_is_noticed_at_the_next_claim(
+    world: World, tmp_path: Path
+) -> None:
+    first, second = await world.queued(*PEOPLE)
+    async with deliverer_of(world, tmp_path) as (mailer, _, _):
+        (held,) = (await mailer.claim([first]))[0].orders
+        assert await mailer.intents.submit(Intent(held.id, held.token, held.job_id, 1, ""))
+        await take_over_without_the_last_hand_over(world, first)
+        found, _ = await mailer.claim([second])
+        assert found.orders == [] and [reason.partition(":")[0] for reason in found.others] == ["held"]
+
+
+async def test_c27_a_replica_without_the_last_hand_over_is_noticed_before_the_next_one(
+    world: World, tmp_path: Path
+) -> None:
+    orders = await world.queued(*PEOPLE)
+    async with deliverer_of(world, tmp_path) as (mailer, _, _):
+        one, other = (await mailer.claim(orders))[0].orders
+        assert await mailer.intents.submit(Intent(one.id, one.token, one.job_id, 1, ""))
+        await take_over_without_the_last_hand_over(world, one.id)
+        # Its claim stands there too, and would make this hand-over the last one that the mailer remembers.
+        assert await mailer.intents.submit(Intent(other.id, other.token, other.job_id, 1, "")) is False
+    assert await hold_of(world)
+
+
+async def test_c27_a_database_that_went_away_and_forgot_nothing_holds_nothing(world: World, tmp_path: Path) -> None:
+    orders = await world.queued(*PEOPLE)
+    async with deliverer_of(world, tmp_path) as (mailer, _, _):
+        for one in (await mailer.claim(orders))[0].orders:
+            await world.database.close()
+            assert await mailer.intents.submit(Intent(one.id, one.token, one.job_id, 1, ""))
+    assert await hold_of(world) is None
+
+
 async def test_c56_a_machine_that_has_sent_nothing_from_this_database_holds_nothing(
     world: World, tmp_path: Path
 ) -> None:
