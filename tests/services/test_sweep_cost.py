@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.tables import write_orders
+from shared.db.write_orders import upkeep
 from shared.db.write_orders.interventions import RESEND_AFTER
 from shared.db.write_orders.upkeep import (
     choose_to_ring,
@@ -70,6 +72,20 @@ async def test_i18_a_batch_of_doorbells_reads_no_order_beyond_it_on_postgresql(w
         assert len(await choose_to_ring(connection, world.clock.now(), BATCH)) == BATCH
         # Once to choose and lock them, once to take them.
         assert await rows_read(connection, by_index=True) - before <= 3 * BATCH
+
+
+async def test_i13_i18_lost_doorbells_are_wanted_again_part_by_part(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = await world.queued(*(f"A{number},,Eins,a{number}@x.example,Neu," for number in range(3)))
+    monkeypatch.setattr(upkeep, "MOST_LOST", 2)
+    world.bus.waiting = 0
+    rung: list[int] = []
+    for _ in range(3):
+        world.clock.advance(timedelta(minutes=3))
+        rung += await world.turn()
+    # Those that are still not taken are rung for once more in their turn; nobody is forgotten.
+    assert set(rung[:3]) <= set(orders) == set(rung)
 
 
 async def read_in_vain(world: World, step: Step) -> list[str]:

@@ -14,6 +14,8 @@ from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, in_state, r
 _O = write_orders.c
 #: How long a ringer may take between choosing orders and marking them rung.
 RINGING = timedelta(seconds=15)
+#: Lost doorbells that are wanted again in one transaction.
+MOST_LOST = 20_000
 _JOB_IS_OFF = exists().where(contact_jobs.c.id == _O.job_id, contact_jobs.c.status == "off")
 
 
@@ -124,9 +126,11 @@ async def mark_rung(connection: AsyncConnection, ids: Sequence[int], chosen_at: 
 
 
 async def ring_lost_again(connection: AsyncConnection, now: datetime, older_than: timedelta) -> int:
-    """Queued orders whose doorbell must be lost (their queue is empty) want a new one."""
+    """Queued orders whose doorbell must be lost (their queue is empty) want a new one; so many in one go."""
     lost = and_(in_state("queued"), _O.ring_at.is_(None), or_(_O.rung_at.is_(None), _O.rung_at < now - older_than))
-    return (await connection.execute(update(write_orders).where(lost).values(ring_at=now))).rowcount
+    # The rest when these have been taken: a million at once would hold everybody up for a minute.
+    some = select(_O.id).where(lost).order_by(_O.rung_at).limit(MOST_LOST).with_for_update(skip_locked=True)
+    return (await connection.execute(update(write_orders).where(_O.id.in_(some)).values(ring_at=now))).rowcount
 
 
 async def want_ringing(connection: AsyncConnection, now: datetime) -> int:
