@@ -64,7 +64,7 @@ def compile_part(place: str, source: str, language: str, html: bool) -> Part:
     _bound(place, source)
     tree = _translated(place, source, lambda: environment.parse(source))
     checker = _Checker(place, source)
-    checker.statements(tree.body, 0)
+    _translated(place, source, lambda: checker.statements(tree.body, 0))
     template = environment.from_string(tree)
     # A plain mapping in the place of a chain of empty ones, which every rendering would walk.
     template.globals = {}
@@ -115,7 +115,7 @@ def _translated(place: str, source: str, read: Callable[[], _Read]) -> _Read:
         line = (source.splitlines() or [""])[exc.lineno - 1 :][:1]
         raise InvalidInput(f"{place}, line {exc.lineno}", _short("".join(line)), exc.message or "syntax error") from exc
     except (ValueError, RecursionError) as exc:
-        # A number of thousands of digits, or thousands of parentheses.
+        # A number of thousands of digits (a hexadecimal one is read, and not written), or thousands of parentheses.
         raise InvalidInput(place, _short(source), "write simpler expressions") from exc
 
 
