@@ -1,20 +1,27 @@
 """The HTML part of a letter: where a placeholder may stand, style rules moved into the elements, the text made of it.
 
-The only importer of css_inline and inscriptis.
+The only importer of inscriptis.
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from html.parser import HTMLParser
+from pathlib import Path
 
-import css_inline
 from inscriptis import get_text
 from inscriptis.model.config import ParserConfig
 
 from shared.domain.letter_language import Segment
 from shared.errors import InvalidInput
 
+#: The program that moves style rules, its exit code for rules that cannot be read, and seconds to wait for it.
+_MOVER = Path(__file__).with_name("style_mover.py")
+_UNREADABLE = 3
+_PATIENCE = 20.0
 _STYLE = re.compile(r"<style[\s>]", re.IGNORECASE)
 _DOCUMENT = re.compile(r"<(?:!doctype|html|head|body)[\s>]", re.IGNORECASE)
 _MARK = re.compile(r"<!--kp(\d+)-->|kp(\d+)pk")
@@ -121,11 +128,24 @@ def _mask(place: str, kept: list[Segment], piece: Segment, spot: _Spot) -> str:
 
 
 def _inlined(place: str, html: str, document: bool) -> str:
-    inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=document)
+    code, answer = _moved(html, document)
+    if code == _UNREADABLE:
+        raise InvalidInput(place, "<style>", f"the style rules cannot be read: {answer}")
+    if code:
+        raise InvalidInput(place, "<style>", "too much HTML to move style rules into; write it simpler")
+    return answer
+
+
+@lru_cache(maxsize=4)
+def _moved(html: str, document: bool) -> tuple[int, str]:
+    """Exit code and answer of the program: what it does to its process is not done to this one (S3)."""
+    # Isolated: it imports what is installed, nothing from where this process happens to stand.
+    command = [sys.executable, "-I", str(_MOVER), "document" if document else "fragment"]
     try:
-        return inliner.inline(html) if document else inliner.inline_fragment(html, "")
-    except css_inline.InlineError as exc:
-        raise InvalidInput(place, "<style>", f"the style rules cannot be read: {exc}") from exc
+        done = subprocess.run(command, input=html.encode(), capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return -1, ""
+    return done.returncode, done.stdout.decode()
 
 
 def _check_balance(place: str, html: str, kept: list[Segment]) -> None:

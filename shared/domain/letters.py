@@ -1,6 +1,7 @@
 """Form letters: checked when saved, compiled once, rendered for many (D43)."""
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -39,6 +40,8 @@ __all__ = [
 #: Bounds of a rendered letter, in characters.
 LONGEST_SUBJECT = 900
 LONGEST_BODY = 1_000_000
+#: Seconds of the processor that one letter may take to be written; usual ones take a thousandth of that.
+MOST_SECONDS = 1.0
 _BLANKS = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 
 
@@ -97,10 +100,14 @@ def check_letter(name: str, letter: LetterText) -> None:
     """Refuses a letter that could not be sent: raises InvalidInput naming part, line, value and the nearest valid."""
     compiled = compile_letter(letter, name)
     samples = {n: letter_value(path, sample_value(path), compiled.language) for n, path in compiled.paths.items()}
+    began = time.thread_time()
     try:
         compiled._filled(samples)
     except UnrenderableLetter as exc:
         raise InvalidInput(f"letter {name!r}", letter.subject, f"does not work with sample values: {exc}") from exc
+    if time.thread_time() - began > MOST_SECONDS:
+        # Making text of HTML can take that long, and would for every applicant.
+        raise InvalidInput(f"letter {name!r}", letter.subject, "takes too long to write; make it simpler")
 
 
 def compose_letter(name: str, letter: LetterText, layout: Layout | None = None) -> LetterText:

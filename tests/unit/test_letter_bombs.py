@@ -1,0 +1,48 @@
+"""HTML that is small to write and costs too much to read is refused when a letter is saved (S3)."""
+
+import resource
+import time
+
+import pytest
+
+from shared.domain.letters import LetterText, compose_letter
+from shared.errors import InvalidInput
+
+_RED = "<style>p {color: red}</style>"
+#: Without a process of its own each of these kills its reader, or takes gigabytes or minutes of it.
+STYLED = {
+    "elements nested beyond the stack": _RED + "<div>" * 50_000,
+    "tables within tables": _RED + "<table><tr><td>" * 15_000,
+    "drawings within drawings": _RED + "<svg>" * 50_000,
+    "formatting that every paragraph opens again": _RED + "".join(f"<p><b a{number}>" for number in range(20_000)),
+    "selectors by the ten thousand for thousands of elements": (
+        "<style>" + ",".join("p" * 50_000) + "{color: red}</style>" + "<p>x</p>" * 20_000
+    ),
+    "style attributes by the thousand": (
+        "<style>p{" + "".join(f"--a{n}:{'x' * 90};" for n in range(500)) + "}</style>" + "<p>x</p>" * 20_000
+    ),
+}
+#: The text part is made of it, for every applicant anew.
+PLAIN = {"attributes by the ten thousand": "<p " + " ".join(f"a{number}=1" for number in range(28_000)) + ">x"}
+
+
+@pytest.mark.parametrize("html", (STYLED | PLAIN).values(), ids=(STYLED | PLAIN).keys())
+def test_s3_html_that_costs_too_much_is_refused_and_this_process_goes_on(html: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InvalidInput, match="simpler"):
+        compose_letter("Probe", LetterText("s", html[:300_000], None, "de"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+
+
+def test_s3_a_large_letter_that_is_no_attack_is_taken() -> None:
+    rows = "".join(
+        f"<tr><td class='k'>{n}</td><td><a href='https://x.example/{n}'>{{{{ today }}}}</a></td></tr>"
+        for n in range(400)
+    )
+    style = (
+        "<style>" + "".join(f".k{n} {{color: red; margin: {n}px}} " for n in range(300)) + ".k {color: blue}</style>"
+    )
+    began = time.monotonic()
+    made = compose_letter("Probe", LetterText("s", f"{style}<table>{rows}</table>", None, "de"))
+    assert made.html is not None and made.html.count("color: blue") == 400
+    assert time.monotonic() - began < 20
