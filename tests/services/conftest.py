@@ -9,21 +9,19 @@ from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typer.testing import CliRunner
 
 from services.cli.app import build
 from shared.db import dispatch
 from shared.db.engine import Database
-from shared.db.tables import metadata
 from shared.importing import batches
 from tests.certificates import make_certificate
 from tests.servers.fresh import fresh_database
-from tests.services import triggers  # noqa: F401 - tables are made with them
 from tests.services.command_line import CommandLine
 from tests.services.import_files import Files
 from tests.services.plan_looks import Looks
+from tests.services.schemas import empty_again, open_with_schema
 from tests.services.setup_files import SETUP, apply
 from tests.services.world import World
 
@@ -39,16 +37,12 @@ def kept_postgres_url(servers: Mapping[str, str]) -> Iterator[str]:
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """Each test that takes it runs once per kind of database."""
     if request.param == "sqlite":
-        found = Database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+        found = await open_with_schema(f"sqlite:///{tmp_path / 'test.sqlite3'}")
     else:
-        found = Database(request.getfixturevalue("kept_postgres_url"), pool_size=4)
-    async with found.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+        found = await open_with_schema(request.getfixturevalue("kept_postgres_url"), pool_size=4)
     yield found
     if request.param == "postgresql":
-        names = ", ".join(table.name for table in metadata.sorted_tables)
-        async with found.begin() as connection:
-            await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        await empty_again(found)
     await found.close()
 
 

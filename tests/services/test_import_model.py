@@ -14,12 +14,11 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from shared.db.engine import Database
-from shared.db.tables import metadata
 from shared.importing import ImportReport, batches
 from tests.services.import_files import Files, applications_of, entries_of
+from tests.services.schemas import empty_again, open_with_schema
 
 KEYS = ("salutation", "first_name", "last_name", "birth_date")
 #: Columns and their few values, so that rows meet; the last birth date is none.
@@ -170,9 +169,7 @@ async def check_database(database: Database, model: Model) -> None:
 async def example(url: str | None, imports: list[tuple[str, Table]], batch_rows: int) -> None:
     model = Model()
     with TemporaryDirectory() as folder, patch.object(batches, "BATCH_ROWS", batch_rows):
-        database = Database(url or f"sqlite:///{folder}/test.sqlite3", pool_size=2)
-        async with database.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+        database = await open_with_schema(url or f"sqlite:///{folder}/test.sqlite3", pool_size=2)
         files = Files(database, Path(folder))
         for what, rows in imports:
             if what == "applications":
@@ -183,9 +180,7 @@ async def example(url: str | None, imports: list[tuple[str, Table]], batch_rows:
             check_report(report, rows, bad)
             await check_database(database, model)
         if url:
-            names = ", ".join(table.name for table in metadata.sorted_tables)
-            async with database.begin() as connection:
-                await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+            await empty_again(database)
         await database.close()
 
 

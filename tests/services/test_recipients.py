@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from shared.db.engine import Database
 from shared.db.queries import QueryDay, resolve_filters
 from shared.db.query_answers import answer
 from shared.db.recipients import counted
-from shared.db.tables import applications, metadata, persons
+from shared.db.tables import applications, persons
 from shared.domain.filters import parse_filters
 from tests.services.import_files import Files
 from tests.services.recipients_model import ALWAYS, BERLIN, METAS, OUTGOING, Contact, Records, recipients
+from tests.services.schemas import empty_again, open_with_schema
 from tests.services.setup_files import apply
 
 SETUP = "statuses:\n" + "".join(f"  - {{name: {name}, meta: {meta}}}\n" for name, meta in METAS.items())
@@ -149,9 +150,7 @@ async def example(
     url: str | None, given_records: Records, queries: list[list[dict[str, Any]]], days: set[date]
 ) -> None:
     with TemporaryDirectory() as folder:
-        database = Database(url or f"sqlite:///{folder}/test.sqlite3", pool_size=2)
-        async with database.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+        database = await open_with_schema(url or f"sqlite:///{folder}/test.sqlite3", pool_size=2)
         await load(database, Path(folder), given_records)
         async with database.read() as connection:
             for filters in queries:
@@ -165,9 +164,7 @@ async def example(
                     numbers = (await connection.execute(counted(query, on))).one()
                     assert tuple(numbers) == (listed["matched"], len(found)), (filters, day)
         if url:
-            names = ", ".join(table.name for table in metadata.sorted_tables)
-            async with database.begin() as connection:
-                await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+            await empty_again(database)
         await database.close()
 
 
