@@ -11,7 +11,16 @@ from kombu.connection import Connection
 
 from shared.bus.inbox import Inbox
 from shared.bus.interface import Delivery, QueueDepth, Subscription
-from shared.bus.messages import JobDue, Message, UndecodableMessage, WriteOrderReady, decode, encode
+from shared.bus.messages import (
+    JobDue,
+    Message,
+    UndecodableMessage,
+    WriteOrderReady,
+    decode,
+    encode,
+    headers_of,
+    traceparent_in,
+)
 from shared.bus.topology import DEAD_LETTER_EXCHANGE, EXCHANGE, ROUTES, Route, entities, route_of
 from shared.errors import Unavailable
 from shared.metrics import DEAD_LETTERS
@@ -46,11 +55,11 @@ class EmbeddedBus:
         """A process always reaches itself."""
         return self._thread is not None
 
-    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+    async def publish(self, messages: Sequence[Message], traceparents: Sequence[str] = ()) -> list[bool]:
         """See Bus.publish."""
         if not self.ready:
             return [False] * len(messages)
-        await self.call(lambda: self._broker.put(messages))
+        await self.call(lambda: self._broker.put(messages, traceparents))
         return [True] * len(messages)
 
     async def subscribe(self, message: type[JobDue] | type[WriteOrderReady], prefetch: int) -> Subscription:
@@ -138,13 +147,17 @@ class _KombuSide:
             bound.declare()
             bound.purge()
 
-    def put(self, messages: Sequence[Message]) -> None:
+    def put(self, messages: Sequence[Message], traceparents: Sequence[str]) -> None:
         """Publishes."""
-        for message in messages:
-            self._publish(EXCHANGE.name, route_of(message).queue, encode(message))
+        for index, message in enumerate(messages):
+            headers = headers_of(traceparents, index)
+            self._publish(EXCHANGE.name, route_of(message).queue, encode(message), headers)
 
-    def _publish(self, exchange: str, routing_key: str, body: bytes | str) -> None:
-        self.channel.basic_publish(self.channel.prepare_message(body), exchange=exchange, routing_key=routing_key)
+    def _publish(
+        self, exchange: str, routing_key: str, body: bytes | str, headers: dict[str, str] | None = None
+    ) -> None:
+        message = self.channel.prepare_message(body, headers=headers)
+        self.channel.basic_publish(message, exchange=exchange, routing_key=routing_key)
 
     def deliver(self) -> None:
         """Hands over to each subscription what its prefetch leaves room for."""
@@ -164,7 +177,8 @@ class _KombuSide:
             tag = next(self._tags)
             subscription.unacked[tag] = raw
             try:
-                arrived.append(Delivery(decode(raw.body, subscription.route.message), tag))
+                message = decode(raw.body, subscription.route.message)
+                arrived.append(Delivery(message, tag, traceparent=traceparent_in(raw.headers)))
             except UndecodableMessage as exc:
                 self.dead_letter(subscription, tag, str(exc))
         if arrived:

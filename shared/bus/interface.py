@@ -9,12 +9,16 @@ from shared.bus.messages import JobDue, Message, WriteOrderReady
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One received message. `generation` is the channel it came on: acks of older generations are dropped."""
+    """One received message. `generation` is the channel it came on: acks of older generations are dropped.
+
+    `traceparent`: the trace that it belongs to, as its sender gave it; nobody has looked whether it is one.
+    """
 
     message: Message
     tag: int
     generation: int = 0
     redelivered: bool = False
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,10 @@ class Bus(Protocol):
         """Connects and declares the topology, waiting for a broker that is not there yet and saying so."""
         ...
 
-    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+    async def publish(self, messages: Sequence[Message], traceparents: Sequence[str] = ()) -> list[bool]:
         """Publishes and returns, message by message, whether the broker took responsibility for it.
 
+        `traceparents`: of each message the trace that it belongs to, carried beside it; empty without traces.
         Never raises for a broker that is away or refuses: the answer is False, and the sweep rings again.
         """
         ...

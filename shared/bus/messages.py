@@ -1,6 +1,7 @@
 """The messages: frozen, versioned, ids and scalars only (I22), as JSON under one KiB."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -57,3 +58,14 @@ def decode(body: bytes, expected: type[JobDue] | type[WriteOrderReady]) -> Messa
         return cls(**fields)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise UndecodableMessage(f"not a message of this system: {exc}") from exc
+
+
+def headers_of(traceparents: Sequence[str], index: int) -> dict[str, str] | None:
+    """What goes beside the body of the message at `index`: its trace, under the name of W3C Trace Context."""
+    return {"traceparent": traceparents[index]} if traceparents else None
+
+
+def traceparent_in(headers: Mapping[str, Any] | None) -> str | None:
+    """The trace that a message came with; None for none, and for what cannot be one."""
+    found = headers.get("traceparent") if headers else None
+    return found if isinstance(found, str) else None

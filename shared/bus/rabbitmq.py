@@ -39,9 +39,9 @@ class RabbitBus:
         """See Bus.ready."""
         return self._publisher is not None and self._publisher.ready
 
-    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+    async def publish(self, messages: Sequence[Message], traceparents: Sequence[str] = ()) -> list[bool]:
         """See Bus.publish."""
-        return await self._publisher.publish(messages) if self._publisher else [False] * len(messages)
+        return await self._publisher.publish(messages, traceparents) if self._publisher else [False] * len(messages)
 
     async def subscribe(self, message: type[JobDue] | type[WriteOrderReady], prefetch: int) -> Subscription:
         """See Bus.subscribe."""

@@ -10,7 +10,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 from pika.spec import Basic
 
-from shared.bus.messages import Message, encode
+from shared.bus.messages import Message, encode, headers_of
 from shared.bus.rabbitmq_connection import BrokerChannel, BrokerConnection
 from shared.bus.rabbitmq_link import BrokerLink
 from shared.bus.rabbitmq_queues import declare
@@ -57,7 +57,7 @@ class Publisher:
         connection = self.link.connection
         return bool(connection and not connection.blocked and self._channel and self._channel.is_open)
 
-    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+    async def publish(self, messages: Sequence[Message], traceparents: Sequence[str] = ()) -> list[bool]:
         """See Bus.publish."""
         if not messages or not self.ready:
             return [False] * len(messages)
@@ -67,7 +67,7 @@ class Publisher:
                 if index % _TURN == 0:
                     await asyncio.sleep(0)
                 await self._take_room()
-                self._send(message, batch, index)
+                self._send(message, headers_of(traceparents, index), batch, index)
             async with asyncio.timeout(CONFIRM_SECONDS):
                 # Shielded: a timeout must not make it look complete, or its room would never be given back.
                 await asyncio.shield(batch.complete)
@@ -84,7 +84,7 @@ class Publisher:
         else:
             await self._room.acquire()
 
-    def _send(self, message: Message, batch: _Batch, index: int) -> None:
+    def _send(self, message: Message, headers: dict[str, str] | None, batch: _Batch, index: int) -> None:
         tag = self._next_tag
         self._unconfirmed[tag] = batch, index
         if not self.ready or self._channel is None:
@@ -97,7 +97,7 @@ class Publisher:
                 routing_key=route_of(message).queue,
                 body=encode(message),
                 # A returned message carries no tag, only its own properties: this names it.
-                properties=BasicProperties(delivery_mode=DeliveryMode.Persistent, message_id=str(tag)),
+                properties=BasicProperties(delivery_mode=DeliveryMode.Persistent, message_id=str(tag), headers=headers),
                 mandatory=True,
             )
         except AMQPError:

@@ -10,7 +10,7 @@ from pika.spec import Basic
 
 from shared.bus.inbox import Inbox
 from shared.bus.interface import Delivery
-from shared.bus.messages import UndecodableMessage, decode
+from shared.bus.messages import UndecodableMessage, decode, traceparent_in
 from shared.bus.rabbitmq_connection import BrokerChannel, BrokerConnection, BrokerRefused
 from shared.bus.rabbitmq_link import BrokerLink
 from shared.bus.rabbitmq_queues import declare
@@ -126,7 +126,7 @@ class RabbitSubscription:
         self._answered.clear()
         self._inbox.clear()
 
-    def _on_message(self, _: Channel, method: Basic.Deliver, __: BasicProperties, body: bytes) -> None:
+    def _on_message(self, _: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
         tag = method.delivery_tag or 0
         self._unacked[tag] = None
         try:
@@ -134,7 +134,8 @@ class RabbitSubscription:
         except UndecodableMessage as exc:
             self._reject(tag, str(exc))
             return
-        self._inbox.put([Delivery(message, tag, self._generation, bool(method.redelivered))])
+        traceparent = traceparent_in(properties.headers)
+        self._inbox.put([Delivery(message, tag, self._generation, bool(method.redelivered), traceparent)])
 
     def _reject(self, tag: int, reason: str) -> None:
         """Hands the message to the dead-letter exchange."""

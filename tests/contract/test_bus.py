@@ -219,3 +219,22 @@ def test_other_addresses_are_refused(url: str) -> None:
 
 
 # What only a broker can do.
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+async def test_i22_each_message_carries_its_own_trace_beside_it(bus: Bus) -> None:
+    jobs, letters = await bus.subscribe(JobDue, prefetch=10), await bus.subscribe(WriteOrderReady, prefetch=10)
+    others = [TRACE.replace("4bf9", f"{number:04x}") for number in range(1, 4)]
+    assert await bus.publish([JobDue(1)], [TRACE]) == [True]
+    assert await bus.publish(orders(3), others) == [True] * 3
+    assert [delivery.traceparent for delivery in await receive(jobs, 1)] == [TRACE]
+    assert [delivery.traceparent for delivery in await receive(letters, 3)] == others
+    # Without traces nothing is carried.
+    await bus.publish(orders(1))
+    assert [delivery.traceparent for delivery in await receive(letters, 1)] == [None]
+
+
+def test_i22_a_message_with_its_trace_stays_under_one_kib() -> None:
+    assert len(encode(WriteOrderReady(2**63 - 1))) + len("traceparent") + len(TRACE) < 1024

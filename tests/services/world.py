@@ -59,7 +59,7 @@ class RecordingBus:
         #: Messages in each queue, as depths tells. While there are any, no doorbell is taken for lost.
         self.waiting = 1
 
-    async def publish(self, messages: Sequence[Message]) -> list[bool]:
+    async def publish(self, messages: Sequence[Message], _: Sequence[str] = ()) -> list[bool]:
         self.messages += messages
         return [True] * len(messages)
 
