@@ -13,9 +13,10 @@ from services.cli.context import Desk, at_desk
 from services.cli.doctor.examination import examine
 from services.cli.doctor.findings import FAIL
 from services.cli.output import JSON_OPTION, print_json, print_table, say
+from shared import traces
 from shared.db.engine import Database
 from shared.db.migrate import migrate as migrate_database
-from shared.logs import configure_logging
+from shared.logs import configure_logging, get_logger
 from shared.queue_report import report
 from shared.settings import load_settings
 
@@ -39,10 +40,11 @@ def run(role: Role = typer.Argument(help="Which service; `all` runs them in one 
     configure_logging(settings.kp_log_level, settings.kp_log_format == "json", patient=True)
     everything: tuple[str, ...] = ALL if settings.kp_console_port else ROLES
     roles = everything if role is Role.ALL else (role.value,)
-    # What is loaded by now stays; what is made from now on is mostly gone before anybody looks for cycles in it.
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-    _with_fast_loop(run_services(settings, roles))
+    with traces.exported(role.value, get_logger(role.value)):
+        # What is loaded by now stays; what is made from now on is mostly gone before anybody looks for cycles in it.
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
+        _with_fast_loop(run_services(settings, roles))
 
 
 def _with_fast_loop(main: Any) -> None:

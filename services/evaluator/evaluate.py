@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from shared import traces
 from shared.bus.interface import Bus, Delivery, Subscription
 from shared.bus.messages import JobDue, WriteOrderReady
 from shared.clock import Clock
@@ -17,19 +18,23 @@ from shared.retry import retry_conflicts
 RING_BATCH = 2000
 
 
-async def evaluate(database: Database, bus: Bus, clock: Clock, run_id: int, log: Any) -> StepResult:
+async def evaluate(
+    database: Database, bus: Bus, clock: Clock, run_id: int, log: Any, traceparent: str | None = None
+) -> StepResult:
     """One run: plan or release it in one transaction, then ring. A crash in between is the sweep's to repair."""
 
     async def step() -> StepResult:
         async with database.begin() as connection:
             return await synchronise(connection, run_id, clock.now())
 
-    with timed(EVALUATION_SECONDS):
-        result = await retry_conflicts(step)
-    RELEASED.inc(result.released)
-    if result.released or result.held:
-        log.info("run_released", action="run_released", run=run_id, orders=result.released, held=result.held)
-        await _ring(database, bus, clock, run_id)
+    with traces.span("evaluate", traceparent, kind="consumer", run=run_id) as span:
+        with timed(EVALUATION_SECONDS):
+            result = await retry_conflicts(step)
+        RELEASED.inc(result.released)
+        span.note(released=result.released, held=result.held is not None)
+        if result.released or result.held:
+            log.info("run_released", action="run_released", run=run_id, orders=result.released, held=result.held)
+            await _ring(database, bus, clock, run_id)
     return result
 
 
@@ -40,7 +45,9 @@ async def _ring(database: Database, bus: Bus, clock: Clock, run_id: int) -> None
             ids = await choose_to_ring(connection, chosen_at, RING_BATCH, run_id)
         if not ids:
             return
-        taken = await bus.publish([WriteOrderReady(order_id) for order_id in ids])
+        with traces.step("write order ready", kind="producer", orders=len(ids)) as ringing:
+            messages = [WriteOrderReady(order_id) for order_id in ids]
+            taken = await bus.publish(messages, ringing.traceparents(len(ids)))
         rung = [order_id for order_id, ok in zip(ids, taken, strict=True) if ok]
         async with database.begin() as connection:
             await mark_rung(connection, rung, chosen_at, clock.now())
@@ -65,7 +72,7 @@ async def _deal_with(
 ) -> None:
     assert isinstance(delivery.message, JobDue)  # noqa: S101 - the route carries nothing else
     try:
-        await evaluate(database, bus, clock, delivery.message.run_id, log)
+        await evaluate(database, bus, clock, delivery.message.run_id, log, delivery.traceparent)
     except Unavailable as exc:
         # The row still says that it is due: the scheduler rings again when the database is back.
         log.warning("evaluation_postponed", action="job_due", run=delivery.message.run_id, reason=str(exc))

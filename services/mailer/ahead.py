@@ -9,6 +9,7 @@ from datetime import datetime
 
 from services.mailer.letters import Letters, Mail, Writing
 from shared.db.write_orders.claims import ClaimedOrder
+from shared.traces import NOTHING, Span
 
 #: Bytes of a mail beyond which its letter is composed when a sender is free, not before: few are to be in memory.
 MOST_BYTES = 64 * 1024
@@ -25,6 +26,13 @@ class Holding:
     send_at: datetime | None = None
     #: Its letter, where that was composed before a sender was free for it.
     mail: Mail | None = None
+    #: Its step of a trace.
+    span: Span = NOTHING
+
+    def compose(self, letters: Letters) -> Mail:
+        """Its letter, composed now."""
+        with self.span.step("compose"):
+            return letters.write(self.order, self.writing)
 
 
 async def compose_ahead(
@@ -42,7 +50,7 @@ async def compose_ahead(
         if version not in large:
             # What fails here fails at its sender again, who knows what to do about it.
             with suppress(Exception):
-                holding.mail = letters.write(holding.order, holding.writing)
+                holding.mail = holding.compose(letters)
                 if len(holding.mail.content) > MOST_BYTES:
                     large.add(version)
         await composed.put(holding)

@@ -12,6 +12,7 @@ from services.mailer.ahead import Holding
 from services.mailer.group_commit import GroupCommit
 from services.mailer.high_water import HighWater
 from services.mailer.journal import PROBE_SECONDS, Journal, JournalEntry
+from services.mailer.letter_span import follow_settlement, tell_outcome
 from services.mailer.letters import Letters, Mail, Writing
 from services.mailer.outcome import Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear, backoff_seconds
 from services.mailer.pace import Pace
@@ -134,19 +135,21 @@ class Deliverer:
             nonlocal granted
             if last is not None and not last.done():
                 await asyncio.wait([last])
-            while (answer := await self.intents.submit(intent)) is None:
-                await self._at_its_slot(holding)
+            with sending.step("intent"):
+                while (answer := await self.intents.submit(intent)) is None:
+                    await self._at_its_slot(holding)
             granted = answer
             return granted
 
         await self._at_its_slot(holding)
         try:
-            mail = mail or self.letters.write(order, holding.writing)
+            mail = mail or holding.compose(self.letters)
             intent = Intent(order.id, order.token, order.job_id, len(mail.content), mail.body_hash)
-            with timed(SEND_SECONDS):
+            with timed(SEND_SECONDS), holding.span.step("send", kind="client") as sending:
                 outcome = await self._pool.send(
                     mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent)
                 )
+                tell_outcome(sending, outcome)
         except asyncio.CancelledError:
             # No dot is written, or there were an outcome. T2 may be committed all the same: T3 answers it either way.
             self.let_go(order.id, order.token)
@@ -205,6 +208,7 @@ class Deliverer:
 
     def _enqueue(self, settlement: Settlement, holding: Holding) -> None:
         settled = self.settlements.enqueue(settlement)
+        follow_settlement(holding.span, settlement, settled)
         settled.add_done_callback(lambda done: self._settled(done, settlement, holding))
 
     def _settled(self, done: "asyncio.Future[bool]", settlement: Settlement, holding: Holding) -> None:

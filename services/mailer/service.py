@@ -6,13 +6,16 @@ import socket
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from functools import partial
+from time import time_ns
 from typing import Any, TypeVar
 
 from services.mailer.ahead import Holding, compose_ahead
 from services.mailer.deliver import Deliverer, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
+from services.mailer.letter_span import begin_letter, ending, tell_not_claimed
 from services.mailer.letters import Letters, Writing
 from services.mailer.smtp import SmtpPool, parse_smtp_url
 from shared.bus.interface import Bus, Delivery, Subscription
@@ -160,7 +163,7 @@ async def _take_in(
             await deliverer.ready(stop)
             slots = await _waited_for(partial(deliverer.pace.take_slots, len(waiting), stop), stop, log)
             first, count = slots or (None, 0)
-            now, waiting = waiting[:count], waiting[count:]
+            now, waiting, began = waiting[:count], waiting[count:], time_ns()
             found = await _claimed(deliverer, now, [], stop, log) if now else None
             if found is None:
                 return []
@@ -168,13 +171,21 @@ async def _take_in(
             for order_id in now:
                 if order_id not in mine and not stop.is_set():
                     acks.add(by_order[order_id])  # not ours to send: the row knows why
+                    tell_not_claimed(order_id, by_order[order_id], began)
             held = deque(
-                Holding(order, writing, partial(acks.add, by_order[order.id]), deliverer.pace.slot(first, number))
+                _held(order, writing, by_order[order.id], acks, deliverer.pace.slot(first, number), began)
                 for number, (order, writing) in enumerate(found)
             )
             if not await unless_stopped(_put_all(claimed, held), stop):
                 return held
     return []
+
+
+def _held(
+    order: ClaimedOrder, writing: Writing, doorbells: list[Delivery], acks: "Acks", slot: datetime | None, began: int
+) -> Holding:
+    span = begin_letter(order.id, doorbells, began)
+    return Holding(order, writing, ending(span, partial(acks.add, doorbells)), slot, span=span)
 
 
 async def _put_all(claimed: "asyncio.Queue[Holding]", held: deque[Holding]) -> None:
@@ -237,9 +248,11 @@ async def _send(deliverer: Deliverer, composed: "asyncio.Queue[Holding | None]",
     while (holding := await composed.get()) is not None:
         try:
             written = await deliverer.deliver(holding, written)
-        except Exception:
+        except Exception as exc:
             # Neither acked nor renewed: the lease runs out and the sweep decides from the row.
             log.exception("delivery_broken", action="deliver", order=holding.order.id)
+            holding.span.fail(type(exc).__name__)
+            holding.span.end()
             deliverer.let_go(holding.order.id, holding.order.token)
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from shared import traces
 from shared.bus.interface import Bus
 from shared.bus.messages import WriteOrderReady
 from shared.bus.topology import route_of
@@ -66,7 +67,9 @@ async def ring(database: Database, bus: Bus, clock: Clock, log: Any) -> None:
             ids = await choose_to_ring(connection, chosen_at, RING_BATCH)
         if not ids:
             return
-        taken = await bus.publish([WriteOrderReady(order_id) for order_id in ids])
+        with traces.span("write order ready", kind="producer", orders=len(ids)) as ringing:
+            messages = [WriteOrderReady(order_id) for order_id in ids]
+            taken = await bus.publish(messages, ringing.traceparents(len(ids)))
         rung = [order_id for order_id, ok in zip(ids, taken, strict=True) if ok]
         async with database.begin() as connection:
             await mark_rung(connection, rung, chosen_at, clock.now())

@@ -1,12 +1,15 @@
 """What is due: records the runs of every job and rings for those to be synchronised (D10-D12, D15, D16)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from time import time_ns
 from typing import Any
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import traces
 from shared.bus.interface import Bus
 from shared.bus.messages import JobDue
 from shared.clock import Clock
@@ -24,9 +27,10 @@ MOST_PER_TICK = 100
 
 async def tick(database: Database, bus: Bus, clock: Clock, log: Any) -> None:
     """One pass: record what has come into sight, choose what wants synchronising, commit, ring."""
-    now = clock.now()
+    began, now = time_ns(), clock.now()
     async with database.begin() as connection:
         await _record_runs(connection, now)
+    recorded = time_ns()
     TICK.set_to_current_time()
     # Apart: jobs' rows are not to be held while runs' rows are waited for.
     async with database.begin() as connection:
@@ -34,12 +38,27 @@ async def tick(database: Database, bus: Bus, clock: Clock, log: Any) -> None:
         run_ids = await runs_to_ring(connection, now, UNANSWERED) if bus.ready else []
     if not run_ids:
         return
-    taken = await bus.publish([JobDue(run_id) for run_id in run_ids])
+    with _traced(run_ids, began, recorded) as traceparents:
+        taken = await bus.publish([JobDue(run_id) for run_id in run_ids], traceparents)
     log.info("job_due", action="job_due", runs=run_ids)
     lost = [run_id for run_id, ok in zip(run_ids, taken, strict=True) if not ok]
     if lost:
         async with database.begin() as connection:
             await ring_failed(connection, lost)
+
+
+@contextmanager
+def _traced(run_ids: Sequence[int], began: int, recorded: int) -> Iterator[Sequence[str]]:
+    """A trace for each dispatch that is rung for: this tick from its beginning on, and the doorbell."""
+    ticks = [traces.begin("tick", start=began, run=run_id) for run_id in run_ids] if traces.on() else []
+    for tick_of_run in ticks:
+        tick_of_run.begin("record runs", start=began).end(recorded)
+    bells = [tick_of_run.begin("job due", kind="producer") for tick_of_run in ticks]
+    try:
+        yield [bell.traceparent for bell in bells]
+    finally:
+        for ended in (*bells, *ticks):
+            ended.end()
 
 
 async def _record_runs(connection: AsyncConnection, now: datetime) -> None:

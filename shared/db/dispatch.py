@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, null, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import traces
 from shared.db.job_basis import Shown, refuse_other_basis
 from shared.db.job_rows import load_job_row, schedule_of
 from shared.db.plan_basis import begin_plan, end_plan, whom_to_look_at
@@ -227,7 +228,9 @@ async def _plan_and_release(connection: AsyncConnection, step: _Step) -> StepRes
     }
     result = StepResult(run["id"])
     if step.asked or run["send_at"] <= step.now:
-        result = await _release(connection, step)
+        with traces.step("release") as releasing:
+            result = await _release(connection, step)
+            releasing.note(orders=result.released)
         if result.held:
             values |= {"reason": result.held, "unheld": False}
         if result.released:

@@ -19,9 +19,11 @@ from tests.services.world import World
 DEADLINE = 12.0
 
 
-async def run_all(world: World, settings: Settings, stop: asyncio.Event, mailers: int = 1) -> None:
-    """Scheduler, evaluator and mailer on the embedded queue, as in `run all`, with more mailers if asked for."""
-    clock, bus = ShiftedClock(world.clock.now()), open_bus("memory://", world.log)
+async def run_all(
+    world: World, settings: Settings, stop: asyncio.Event, mailers: int = 1, broker_url: str = "memory://"
+) -> None:
+    """Scheduler, evaluator and mailer, as in `run all`, with more mailers or another broker if asked for."""
+    clock, bus = ShiftedClock(world.clock.now()), open_bus(broker_url, world.log)
     await bus.open()
     parts = [
         lambda ended: run_scheduler(world.database, bus, clock, settings, world.log, ended),
@@ -43,10 +45,12 @@ def settings_for(folder: Path, smtp_url: str, **given: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running(world: World, settings: Settings, mailers: int = 1) -> AsyncIterator[None]:
+async def running(
+    world: World, settings: Settings, mailers: int = 1, broker_url: str = "memory://"
+) -> AsyncIterator[None]:
     """Services run while it is entered; they must not end by themselves."""
     stop = asyncio.Event()
-    services = asyncio.create_task(run_all(world, settings, stop, mailers))
+    services = asyncio.create_task(run_all(world, settings, stop, mailers, broker_url))
     try:
         yield
         assert not services.done(), "the services ended"

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import traces
 from shared.db.column_types import Identifier, Instant, PlainText, any_of
 from shared.db.job_locks import share_jobs
 from shared.db.person_changes import note_people
@@ -88,9 +89,18 @@ async def synchronise_plan(
     `statement`: the recipients, of the people that `run.among` names if it does; the others' orders stay as they are.
     `only_leftovers`: the run is dispatched; what is still planned is looked at again, nobody is added or returned.
     """
-    count = await _recipients_besides(connection, run)
-    if run.among is None or run.among:
-        count += await _materialise(connection, statement)
+    with traces.step("recipients") as resolving:
+        count = await _recipients_besides(connection, run)
+        if run.among is None or run.among:
+            count += await _materialise(connection, statement)
+        resolving.note(recipients=count)
+    with traces.step("plan"):
+        return await _made_equal(connection, run, count, now, author, only_leftovers)
+
+
+async def _made_equal(
+    connection: AsyncConnection, run: PlannedRun, count: int, now: datetime, author: str, only_leftovers: bool
+) -> PlanChange:
     # Only now: resolving recipients may take seconds, and a switch to Aus must not wait for it.
     if not await _lock_job_if_on(connection, run.job_id):
         return PlanChange(count, 0, 0, 0, 0, job_is_on=False)
