@@ -170,7 +170,7 @@ class Deliverer:
         if settlement.state != "sent":
             self._enqueue(settlement, holding)
             return last
-        written = self.records.enqueue(_entry(settlement))
+        written = self.records.enqueue(JournalEntry.of(settlement))
         written.add_done_callback(lambda _: self._enqueue(settlement, holding))
         return written
 
@@ -388,15 +388,3 @@ def _told(exc: Exception) -> dict[str, Any]:
     if isinstance(exc, KontaktpflegeError):
         return {"reason": str(exc)}
     return {"reason": type(exc).__name__, "exc_info": exc}
-
-
-def _entry(one: Settlement) -> JournalEntry:
-    return JournalEntry(
-        order_id=one.order_id,
-        token=one.token,
-        code=one.code or 250,
-        text=one.text or "",
-        at=one.at,
-        subject=one.subject,
-        message_id=one.message_id,
-    )

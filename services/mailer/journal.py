@@ -16,6 +16,7 @@ from pathlib import Path
 
 import orjson
 
+from shared.db.write_orders.outcomes import Settlement
 from shared.errors import KontaktpflegeError
 
 #: Bytes from which on a journal that never runs empty is rewritten with its open letters only.
@@ -39,6 +40,19 @@ class JournalEntry:
     at: datetime
     subject: str | None
     message_id: str | None
+
+    @classmethod
+    def of(cls, sent: Settlement) -> "JournalEntry":
+        """What is written down of a letter that the mail server accepted."""
+        return cls(
+            order_id=sent.order_id,
+            token=sent.token,
+            code=sent.code or 250,
+            text=sent.text or "",
+            at=sent.at,
+            subject=sent.subject,
+            message_id=sent.message_id,
+        )
 
 
 class Journal:
