@@ -9,6 +9,7 @@ import json
 import os
 import pkgutil
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -53,7 +54,9 @@ def run_command(
 @cache
 def _server() -> str:
     """Starts the process that is forked from, once; its address."""
-    address = str(Path(tempfile.mkdtemp(prefix="kp-commands-")) / "socket")
+    folder = tempfile.mkdtemp(prefix="kp-commands-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    address = str(Path(folder) / "socket")
     command = [sys.executable, "-m", "tests.forked_commands", address]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert server.stdin is not None and server.stdout is not None

@@ -65,10 +65,14 @@ def test_three_processes_write_one_trace_from_the_tick_to_the_reply(
     distributed_stack: Stack, smtp: MailServer, collector: Collector
 ) -> None:
     stack = distributed_stack
-    # The clocks of the three differ by seconds here: none is to take a doorbell for lost.
+    # Each clock begins with its process. None is to take a doorbell for lost, and no letter is to be due later than the
+    # mailer looks.
     stack.environment |= {"KP_CLOCK_START": MORNING, "KP_RING_AGAIN_SECONDS": "120"}
     stack.load_many(LETTERS)
-    stack.start(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, KP_CLOCK_START=AFTERWARDS)
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "KP_CLOCK_START": AFTERWARDS}
+    stack.start("mailer", **traced)
+    stack.wait_for(lambda: '"started"' in stack.logs(), 30, "the mailer's start")
+    stack.start("scheduler", "evaluator", **traced)
     stack.wait_for(lambda: stack.states() == {"sent": LETTERS}, 60, "the letters")
     # What is not exported yet goes out as they end.
     assert set(stack.stop().values()) == {0}
