@@ -17,6 +17,7 @@ from bench.scaling import measure_mailer_memory, measure_scaling
 from bench.sending import measure_sending
 from bench.site import new_site
 from bench.sweeping import measure_sweep
+from bench.volume import measure_volume
 from tests.servers import __main__ as servers
 from tests.servers.state import ServersImpossible
 
@@ -31,6 +32,7 @@ SECTIONS = (
     "growth",
     "console",
     "sweep",
+    "volume",
 )
 #: Applications where only sending is measured.
 _FEW = 100_000
@@ -84,6 +86,8 @@ def _measure(results: Results, arguments: argparse.Namespace) -> None:
         write_applicants(site.database_url, _FEW)
         if "sending" in chosen:
             measure_sending(results, site, arguments.letters or (10_000 if quick else 20_000), rounds, tell)
+        if "volume" in chosen:
+            measure_volume(results, site, arguments.letters or (10_000 if quick else 50_000), tell)
         if "publishing" in chosen:
             measure_publishing(results, site, 20_000 if quick else 100_000, rounds, tell)
         if "scaling" in chosen:

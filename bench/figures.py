@@ -117,6 +117,8 @@ class Results:
     console_ms: dict[str, float] = field(default_factory=dict)
     #: Steps of the sweep while many letters wait: median milliseconds, and rows read.
     sweep: list[dict[str, Any]] = field(default_factory=list)
+    #: What a letter leaves in the database, in bytes.
+    volume: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     #: Whether there were fewer than a million applications.
     small: bool = False
@@ -182,6 +184,11 @@ class Results:
             for step in self.sweep:
                 steps.add_row(*(one if isinstance(one, str) else _shown(one) for one in step.values()))
             console.print(steps)
+        if self.volume:
+            left = Table("what a letter leaves", "bytes", title="volume")
+            for name, value in self.volume.items():
+                left.add_row(name.removesuffix(", bytes a letter"), _shown(value))
+            console.print(left)
         for note in self.notes:
             console.print(note, markup=False)
         console.print(versions(), markup=False)
@@ -199,6 +206,7 @@ class Results:
             "growth": self.growth,
             "console_ms": self.console_ms,
             "sweep": self.sweep,
+            "volume": self.volume,
             "missed": self.missed,
         }
         return json.dumps(found, indent=1, ensure_ascii=False)
