@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.trace import Span as LibrarySpan
 
-#: Of the doorbells for orders that are rung in one go, so many take the trace along: a dispatch may have a million.
+#: So many of a dispatch's letters, or of those that are rung for together, take the trace along: it may have a million.
 LETTERS_TRACED = 200
 #: Seconds that a process which ends waits for its last spans to be taken.
 LAST_SPANS_SECONDS = 3.0
@@ -79,12 +79,12 @@ class Span:
         here = self._span.get_span_context()
         return f"00-{here.trace_id:032x}-{here.span_id:016x}-{here.trace_flags:02x}"
 
-    def traceparents(self, count: int) -> Sequence[str]:
-        """Those of so many doorbells for orders; the ones beyond LETTERS_TRACED say that they are not sampled."""
+    def traceparents(self, count: int, traced: int = LETTERS_TRACED) -> Sequence[str]:
+        """Those of so many doorbells for orders; the ones beyond `traced` say that they are not sampled."""
         first = self.traceparent
         if not first:
             return ()
-        return [first] * min(count, LETTERS_TRACED) + [f"{first[:-2]}00"] * (count - LETTERS_TRACED)
+        return [first] * min(count, traced) + [f"{first[:-2]}00"] * (count - traced)
 
     def begin(self, name: str, *, start: int | None = None, kind: Kind = "internal", **told: Told | None) -> "Span":
         """A child that has begun, now unless `start` says when."""

@@ -1,6 +1,7 @@
 """Commands without the second of imports that each begins with: forked from a process that has done them.
 
-The first time in a session a command starts as users start it: what a fresh start needs is tested for each of them.
+The first time in a session each command (its first two words) starts as users start it; other ways through the same
+command have everything imported already.
 """
 
 import atexit

@@ -39,6 +39,7 @@ async def evaluate(
 
 
 async def _ring(database: Database, bus: Bus, clock: Clock, run_id: int) -> None:
+    traced = traces.LETTERS_TRACED
     while bus.ready:
         chosen_at = clock.now()
         async with database.begin() as connection:
@@ -47,7 +48,8 @@ async def _ring(database: Database, bus: Bus, clock: Clock, run_id: int) -> None
             return
         with traces.step("write order ready", kind="producer", orders=len(ids)) as ringing:
             messages = [WriteOrderReady(order_id) for order_id in ids]
-            taken = await bus.publish(messages, ringing.traceparents(len(ids)))
+            taken = await bus.publish(messages, ringing.traceparents(len(ids), traced))
+        traced = max(0, traced - len(ids))
         rung = [order_id for order_id, ok in zip(ids, taken, strict=True) if ok]
         async with database.begin() as connection:
             await mark_rung(connection, rung, chosen_at, clock.now())

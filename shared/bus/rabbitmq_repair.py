@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from shared.bus.rabbitmq_connection import BrokerConnection, BrokerRefused
+from shared.bus.rabbitmq_connection import BrokerChannel, BrokerConnection, BrokerRefused
 from shared.bus.rabbitmq_queues import declare_weaker
 
 #: The broker's own failure (AMQP 541); after how many of them in a row, over how long, a queue counts as broken.
 _INTERNAL_ERROR, BROKEN_AFTER, BROKEN_SECONDS = 541, 3, 5.0
+_NOT_FOUND = 404
 
 
 class QueueRepair:
@@ -56,19 +57,32 @@ class QueueRepair:
 
     async def _make_anew(self, connection: BrokerConnection) -> None:
         channel = await connection.channel()
-        there = await channel.call(channel.pika.queue_declare, queue=self._queue, passive=True)
-        # With a consumer somebody else has made it anew meanwhile.
-        if not there.consumer_count:
+        if await self._is_read(channel):
+            # Somebody else has made it anew meanwhile.
+            await channel.close()
+            return
+        if channel.is_open:
             await channel.call(channel.pika.queue_delete, queue=self._queue)
-            reason = "the broker could not serve it"
-            if self._remade:
-                await declare_weaker(channel, self._queue)
-                reason = (
-                    "the broker cannot serve it with confirmed dead letters; restart the broker, then delete the queue"
-                )
-            self._remade += 1
-            self._log.error("queue_remade", action="queue_remade", queue=self._queue, reason=reason)
+        else:
+            channel = await connection.channel()
+        reason = "the broker could not serve it"
+        if self._remade:
+            await declare_weaker(channel, self._queue)
+            reason = "the broker cannot confirm its dead letters; restart the broker, then delete the queue"
+        self._remade += 1
+        self._log.error("queue_remade", action="queue_remade", queue=self._queue, reason=reason)
         await channel.close()
+
+    async def _is_read(self, channel: BrokerChannel) -> bool:
+        """Whether somebody consumes from the queue. The channel is closed by the question if there is no such queue."""
+        try:
+            there = await channel.call(channel.pika.queue_declare, queue=self._queue, passive=True)
+        except BrokerRefused as exc:
+            # RabbitMQ forgets a queue that it cannot start; or another reader has just deleted it.
+            if exc.code != _NOT_FOUND:
+                raise
+            return False
+        return bool(there.consumer_count)
 
     def _say_broken(self, reason: str) -> None:
         self._log.error("queue_broken", action="queue_broken", queue=self._queue, reason=reason)

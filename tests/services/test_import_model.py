@@ -170,18 +170,23 @@ async def example(url: str | None, imports: list[tuple[str, Table]], batch_rows:
     model = Model()
     with TemporaryDirectory() as folder, patch.object(batches, "BATCH_ROWS", batch_rows):
         database = await open_with_schema(url or f"sqlite:///{folder}/test.sqlite3", pool_size=2)
-        files = Files(database, Path(folder))
-        for what, rows in imports:
-            if what == "applications":
-                report, bad = await files.applications(as_csv(rows, ("external_id",))), model.import_applications(rows)
-            else:
-                header = ("application", "at", "medium", "direction")
-                report, bad = await files.contacts(as_csv(rows, header)), model.import_contacts(rows)
-            check_report(report, rows, bad)
-            await check_database(database, model)
-        if url:
-            await empty_again(database)
-        await database.close()
+        try:
+            files = Files(database, Path(folder))
+            for what, rows in imports:
+                if what == "applications":
+                    report, bad = (
+                        await files.applications(as_csv(rows, ("external_id",))),
+                        model.import_applications(rows),
+                    )
+                else:
+                    header = ("application", "at", "medium", "direction")
+                    report, bad = await files.contacts(as_csv(rows, header)), model.import_contacts(rows)
+                check_report(report, rows, bad)
+                await check_database(database, model)
+        finally:
+            if url:
+                await empty_again(database)
+            await database.close()
 
 
 IMPORTS = st.lists(

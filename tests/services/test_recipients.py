@@ -151,21 +151,23 @@ async def example(
 ) -> None:
     with TemporaryDirectory() as folder:
         database = await open_with_schema(url or f"sqlite:///{folder}/test.sqlite3", pool_size=2)
-        await load(database, Path(folder), given_records)
-        async with database.read() as connection:
-            for filters in queries:
-                query = await resolve_filters(connection, "q", parse_filters("q", filters))
-                for day in days:
-                    on = QueryDay(day, BERLIN, given_records.leap_day_birthday)
-                    listed = await answer(connection, query, on)
-                    found = listed["recipients"]
-                    chosen = {one["application"]: one["duplicates_collapsed"] for one in found}
-                    assert chosen == recipients(given_records, filters, day), (filters, day)
-                    numbers = (await connection.execute(counted(query, on))).one()
-                    assert tuple(numbers) == (listed["matched"], len(found)), (filters, day)
-        if url:
-            await empty_again(database)
-        await database.close()
+        try:
+            await load(database, Path(folder), given_records)
+            async with database.read() as connection:
+                for filters in queries:
+                    query = await resolve_filters(connection, "q", parse_filters("q", filters))
+                    for day in days:
+                        on = QueryDay(day, BERLIN, given_records.leap_day_birthday)
+                        listed = await answer(connection, query, on)
+                        found = listed["recipients"]
+                        chosen = {one["application"]: one["duplicates_collapsed"] for one in found}
+                        assert chosen == recipients(given_records, filters, day), (filters, day)
+                        numbers = (await connection.execute(counted(query, on))).one()
+                        assert tuple(numbers) == (listed["matched"], len(found)), (filters, day)
+        finally:
+            if url:
+                await empty_again(database)
+            await database.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -129,8 +129,9 @@ async def ring_lost_again(connection: AsyncConnection, now: datetime, older_than
     """Queued orders whose doorbell must be lost (their queue is empty) want a new one; so many in one go."""
     lost = and_(in_state("queued"), _O.ring_at.is_(None), or_(_O.rung_at.is_(None), _O.rung_at < now - older_than))
     # The rest when these have been taken: a million at once would hold everybody up for a minute.
-    some = select(_O.id).where(lost).order_by(_O.rung_at).limit(MOST_LOST).with_for_update(skip_locked=True)
-    return (await connection.execute(update(write_orders).where(_O.id.in_(some)).values(ring_at=now))).rowcount
+    some = select(_O.id).where(lost).order_by(_O.rung_at).limit(MOST_LOST).with_for_update(skip_locked=True).cte("some")
+    wanted = update(write_orders).where(_O.id.in_(select(some.c.id))).values(ring_at=now)
+    return (await connection.execute(wanted)).rowcount
 
 
 async def want_ringing(connection: AsyncConnection, now: datetime) -> int:
