@@ -18,7 +18,8 @@ from tests.servers.programs import program
 from tests.servers.state import Started, end, is_alive, wait_until
 from tests.stacks import Stack
 
-JOB, ORDERS, RATE = "Prozesshänger", 60, 15.0
+#: Letters a second that the mail server takes: few, so that some are left however long it takes to stop a server.
+JOB, ORDERS, RATE = "Prozesshänger", 60, 6.0
 
 
 class Pair:
