@@ -47,8 +47,8 @@ async def _ring(database: Database, bus: Bus, clock: Clock, run_id: int) -> None
         if not ids:
             return
         with traces.step("write order ready", kind="producer", orders=len(ids)) as ringing:
-            messages = [WriteOrderReady(order_id) for order_id in ids]
-            taken = await bus.publish(messages, ringing.traceparents(len(ids), traced))
+            parents = ringing.traceparents(len(ids), traced)
+            taken = await bus.publish([WriteOrderReady(order_id) for order_id in ids], parents)
         traced = max(0, traced - len(ids))
         rung = [order_id for order_id, ok in zip(ids, taken, strict=True) if ok]
         async with database.begin() as connection:

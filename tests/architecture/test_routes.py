@@ -14,24 +14,15 @@ LABELS = ("Consumes:", "Publishes:", "Owns:", "On failure:", "Safe twice:")
 
 
 def calls(service: str, method: str) -> set[str]:
-    """Message classes that a service names in functions that call a bus method, in the call or before it."""
+    """Message classes that a service names in calls of a bus method."""
     found: set[str] = set()
     for path in sorted((ROOT / "services" / service).rglob("*.py")):
-        for function in ast.walk(ast.parse(Path(path).read_text())):
-            if isinstance(function, ast.AsyncFunctionDef) and _makes_call(function, method):
-                found |= names_in(function)
+        for node in ast.walk(ast.parse(Path(path).read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method:
+                found |= {
+                    name.id for argument in node.args for name in ast.walk(argument) if isinstance(name, ast.Name)
+                }
     return found & {route.message.__name__ for route in ROUTES}
-
-
-def _makes_call(function: ast.AST, method: str) -> bool:
-    return any(
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method
-        for node in ast.walk(function)
-    )
-
-
-def names_in(function: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -344,7 +344,7 @@ async def test_a_body_larger_than_every_buffer_arrives(tmp_path: Path) -> None:
 
 async def test_greet_names_what_the_relay_offers(tmp_path: Path) -> None:
     async with SmtpOracle(tmp_path / "ledger") as oracle:
-        line = await greet(parse_smtp_url(oracle.url))
+        line = (await greet(parse_smtp_url(oracle.url))).words
         assert f"127.0.0.1:{oracle.port}" in line
         assert "pipelining" in line
         oracle.script = always("554_banner")
