@@ -164,6 +164,12 @@ def test_every_outcome_is_told_without_the_servers_words(
     assert "erika" not in span.to_json()
 
 
+def test_a_dispatch_traces_what_is_left_of_its_limit(finished: InMemorySpanExporter) -> None:
+    with traces.span("write order ready") as ringing:
+        flags = [[one[-2:] for one in ringing.traceparents(3, left)] for left in (5, 2, 0)]
+    assert flags == [["01", "01", "01"], ["01", "01", "00"], ["00", "00", "00"]]
+
+
 OFF = """
 import sys
 import services.cli.app, services.cli.composition, services.cli.running, services.console.service
