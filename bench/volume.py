@@ -1,4 +1,4 @@
-"""What one letter leaves in PostgreSQL, and what it writes on the way: the figures behind docs/load.md."""
+"""What one letter leaves in PostgreSQL, and what it writes on the way: how much a year of letters needs."""
 
 from collections.abc import Callable
 
