@@ -29,7 +29,7 @@ Kind = Literal["internal", "producer", "consumer", "client"]
 Told = int | str | bool
 
 
-class _Library:
+class _OpenTelemetry:
     """OpenTelemetry, imported, with the tracer of this process."""
 
     def __init__(self, provider: "TracerProvider") -> None:
@@ -59,7 +59,7 @@ class _Library:
 class _Switch:
     """Whether this process traces."""
 
-    library: _Library | None = None
+    tracing: _OpenTelemetry | None = None
 
 
 class Span:
@@ -88,10 +88,10 @@ class Span:
 
     def begin(self, name: str, *, start: int | None = None, kind: Kind = "internal", **told: Told | None) -> "Span":
         """A child that has begun, now unless `start` says when."""
-        library = _Switch.library
-        if self._span is None or library is None:
+        tracing = _Switch.tracing
+        if self._span is None or tracing is None:
             return NOTHING
-        return library.begin(name, library.trace.set_span_in_context(self._span), start, kind, told)
+        return tracing.begin(name, tracing.trace.set_span_in_context(self._span), start, kind, told)
 
     def step(self, name: str, *, kind: Kind = "internal") -> AbstractContextManager["Span"]:
         """A child for as long as it is entered; an exception that leaves it is told by its class."""
@@ -107,10 +107,10 @@ class Span:
 
     def fail(self, reason: str) -> None:
         """Ends as an error; `reason` is a class of reasons, never what was said."""
-        library = _Switch.library
-        if self.recording and self._span is not None and library is not None:
+        tracing = _Switch.tracing
+        if self.recording and self._span is not None and tracing is not None:
             with suppress(Exception):
-                self._span.set_status(library.trace.StatusCode.ERROR, reason)
+                self._span.set_status(tracing.trace.StatusCode.ERROR, reason)
 
     def end(self, at: int | None = None) -> None:
         """It is over, now unless `at` says when."""
@@ -121,11 +121,11 @@ class Span:
     @contextmanager
     def current(self) -> Iterator[None]:
         """While it is entered, `step` makes children of this span, in this task and what it awaits."""
-        library = _Switch.library
-        if self._span is None or library is None:
+        tracing = _Switch.tracing
+        if self._span is None or tracing is None:
             yield
             return
-        with library.trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
+        with tracing.trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
             yield
 
 
@@ -135,7 +135,7 @@ _OFF = nullcontext(NOTHING)
 
 def on() -> bool:
     """Whether this process traces."""
-    return _Switch.library is not None
+    return _Switch.tracing is not None
 
 
 def begin(
@@ -147,24 +147,24 @@ def begin(
     **told: Told | None,
 ) -> Span:
     """A span that goes on from a message's trace, or begins a new one."""
-    library = _Switch.library
-    return library.begin(name, library.after(traceparent), start, kind, told) if library else NOTHING
+    tracing = _Switch.tracing
+    return tracing.begin(name, tracing.after(traceparent), start, kind, told) if tracing else NOTHING
 
 
 def span(
     name: str, traceparent: str | None = None, *, kind: Kind = "internal", **told: Told | None
 ) -> AbstractContextManager[Span]:
     """The same for as long as it is entered: `step` makes its children meanwhile."""
-    library = _Switch.library
-    return _current(library.begin(name, library.after(traceparent), None, kind, told)) if library else _OFF
+    tracing = _Switch.tracing
+    return _current(tracing.begin(name, tracing.after(traceparent), None, kind, told)) if tracing else _OFF
 
 
 def step(name: str, *, kind: Kind = "internal", **told: Told | None) -> AbstractContextManager[Span]:
     """A child of the span that is current here; nothing where there is none."""
-    library = _Switch.library
-    if library is None or not library.trace.get_current_span().get_span_context().is_valid:
+    tracing = _Switch.tracing
+    if tracing is None or not tracing.trace.get_current_span().get_span_context().is_valid:
         return _OFF
-    return _current(library.begin(name, library.context.get_current(), None, kind, told))
+    return _current(tracing.begin(name, tracing.context.get_current(), None, kind, told))
 
 
 @contextmanager
@@ -202,11 +202,11 @@ def provider_for(service: str, *processors: "SpanProcessor") -> "TracerProvider"
 @contextmanager
 def recorded(provider: "TracerProvider") -> Iterator[None]:
     """This process traces while it is entered."""
-    _Switch.library = _Library(provider)
+    _Switch.tracing = _OpenTelemetry(provider)
     try:
         yield
     finally:
-        _Switch.library = None
+        _Switch.tracing = None
         _within(LAST_SPANS_SECONDS, provider.shutdown)
 
 

@@ -34,6 +34,15 @@ def kept_postgres_url(servers: Mapping[str, str]) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
+async def no_schema(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """Of each kind one without a schema."""
+    sqlite = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    database = Database(sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
+    yield database
+    await database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """Each test that takes it runs once per kind of database."""
     if request.param == "sqlite":

@@ -1,8 +1,6 @@
 """Processes of the release before go on working after `migrate`: each step of the schema only adds (C55)."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from alembic import command
@@ -68,17 +66,9 @@ def is_required(columns: dict[str, Column], name: str) -> bool:
     return name in columns and columns[name].required
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def empty(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    sqlite = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-    database = Database(sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
-    yield database
-    await database.close()
-
-
 # SQLAlchemy does not read indexes over expressions: none of ours is unique.
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection")
-async def test_c55_each_step_of_the_schema_only_adds(empty: Database) -> None:
+async def test_c55_each_step_of_the_schema_only_adds(no_schema: Database) -> None:
     steps = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
     assert len(steps) >= 8
 
@@ -90,7 +80,7 @@ async def test_c55_each_step_of_the_schema_only_adds(empty: Database) -> None:
     before: Tables = {}
     rules_before: dict[str, set[str]] = {}
     for revision in steps:
-        async with empty.begin() as connection:
+        async with no_schema.begin() as connection:
             after, rules = await connection.run_sync(upgraded, revision)
         stricter = {table: rules[table] - old for table, old in rules_before.items() if rules.get(table, set()) - old}
         if revision not in TAKES_AWAY:
