@@ -31,7 +31,10 @@ COMMIT_ORDERS = Histogram("kontaktpflege_commit_orders", "Orders that share a tr
 SMTP_CONNECTIONS = Gauge("kontaktpflege_smtp_connections", "Open connections to the relay")
 #: `stage`: connect, tls, auth, and so on, as the reason of the outcome begins; `sender`: the sender was refused.
 RELAY_FAILURES = Counter("kontaktpflege_relay_failures", "Times the relay could not be used, by stage", ["stage"])
-JOURNAL_WRITABLE = Gauge("kontaktpflege_journal_writable", "Whether the mailer's journal can be written: else it waits")
+#: `role` is mailer: a gauge without a label would be told, as 0, by processes that have no journal.
+JOURNAL_WRITABLE = Gauge(
+    "kontaktpflege_journal_writable", "Whether the mailer's journal can be written: else it waits", ["role"]
+)
 
 EVALUATION_SECONDS = Histogram("kontaktpflege_evaluation_seconds", "Evaluations of a dispatch", buckets=_SECONDS)
 RELEASED = Counter("kontaktpflege_released_orders", "Write orders that evaluators released")

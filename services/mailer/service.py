@@ -64,7 +64,7 @@ async def run_mailer(
         name, database, clock, pool, journal, Letters(settings.kp_mail_domain), timing, high_water, log
     )
     SMTP_CONNECTIONS.set_function(lambda: pool.connections)
-    JOURNAL_WRITABLE.set_function(lambda: journal.writable)
+    JOURNAL_WRITABLE.labels("mailer").set_function(lambda: journal.writable)
     subscription = await bus.subscribe(WriteOrderReady, prefetch=_prefetch(settings))
     try:
         await _work(deliverer, subscription, settings, log, stop)

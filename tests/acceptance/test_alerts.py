@@ -50,6 +50,15 @@ def test_rules_ask_only_for_what_is_exported() -> None:
     assert asked <= exported()
 
 
+def test_what_is_asked_for_nought_or_least_is_told_by_those_only_whom_it_concerns() -> None:
+    asked = {name for rule in rules() for name in re.findall(r"(\bkontaktpflege_\w+)[^<>=]*\)? == 0", rule["expr"])}
+    asked |= {name for rule in rules() for name in re.findall(r"\bmin[^(]*\((kontaktpflege_\w+)", rule["expr"])}
+    # Every process tells whether it is ready itself; what has a label is told from the first value on.
+    assert asked >= {"kontaktpflege_journal_writable", "kontaktpflege_ready"}
+    told_by_all = {one.name for family in REGISTRY.collect() for one in family.samples if not one.labels}
+    assert asked & told_by_all == {"kontaktpflege_ready"}
+
+
 def test_dashboards_ask_only_for_what_is_exported() -> None:
     boards = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "deploy/grafana/dashboards").iterdir()]
     expressions = [one["expr"] for board in boards for panel in board["panels"] for one in panel["targets"]]

@@ -54,7 +54,7 @@ def test_the_figures_are_those_of_the_rows(running: tuple[Stack, str], smtp: Mai
     for step in ("claim", "intent", "settlement"):
         assert found[("kontaktpflege_commit_orders_sum", (("step", step),))] >= sent
     assert found[("kontaktpflege_released_orders_total", ())] >= 0
-    assert found[("kontaktpflege_journal_writable", ())] == 1
+    assert found[("kontaktpflege_journal_writable", (("role", "mailer"),))] == 1
     assert found[("kontaktpflege_ready", ())] == 1
     wanted = stack.answer("queues")["orders"]
 
