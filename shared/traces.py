@@ -6,6 +6,7 @@ name, an address or a server's words (I22). Whatever breaks in a span is kept fr
 on its trace.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -241,11 +242,36 @@ def _asked_for(environ: Mapping[str, str]) -> str | None:
     return None if kind == "none" else kind
 
 
+class _Unreadable(logging.Filter):
+    """Hears of a header that the library cannot read, and lets nobody else hear: it logs its value, a secret."""
+
+    heard = False
+
+    def filter(self, _: logging.LogRecord) -> bool:
+        self.heard = True
+        return False
+
+
+@contextmanager
+def _headers_kept_secret(log: Any) -> Iterator[None]:
+    unreadable, library = _Unreadable(), logging.getLogger("opentelemetry.util.re")
+    library.addFilter(unreadable)
+    try:
+        yield
+    finally:
+        library.removeFilter(unreadable)
+        library.setLevel(logging.ERROR)
+    if unreadable.heard:
+        hint = "OTEL_EXPORTER_OTLP_HEADERS is name=value, several with commas between; a header that is not is left out"
+        log.warning("traces_header_unreadable", action="traces_header_unreadable", hint=hint)
+
+
 def _opened(kind: str, service: str, environ: Mapping[str, str], log: Any) -> "TracerProvider | None":
     protocol = next(filter(None, map(environ.get, _PROTOCOLS)), "http/protobuf")
     try:
         if kind == "otlp" and protocol == "http/protobuf":
-            return provider_for(service, _otlp())
+            with _headers_kept_secret(log):
+                return provider_for(service, _otlp())
         if kind == "console":
             return provider_for(service, _console())
         reason = f"OTEL_TRACES_EXPORTER={kind}" if kind != "otlp" else f"protocol {protocol}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import socket
 import subprocess
@@ -236,6 +237,25 @@ def test_a_value_that_the_library_refuses_keeps_no_service_from_starting(monkeyp
         assert not traces.on()
     ((event, fields),) = log.said
     assert event == "traces_off" and "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in fields["reason"]
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+def test_a_header_that_cannot_be_read_is_told_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str
+) -> None:
+    library = logging.getLogger("opentelemetry.util.re")
+    monkeypatch.setenv(variable, "authorization: Bearer s3cret-token")
+    log = Log()
+    try:
+        for _ in range(2):  # each time that traces are opened
+            library.setLevel(logging.NOTSET)
+            with caplog.at_level(logging.DEBUG), traces.exported("mailer", log, ENDPOINT):
+                assert traces.on()
+    finally:
+        library.setLevel(logging.NOTSET)
+    assert [event for event, _ in log.said] == ["traces_header_unreadable", "traces_on"] * 2
+    assert "OTEL_EXPORTER_OTLP_HEADERS is name=value" in log.said[0][1]["hint"]
+    assert "s3cret" not in caplog.text + str(log.said)
 
 
 @pytest.mark.parametrize("variable", ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"])
