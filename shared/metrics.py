@@ -19,7 +19,7 @@ BUILD = Gauge("kontaktpflege_build_info", "Release and Python of this process; a
 READY = Gauge("kontaktpflege_ready", "Whether this process takes work: 1, or 0 while it starts, waits or drains")
 
 #: `outcome`: sent, deferred, put_off, refused, unclear; `smtp_class`: 2, 4, 5, or none where there was no answer.
-LETTERS = Counter("kontaktpflege_letters", "Attempts to send a letter, by what came of them", ["outcome", "smtp_class"])
+MAILS = Counter("kontaktpflege_mails", "Attempts to send a letter, by what came of them", ["outcome", "smtp_class"])
 #: `reason` is the state that the last look gave the order: planned, withdrawn, no_address, failed, held.
 NOT_CLAIMED = Counter("kontaktpflege_not_claimed", "Orders that a mailer did not take, by their new state", ["reason"])
 SEND_SECONDS = Histogram(
@@ -51,7 +51,10 @@ DEAD_LETTERS = Counter("kontaktpflege_dead_letters", "Messages that nobody could
 #: `state`: planned, due (of these, their moment has come), queued, retrying (of these), sending, unclear, failed,
 #: held (planned, of a dispatch that waits for a person). Each is counted up to 10,000.
 ORDERS = Gauge("kontaktpflege_orders", "Write orders that are not ended, or need a person, by state", ["state"])
-OLDEST = Gauge("kontaktpflege_oldest_waiting_seconds", "How long the oldest queued letter has been waiting")
+#: `state`: queued.
+OLDEST_AGE = Gauge("kontaktpflege_order_oldest_age_seconds", "How long the oldest order has been waiting", ["state"])
+#: `queue`: each of shared/bus/topology.py and its dead letters; not there while the broker cannot be asked.
+QUEUE_MESSAGES = Gauge("kontaktpflege_queue_messages", "Messages that wait, as `kontaktpflege queues` tells", ["queue"])
 SENT_TODAY = Gauge("kontaktpflege_sent_today", "Letters sent since midnight, in the system's time zone")
 HELD = Gauge("kontaktpflege_held", "1 while nothing is sent because the database is older than what was sent from it")
 BLOCKED = Gauge("kontaktpflege_blocks", "Blocks in force")

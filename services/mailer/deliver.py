@@ -26,7 +26,7 @@ from shared.db.write_orders.intents import Intent, give_back, intend, renew
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import pause
-from shared.metrics import COMMIT_ORDERS, COMMIT_SECONDS, LETTERS, NOT_CLAIMED, SEND_SECONDS, timed
+from shared.metrics import COMMIT_ORDERS, COMMIT_SECONDS, MAILS, NOT_CLAIMED, SEND_SECONDS, timed
 from shared.retry import retry_conflicts
 
 #: Seconds between two tries of a settlement that breaks, doubling from the first to the longest.
@@ -369,7 +369,7 @@ class Deliverer:
     def _report(self, settlements: Sequence[Settlement], kept: set[int]) -> None:
         counts = Counter((one.outcome, str(one.code)[0] if one.code else "none") for one in settlements)
         for (outcome, smtp_class), count in counts.items():
-            LETTERS.labels(outcome.replace(" ", "_"), smtp_class).inc(count)
+            MAILS.labels(outcome.replace(" ", "_"), smtp_class).inc(count)
         sent: dict[tuple[int | None, bool], list[int]] = {}
         for one in settlements:
             late = one.order_id not in kept

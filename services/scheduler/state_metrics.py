@@ -14,7 +14,7 @@ from shared.db.system_state import count_for_persons, count_waiting, oldest_wait
 from shared.db.tables import blocks, contact_jobs, dispatch_runs
 from shared.domain.schedule import local_instant
 from shared.lifecycle import HEARTBEAT_SECONDS
-from shared.metrics import BLOCKED, HELD, JOBS, LAG, OLDEST, ORDERS, SENT_TODAY, SERVICES
+from shared.metrics import BLOCKED, HELD, JOBS, LAG, OLDEST_AGE, ORDERS, SENT_TODAY, SERVICES
 
 #: Seconds between two looks: a scrape gets what was seen last, however many ask.
 LOOK_SECONDS = 15.0
@@ -36,7 +36,8 @@ async def tell_state(database: Database, clock: Clock) -> None:
         for state in ("unclear", "failed", "held"):
             ORDERS.labels(state).set(needed[state].number)
         oldest = await oldest_waiting(connection)
-        OLDEST.set((now - oldest["queued_at"]).total_seconds() if oldest and oldest["queued_at"] else 0)
+        age = (now - oldest["queued_at"]).total_seconds() if oldest and oldest["queued_at"] else 0
+        OLDEST_AGE.labels("queued").set(age)
         SENT_TODAY.set((await sent_lately(connection, midnight, now)).since.number)
         HELD.set(await load_hold(connection) is not None)
         alive = await live_services(connection, 3 * HEARTBEAT_SECONDS)

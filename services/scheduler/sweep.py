@@ -22,7 +22,7 @@ from shared.db.write_orders.upkeep import (
     ring_lost_again,
     withdraw_expired,
 )
-from shared.metrics import DOORBELLS, REPAIRS
+from shared.metrics import DOORBELLS, QUEUE_MESSAGES, REPAIRS
 
 #: Doorbells rung in one go.
 RING_BATCH = 2000
@@ -45,11 +45,15 @@ async def sweep(database: Database, bus: Bus, clock: Clock, ring_again: timedelt
     if bus.ready:
         await measure(database, bus, clock, ring_again)
         await ring(database, bus, clock, log)
+    else:
+        QUEUE_MESSAGES.clear()  # unknown, not as they were
 
 
 async def measure(database: Database, bus: Bus, clock: Clock, ring_again: timedelta) -> None:
     """Stores the queue depths; an empty queue shows which doorbells were lost."""
     depths = await bus.depths()
+    for depth in depths:
+        QUEUE_MESSAGES.labels(depth.queue).set(depth.messages)
     now = clock.now()
     orders = route_of(WriteOrderReady).queue
     empty = all(depth.messages == 0 for depth in depths if depth.queue == orders)

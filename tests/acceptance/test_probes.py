@@ -13,6 +13,13 @@ from tests.mail_server import MailServer
 from tests.stacks import Stack
 
 BIRTHDAY = "Geburtstagsgrüße"
+#: Names, each with a label, that dashboards of others rely on.
+PROMISED = {
+    "kontaktpflege_orders": "state",
+    "kontaktpflege_order_oldest_age_seconds": "state",
+    "kontaktpflege_mails_total": "outcome",
+    "kontaktpflege_queue_messages": "queue",
+}
 #: What no metric may have as a label: whoever reads dashboards is to learn nothing about people.
 _PERSONAL = re.compile(r"@|<|job_name|application|recruiter")
 
@@ -49,7 +56,7 @@ def test_the_figures_are_those_of_the_rows(running: tuple[Stack, str], smtp: Mai
     sent = len(stack.answer("order", "list", "--state", "sent"))
     assert sent == len(smtp.accepted) > 0
     found = metrics_of(address)
-    assert found[("kontaktpflege_letters_total", (("outcome", "sent"), ("smtp_class", "2")))] == sent
+    assert found[("kontaktpflege_mails_total", (("outcome", "sent"), ("smtp_class", "2")))] == sent
     assert found[("kontaktpflege_send_seconds_count", ())] == sent
     for step in ("claim", "intent", "settlement"):
         assert found[("kontaktpflege_commit_orders_sum", (("step", step),))] >= sent
@@ -65,6 +72,11 @@ def test_the_figures_are_those_of_the_rows(running: tuple[Stack, str], smtp: Mai
 
     stack.wait_for(told, 40, "what the scheduler tells of the rows")
     assert found[("kontaktpflege_jobs", (("status", "on"),))] + found[("kontaktpflege_jobs", (("status", "off"),))] == 3
+    found = metrics_of(address)
+    for promised, label in PROMISED.items():
+        assert any(name == promised and label in dict(labels) for name, labels in found), promised
+    told_of = {dict(labels)["queue"] for name, labels in found if name == "kontaktpflege_queue_messages"}
+    assert told_of == {one["queue"] for one in stack.answer("queues")["queues"]}
     names = {name for name, _ in found if name.startswith("kontaktpflege_")}
     assert len(names) > 30
     assert not any(_PERSONAL.search(str(label)) for _, labels in found for label in labels)

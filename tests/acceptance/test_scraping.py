@@ -111,6 +111,6 @@ def test_the_depth_on_the_dashboard_is_that_of_the_command_line(
     stack.start("mailer", KP_HEALTH_PORT=stack.environment["MAILER_PORT"])
     stack.wait_for(lambda: len(smtp.accepted) == ORDERS, 90, "the letters")
     stack.wait_for(lambda: prometheus.value(asked) == depth() == 0, 60, "an empty queue on the dashboard")
-    sent = 'sum(kontaktpflege_letters_total{outcome="sent",smtp_class="2"})'
+    sent = 'sum(kontaktpflege_mails_total{outcome="sent",smtp_class="2"})'
     stack.wait_for(lambda: prometheus.value(sent) == ORDERS, 30, "the letters sent on the dashboard")
     assert prometheus.value('count(up{job="kontaktpflege"} == 1)') == 3
