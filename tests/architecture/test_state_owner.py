@@ -60,6 +60,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "mark_rung",
         "ring_lost_again",
         "want_ringing",
+        "ring_when_due",
         "locked_jobs",
         "lock_unclear",
         "name_blocks_of_person",

@@ -26,6 +26,7 @@ from shared.db.tables import (
 from shared.db.write_orders.applications import follow_persons
 from shared.db.write_orders.claim_rows import as_claimable, order_rows
 from shared.db.write_orders.states import SILENT, Change, record_orders, stop_resends
+from shared.db.write_orders.upkeep import ring_when_due
 from shared.errors import InvalidInput
 
 _O, _A, _J = write_orders.c, applications.c, contact_jobs.c
@@ -140,6 +141,8 @@ async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Clai
         # A merger that met the making of these orders did not see them (D24).
         await follow_persons(connection, moved, who.now, "mailer")
         rows = await _candidates(connection, order_ids, who.now)
+    if len(rows) < len(order_ids):
+        await ring_when_due(connection, order_ids, who.now)
     verdicts = await _judge(connection, rows, jobs, who)
     rows = await _few_suspects(connection, rows, verdicts, who.now)
     rows, slots = await _at_the_domains_pace(connection, rows, verdicts, who)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Instant, lease_clock
+from shared.db.column_types import Instant, any_of, lease_clock
 from shared.db.tables import applications, attempts, contact_jobs, write_orders
 from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, in_state, record_orders, stop_orders
 
@@ -123,6 +123,22 @@ async def mark_rung(connection: AsyncConnection, ids: Sequence[int], chosen_at: 
     await connection.execute(
         update(write_orders).where(_O.id.in_(select(locked.c.id))).values(ring_at=None, rung_at=now)
     )
+
+
+async def ring_when_due(connection: AsyncConnection, ids: Sequence[int], now: datetime) -> None:
+    """For a mailer whose doorbells came too early: those of these orders are rung again when it may claim them.
+
+    Without it they would wait until they are taken for lost. Too early is what a clock ahead of the mailer's rings, so
+    by at least as much as is missing: that is put on top.
+    """
+    early = and_(any_of(_O.id, ids), in_state("queued"), _O.not_before > now)
+    # Who was put off has its time already.
+    rung = select(_O.id, _O.not_before).where(early, _O.ring_at.is_distinct_from(_O.not_before))
+    found = (await connection.execute(rung.order_by(_O.id).with_for_update())).all()
+    again = [{"_id": one.id, "_at": one.not_before + (one.not_before - now)} for one in found]
+    if again:
+        then = update(write_orders).where(_O.id == bindparam("_id"))
+        await connection.execute(then.values(ring_at=bindparam("_at", type_=_O.ring_at.type)), again)
 
 
 async def ring_lost_again(connection: AsyncConnection, now: datetime, older_than: timedelta) -> int:
