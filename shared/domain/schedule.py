@@ -1,7 +1,7 @@
 """When a job is dispatched (D10-D12, D15, D17, D18): calendar arithmetic in the job's time zone."""
 
 from calendar import isleap, monthrange
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -110,13 +110,27 @@ def latest_start_of_full_months(day: date, months: int) -> date:
     return date(year, month + 1, last if is_last_day else min(day.day, last))
 
 
-def birthdays_on(day: date, leap_day_birthday: str = "march_1") -> set[int]:
+#: Every birthday (month * 100 + day) in the order of the year.
+_BIRTHDAYS = [month * 100 + day for month in range(1, 13) for day in range(1, monthrange(2000, month)[1] + 1)]
+
+
+@lru_cache(maxsize=4096)
+def birthdays_on(day: date, leap_day_birthday: str = "march_1") -> frozenset[int]:
     """Which birthdays (month * 100 + day) fall on `day`; those of 29 February in common years too (D17)."""
-    found = {day.month * 100 + day.day}
+    on = day.month * 100 + day.day
     stand_in = 301 if leap_day_birthday == "march_1" else 228
-    if not isleap(day.year) and found == {stand_in}:
-        found.add(229)
-    return found
+    return frozenset((on, 229) if not isleap(day.year) and on == stand_in else (on,))
+
+
+def birthday_ranges(birthdays: Collection[int]) -> list[tuple[int, int]]:
+    """The same birthdays from first to last: `{1230, 1231, 101}` becomes `[(101, 101), (1230, 1231)]`."""
+    ranges: list[tuple[int, int]] = []
+    before = None
+    for one in _BIRTHDAYS:
+        if one in birthdays:
+            ranges = [*ranges[:-1], (ranges[-1][0], one)] if before in birthdays else [*ranges, (one, one)]
+        before = one
+    return ranges
 
 
 @lru_cache(maxsize=64)

@@ -7,8 +7,10 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.domain.schedule import Schedule, birthdays_on, local_instant, start_of_day
+from shared.domain.schedule import Schedule, birthday_ranges, birthdays_on, local_instant, start_of_day
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MINUTE = timedelta(minutes=1)
@@ -73,6 +75,18 @@ def test_d11_the_end_of_a_month_is_counted_from_the_anchor(anchor: str, months: 
 )
 def test_d17_who_was_born_on_29_february(day: str, setting: str, expected: set[int]) -> None:
     assert birthdays_on(date.fromisoformat(day), setting) == expected
+
+
+@given(st.sets(st.dates(date(2000, 1, 1), date(2000, 12, 31)), max_size=366))
+def test_d17_ranges_of_birthdays_hold_these_and_no_others(days: set[date]) -> None:
+    birthdays = {day.month * 100 + day.day for day in days}
+    ranges = birthday_ranges(birthdays)
+    year = [date(2000, 1, 1) + timedelta(days=n) for n in range(366)]
+    every = [day.month * 100 + day.day for day in year]
+    assert {one for one in every if any(first <= one <= last for first, last in ranges)} == birthdays
+    # None that another one goes on with.
+    beginnings = {every.index(first) for first, _ in ranges}
+    assert not beginnings & {every.index(last) + 1 for _, last in ranges}
 
 
 @pytest.mark.parametrize(
