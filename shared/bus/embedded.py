@@ -66,6 +66,7 @@ class EmbeddedBus:
         """See Bus.subscribe."""
         subscription = EmbeddedSubscription(self, self._broker, route_of(message), prefetch)
         await self.call(lambda: self._broker.subscriptions.append(subscription))
+        DEAD_LETTERS.labels(subscription.queue)  # from 0 on
         return subscription
 
     async def depths(self) -> list[QueueDepth]:

@@ -39,6 +39,7 @@ class RabbitSubscription:
         self._held_back = prefetch // 4 if prefetch >= MANY else 0
         self._inbox = Inbox()
         self._repair = QueueRepair(nodes, route.queue, log)
+        DEAD_LETTERS.labels(route.queue)  # from 0 on: what appears as 1 has not increased for Prometheus
 
     async def batch(self, limit: int, linger: float) -> list[Delivery]:
         """See Subscription.batch."""

@@ -7,12 +7,14 @@ from itertools import chain
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from shared.bus.connect import open_bus
 from shared.bus.interface import Bus
 from shared.bus.messages import JobDue, WriteOrderReady, encode
 from shared.bus.topology import entities, route_of
 from shared.errors import InvalidSettings
+from shared.metrics import DEAD_LETTERS
 from tests.contract.buses import ORDERS, depth, has, ids, nothing_more, opened, orders, put_garbage, receive, until
 
 
@@ -129,6 +131,13 @@ async def test_c21_c55_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobod
     await bus.publish(orders(3))
     assert ids(await receive(subscription, 3)) == [1, 2, 3]
     await until(lambda: has(bus, f"{ORDERS}.dead", 1))
+
+
+async def test_dead_letters_are_counted_from_nought_on(bus: Bus) -> None:
+    DEAD_LETTERS.clear()
+    await bus.subscribe(JobDue, prefetch=1)
+    told = REGISTRY.get_sample_value("kontaktpflege_dead_letters_total", {"queue": route_of(JobDue).queue})
+    assert told == 0
 
 
 async def test_depths_name_every_queue_with_messages_and_readers(bus: Bus) -> None:
