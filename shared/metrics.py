@@ -31,6 +31,8 @@ COMMIT_ORDERS = Histogram("kontaktpflege_commit_orders", "Orders that share a tr
 SMTP_CONNECTIONS = Gauge("kontaktpflege_smtp_connections", "Open connections to the relay")
 #: `stage`: connect, tls, auth, and so on, as the reason of the outcome begins; `sender`: the sender was refused.
 RELAY_FAILURES = Counter("kontaktpflege_relay_failures", "Times the relay could not be used, by stage", ["stage"])
+#: Of the same stages, from the first failure until a letter gets an answer for good; pauses in between double.
+RELAY_AWAY = Gauge("kontaktpflege_relay_away", "Above 0 while the relay cannot be used, by stage", ["stage"])
 #: `role` is mailer: a gauge without a label would be told, as 0, by processes that have no journal.
 JOURNAL_WRITABLE = Gauge(
     "kontaktpflege_journal_writable", "Whether the mailer's journal can be written: else it waits", ["role"]

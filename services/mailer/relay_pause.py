@@ -6,11 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from services.mailer.outcome import SENDER_REFUSALS
+from shared.metrics import RELAY_AWAY, RELAY_FAILURES
 
 #: Seconds of the first pause and of the longest; each is twice the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 900.0
 #: Refused senders that are remembered; beyond, the one that was refused longest ago is forgotten.
 MOST_SENDERS = 1000
+#: Seconds after a pause in which its letters are surely tried again, if there are any.
+TRIED_AGAIN = 300.0
 
 
 class RelayPause:
@@ -25,6 +28,11 @@ class RelayPause:
     def rest(self) -> float:
         """Seconds still to wait; 0 when sending may be tried."""
         return max(0.0, self._until - time.monotonic())
+
+    @property
+    def lately(self) -> bool:
+        """Whether it runs, or ended so lately that its letters may still be on their way to another try."""
+        return self._until > 0 and time.monotonic() - self._until < TRIED_AGAIN
 
     def begin(self) -> bool:
         """There was trouble; False if a pause is running, for many connections fail at the same moment."""
@@ -45,6 +53,29 @@ class RelayPause:
                 await asyncio.wait_for(stop.wait(), rest)
 
 
+class RelayTrouble:
+    """Tells Prometheus where the relay fails, from the first failure until it works again.
+
+    Counted and not set: a console that sends test letters may be in the same process.
+    """
+
+    def __init__(self) -> None:
+        self._stage: str | None = None
+
+    def begins(self, stage: str) -> None:
+        """It cannot be used; what failed before, if something else did, is passed."""
+        self.ends()
+        self._stage = stage
+        RELAY_FAILURES.labels(stage).inc()
+        RELAY_AWAY.labels(stage).inc()
+
+    def ends(self) -> None:
+        """It works, or nobody asks any more."""
+        if self._stage is not None:
+            RELAY_AWAY.labels(self._stage).dec()
+            self._stage = None
+
+
 @dataclass(slots=True)
 class _Refused:
     times: int
@@ -63,6 +94,11 @@ class SenderRefusals:
         """Seconds for which this sender's letters still wait."""
         known = self._senders.get(sender)
         return known.pause.rest if known else 0.0
+
+    @property
+    def any_waits(self) -> bool:
+        """Whether letters wait because their sender is refused; one that no letter has any more is passed over."""
+        return any(known.pause.lately for known in self._senders.values())
 
     def count(self, sender: str) -> tuple[int, int]:
         """It was refused once more: how often in a row, and how often any sender was."""

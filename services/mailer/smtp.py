@@ -23,7 +23,7 @@ from services.mailer.outcome import (
     judge_sender_refused,
     one_line,
 )
-from services.mailer.relay_pause import FIRST_PAUSE, RelayPause, SenderRefusals
+from services.mailer.relay_pause import FIRST_PAUSE, RelayPause, RelayTrouble, SenderRefusals
 from services.mailer.smtp_conversation import ConnectionTrouble, SmtpConversation
 from services.mailer.smtp_transaction import BeforeDot, Envelope, Transaction, cancel_again, envelope
 from shared.errors import InvalidSettings, Unavailable
@@ -125,6 +125,7 @@ class SmtpPool:
         self._permits = asyncio.Semaphore(size)
         self._idle: list[_Connection] = []
         self._pause = RelayPause(first_pause)
+        self._trouble = RelayTrouble()
         self._refusals = SenderRefusals(first_pause)
         self._closing = False
         self._busy = 0
@@ -165,9 +166,15 @@ class SmtpPool:
         """Those in use and those kept open."""
         return self._busy + len(self._idle)
 
+    @property
+    def refuses_senders(self) -> bool:
+        """Whether letters wait because the relay refuses their sender."""
+        return self._refusals.any_waits
+
     async def close(self) -> None:
         """Says QUIT on idle connections; one that is sending is closed when its mail is done."""
         self._closing = True
+        self._trouble.ends()
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_quit(connection.conversation) for connection in idle))
 
@@ -230,12 +237,13 @@ class SmtpPool:
             self._refusals.accepted(sender)
         if isinstance(outcome, Deferred) and outcome.relay_trouble:
             if self._pause.begin():
-                RELAY_FAILURES.labels(outcome.reason.partition(":")[0]).inc()
+                self._trouble.begins(outcome.reason.partition(":")[0])
                 say = self._log.warning if outcome.counts else self._log.error
                 say("relay_away", action="relay_away", relay=self.address, reason=outcome.reason)
             return replace(outcome, not_before_seconds=self._pause.rest + 1)
         if isinstance(outcome, Sent | Refused):
             self._pause.end()
+            self._trouble.ends()
         return outcome
 
     def _take_idle(self) -> _Connection | None:

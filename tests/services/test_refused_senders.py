@@ -38,6 +38,9 @@ async def test_c36_refused_senders_are_tried_again_and_remembered_up_to_a_bound(
         pool._refusals.accepted(FROM)
         found = await pool.send("wrong@x.example", TO, MAIL, granted)
         assert isinstance(found, Deferred) and not found.relay_trouble
+        assert pool.refuses_senders
         await asyncio.sleep(0.01)
+        assert pool.refuses_senders  # its letters come again
         oracle.script = well_behaved
         assert isinstance(await pool.send("wrong@x.example", TO, MAIL, granted), Sent)
+        assert not pool.refuses_senders
