@@ -29,7 +29,7 @@ SEND_SECONDS = Histogram(
 COMMIT_SECONDS = Histogram("kontaktpflege_commit_seconds", "A mailer's transactions", ["step"], buckets=_SECONDS)
 COMMIT_ORDERS = Histogram("kontaktpflege_commit_orders", "Orders that share a transaction", ["step"], buckets=_MANY)
 SMTP_CONNECTIONS = Gauge("kontaktpflege_smtp_connections", "Open connections to the relay")
-#: `stage`: connect, tls, auth, and so on, as the reason of the outcome begins; `sender`: the sender was refused.
+#: `stage`: connect, TLS, AUTH, and so on, as the reason of the outcome begins; `sender`: the sender was refused.
 RELAY_FAILURES = Counter("kontaktpflege_relay_failures", "Times the relay could not be used, by stage", ["stage"])
 #: Of the same stages, from the first failure until a letter gets an answer for good; pauses in between double.
 RELAY_AWAY = Gauge("kontaktpflege_relay_away", "Above 0 while the relay cannot be used, by stage", ["stage"])
@@ -53,7 +53,7 @@ DEAD_LETTERS = Counter("kontaktpflege_dead_letters", "Messages that nobody could
 #: `state`: planned, due (of these, their moment has come), queued, retrying (of these), sending, unclear, failed,
 #: held (planned, of a dispatch that waits for a person). Each is counted up to 10,000.
 ORDERS = Gauge("kontaktpflege_orders", "Write orders that are not ended, or need a person, by state", ["state"])
-#: `state`: queued.
+#: `state`: queued, of which those put off to a later try are left out.
 OLDEST_AGE = Gauge("kontaktpflege_order_oldest_age_seconds", "How long the oldest order has been waiting", ["state"])
 #: `queue`: each of shared/bus/topology.py and its dead letters; not there while the broker cannot be asked.
 QUEUE_MESSAGES = Gauge("kontaktpflege_queue_messages", "Messages that wait, as `kontaktpflege queues` tells", ["queue"])
@@ -62,6 +62,16 @@ HELD = Gauge("kontaktpflege_held", "1 while nothing is sent because the database
 BLOCKED = Gauge("kontaktpflege_blocks", "Blocks in force")
 SERVICES = Gauge("kontaktpflege_services", "Processes seen alive, by role", ["role"])
 JOBS = Gauge("kontaktpflege_jobs", "Contact-care jobs, by status", ["status"])
+
+
+def begin_counting() -> None:
+    """A mailer's counters begin at 0: what appears as 1 has not increased for Prometheus."""
+    for outcome, smtp_class in (("sent", "2"), ("deferred", "4"), ("refused", "5"), ("unclear", "none")):
+        MAILS.labels(outcome, smtp_class)
+    for reason in ("planned", "withdrawn", "no_address", "failed", "held"):
+        NOT_CLAIMED.labels(reason)
+    for stage in ("connect", "TLS", "AUTH", "sender"):
+        RELAY_FAILURES.labels(stage)
 
 
 def describe_build() -> None:

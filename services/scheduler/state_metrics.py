@@ -35,7 +35,7 @@ async def tell_state(database: Database, clock: Clock) -> None:
             ORDERS.labels(state).set(waiting[state].number)
         for state in ("unclear", "failed", "held"):
             ORDERS.labels(state).set(needed[state].number)
-        oldest = await oldest_waiting(connection)
+        oldest = await oldest_waiting(connection, now)
         age = (now - oldest["queued_at"]).total_seconds() if oldest and oldest["queued_at"] else 0
         OLDEST_AGE.labels("queued").set(age)
         SENT_TODAY.set((await sent_lately(connection, midnight, now)).since.number)

@@ -121,11 +121,18 @@ async def last_planned(connection: AsyncConnection, until: datetime) -> datetime
     return found
 
 
-async def oldest_waiting(connection: AsyncConnection) -> Any:
-    """The letter that waits longest (id, job_name, queued_at), among those rung longest ago; None: none waits."""
-    some = select(_O.id, _O.job_name, _O.queued_at).where(in_state("queued")).order_by(_O.rung_at).limit(COUNTED)
-    waiting = some.subquery()
-    return (await connection.execute(select(waiting).order_by(waiting.c.queued_at).limit(1))).mappings().first()
+async def oldest_waiting(connection: AsyncConnection, may_go_at: datetime | None = None) -> Any:
+    """The letter that waits longest (id, job_name, queued_at), among those rung longest ago; None: none waits.
+
+    With `may_go_at` without those that are put off beyond that moment: they wait for their next try, not for a mailer.
+    """
+    columns = select(_O.id, _O.job_name, _O.queued_at, _O.not_before)
+    # The bound comes first: where nearly all are put off, the rest would be looked for among a million.
+    some = columns.where(in_state("queued")).order_by(_O.rung_at).limit(COUNTED).subquery().c
+    oldest = select(some.id, some.job_name, some.queued_at).order_by(some.queued_at).limit(1)
+    if may_go_at:
+        oldest = oldest.where(some.not_before <= may_go_at)
+    return (await connection.execute(oldest)).mappings().first()
 
 
 async def reasons_of_planned(connection: AsyncConnection) -> dict[str, int]:
