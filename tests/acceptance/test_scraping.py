@@ -1,11 +1,16 @@
-"""A real Prometheus looks at real services and at RabbitMQ's own plugin: its figures are those of the command line."""
+"""A real Prometheus looks at real services and at RabbitMQ's own plugin, with the alert rules.
+
+Its figures are those of the command line, it finds all that rules and dashboards ask for, and nobody is woken in vain.
+"""
 
 import json
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,8 +33,31 @@ def expression_of(title: str) -> str:
     return str(panel["targets"][0]["expr"])
 
 
+def hasty_rules() -> dict[str, Any]:
+    """The alert rules, each of which fires at once."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))
+    for rule in found["groups"][0]["rules"]:
+        rule.pop("for", None)
+    return found
+
+
+def asked_for() -> set[str]:
+    """The metrics of all rules and panels."""
+    boards = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "deploy/grafana/dashboards").iterdir()]
+    asked = [one["expr"] for board in boards for panel in board["panels"] for one in panel["targets"]]
+    asked += [rule["expr"] for rule in hasty_rules()["groups"][0]["rules"]]
+    return {name for one in asked for name in metrics_of(one)}
+
+
+def metrics_of(expression: str) -> set[str]:
+    """What is left of an expression without texts, labels, durations, functions and words of the language."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", expression)
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\b(?:by|without|on|ignoring)\s*\([^)]*\)", " ", bare)
+    return set(re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", bare)) - {"and", "or", "unless", "bool", "offset"}
+
+
 class Prometheus:
-    """A server that looks at these targets every second."""
+    """A server that looks at these targets every second, and at the rules."""
 
     def __init__(self, folder: Path, services: list[str], broker: str, vhost: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -45,7 +73,9 @@ class Prometheus:
                 "metric_relabel_configs": own,
             },
         ]
-        settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
+        (folder / "alerts.yml").write_text(yaml.safe_dump(hasty_rules()), encoding="utf-8")
+        often = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        settings = {"global": often, "rule_files": [str(folder / "alerts.yml")], "scrape_configs": jobs}
         (folder / "prometheus.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
         command = [program("prometheus"), f"--config.file={folder / 'prometheus.yml'}"]
         command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
@@ -56,11 +86,26 @@ class Prometheus:
     def value(self, expression: str) -> float | None:
         """The one value that an expression has now; None: none yet."""
         try:
-            answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=5).json()
-        except httpx.HTTPError:
+            answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=5)
+            found = answer.raise_for_status().json()["data"]["result"]
+        except httpx.HTTPError:  # it still starts, and says so in plain words
             return None
-        found = answer["data"]["result"] if answer["status"] == "success" else []
         return float(found[0]["value"][1]) if len(found) == 1 else None
+
+    def names(self) -> set[str]:
+        """Every metric that it has seen."""
+        return set(httpx.get(f"{self.url}/api/v1/label/__name__/values", timeout=5).json()["data"])
+
+    def broken_rules(self) -> list[str]:
+        """Rules that could not be evaluated, or have not been yet."""
+        (group,) = httpx.get(f"{self.url}/api/v1/rules", timeout=5).json()["data"]["groups"]
+        return [rule["name"] for rule in group["rules"] if rule["health"] != "ok"]
+
+    def alerts_since(self, moment: float) -> set[str]:
+        """What has fired since then."""
+        asked = {"query": "ALERTS", "start": moment, "end": time.time(), "step": "1s"}
+        answer = httpx.get(f"{self.url}/api/v1/query_range", params=asked, timeout=5).json()
+        return {one["metric"]["alertname"] for one in answer["data"]["result"]}
 
     def close(self) -> None:
         self.process.terminate()
@@ -76,14 +121,14 @@ def metrics_url(servers: Mapping[str, str]) -> str:
 
 @pytest.fixture
 def watched(distributed_stack: Stack, metrics_url: str, tmp_path: Path) -> Iterator[tuple[Stack, Prometheus]]:
-    """A stack whose every role has a port for its figures; the mailer is not started yet."""
+    """A stack whose every role has a process and a port for its figures; the mailer is not started yet."""
     stack = distributed_stack
     stack.load_many(ORDERS)
     ports = {}
-    for role in ("scheduler", "evaluator", "mailer"):
+    for role in ("scheduler", "evaluator", "mailer", "console"):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             ports[role] = str(probe.getsockname()[1])
-    for role in ("scheduler", "evaluator"):
+    for role in ("scheduler", "evaluator", "console"):
         stack.start(role, KP_HEALTH_PORT=ports[role])
     (tmp_path / "prometheus").mkdir()
     vhost = urlsplit(stack.environment["BROKER_URL"]).path.removeprefix("/")
@@ -121,4 +166,25 @@ def test_the_depth_on_the_dashboard_is_that_of_the_command_line(
     stack.wait_for(lambda: prometheus.value(asked) == depth() == 0, 60, "an empty queue on the dashboard")
     sent = 'sum(kontaktpflege_mails_total{outcome="sent",smtp_class="2"})'
     stack.wait_for(lambda: prometheus.value(sent) == ORDERS, 30, "the letters sent on the dashboard")
-    assert prometheus.value('count(up{job="kontaktpflege"} == 1)') == 3
+    assert prometheus.value('count(up{job="kontaktpflege"} == 1)') == 4
+
+
+def test_a_healthy_run_has_every_figure_that_is_asked_for_and_wakes_nobody(
+    watched: tuple[Stack, Prometheus], smtp: MailServer
+) -> None:
+    stack, prometheus = watched
+    stack.start("mailer", KP_HEALTH_PORT=stack.environment["MAILER_PORT"])
+    ready = "count(up == 1) == 5 and count(kontaktpflege_ready == 1) == 4"
+    stack.wait_for(lambda: prometheus.value(ready) is not None, 90, "figures of everybody")
+    stack.wait_for(lambda: prometheus.value("count(ALERTS)") is None, 60, "the end of the alerts of the start")
+    began = time.time() + 1
+    assert stack.answer("job", "run", JOB, "--on", "2026-11-23")["orders"] == ORDERS
+    stack.wait_for(lambda: len(smtp.accepted) == ORDERS, 90, "the letters")
+    told = "max(kontaktpflege_sent_today)"
+    stack.wait_for(lambda: prometheus.value(told) == ORDERS, 60, "what the scheduler tells of the letters")
+    assert asked_for() - prometheus.names() == set()
+    assert {"up", "rabbitmq_queue_messages_ready", "kontaktpflege_commit_seconds_bucket"} < asked_for()
+    assert prometheus.broken_rules() == []
+    assert prometheus.alerts_since(began) == set()
+    stack.kill("mailer")
+    stack.wait_for(lambda: "KontaktpflegeUnreachable" in prometheus.alerts_since(began), 30, "the mailer's alert")
