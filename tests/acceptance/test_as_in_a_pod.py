@@ -1,9 +1,11 @@
-"""Every role with the variables, files and folders of its pod, on a file system that is read-only otherwise."""
+"""Every role with the variables, files, folders and user of its pod, on a file system that is read-only otherwise."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,23 @@ from tests.stacks import QUIET_MOMENT, Stack
 
 JOB, ORDERS = "Prozesshänger", 40
 ROLES = ("scheduler", "evaluator", "mailer", "console")
-#: One folder stays writable; then every right of root's is dropped, as for any other user.
+#: The pods' user and group (deploy/kubernetes/base/every-pod.yaml).
+USER = 10001
+#: One folder stays writable; then root becomes that user, in no other group and without any right of root's.
 SEALED = """
 set -e
 mount --make-rprivate /
 mount --bind "$1" "$1"
 mount -o remount,bind,ro /
 shift
-exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all "$@"
+exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all "$@"
 """
+
+
+def give(path: Path) -> None:
+    """As `fsGroup` leaves a volume or a secret: root's, the group's to write or to read."""
+    os.chown(path, 0, USER)
+    path.chmod(0o2775 if path.is_dir() else 0o440)
 
 
 class Pods:
@@ -44,13 +54,17 @@ class Pods:
         for mount in container(workload)["volumeMounts"]:
             here = self.folder / name / mount["mountPath"].strip("/")
             here.mkdir(parents=True)
+            give(here)
             environment = {key: value.replace(mount["mountPath"], str(here)) for key, value in environment.items()}
             for path, _, key in files(workload):
                 if path.startswith(mount["mountPath"]):
                     (here / Path(path).name).write_text(self._secrets[key])
+                    give(here / Path(path).name)
             if mount["mountPath"] == "/tmp":
                 environment["TMPDIR"] = str(here)
         environment |= {
+            # Looked up by the runtime in the image; there it is read-only, here it is not there at all.
+            "HOME": "/nowhere",
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "SMTP_URL": self._stack.environment["SMTP_URL"],
@@ -59,7 +73,7 @@ class Pods:
         }
         if name == "console":
             environment["KP_CONSOLE_PORT"] = str(free_port())
-        log = (self.folder / f"{name}.log").open("wb")
+        log = (self._stack.folder / f"{name}.log").open("wb")
         command = [*self._sealed(name), sys.executable, "-m", "services", *container(workload)["args"]]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self._stack.processes.append((name, process))
@@ -67,6 +81,7 @@ class Pods:
     def run(self, name: str, *command: str) -> int:
         """A command in the surroundings of a pod; its exit code."""
         (self.folder / name).mkdir(exist_ok=True)
+        give(self.folder / name)
         return subprocess.run([*self._sealed(name), *command], stderr=subprocess.DEVNULL, check=False).returncode
 
     def _sealed(self, name: str) -> list[str]:
@@ -84,15 +99,21 @@ class Pods:
 
 
 @pytest.fixture
-def pods(distributed_stack: Stack, tmp_path: Path) -> Iterator[Pods]:
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount anything")
+def pods(distributed_stack: Stack) -> Iterator[Pods]:
+    may = ["unshare", "--mount", "setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "true"]
+    if os.geteuid() or subprocess.run(may, capture_output=True, check=False).returncode:
+        pytest.fail(
+            "a pod's file system and user are made with mount, unshare and setpriv (util-linux): run this test as "
+            "root, in a container with --cap-add SYS_ADMIN and --security-opt seccomp=unconfined, or --deselect it"
+        )
     stack = distributed_stack
     broker = stack.environment["BROKER_URL"]
     secrets = {"url": stack.environment["DATABASE_URL"], "password": "unused", **dict.fromkeys(ROLES, broker)}
-    folder = tmp_path / "pods"
-    folder.mkdir()
+    # Not below pytest's own folder, into which nobody else may look; everybody may write here but for the mount.
+    folder = Path(tempfile.mkdtemp(prefix="pods-"))
+    folder.chmod(0o777)
     yield Pods(folder, stack, secrets)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_every_role_does_its_work_in_its_pod(pods: Pods, distributed_stack: Stack, smtp: MailServer) -> None:
@@ -114,5 +135,7 @@ def test_every_role_does_its_work_in_its_pod(pods: Pods, distributed_stack: Stac
     wait(lambda: len(smtp.accepted) == ORDERS, 90, "the letters")
     wait(lambda: stack.states() == {"sent": ORDERS}, 30, "the settlements")
     state = pods.folder / "mailer" / "state"
-    assert list(state.glob("mailer-*.journal")), "the journal is not where the pod's volume is"
+    journals = list(state.glob("mailer-*.journal"))
+    assert journals, "the journal is not where the pod's volume is"
+    assert {journal.stat().st_uid for journal in journals} == {USER}
     assert set(stack.stop().values()) == {0}, stack.logs()
