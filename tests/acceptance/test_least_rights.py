@@ -10,12 +10,15 @@ from urllib.parse import urlsplit
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from shared.bus.topology import EXCHANGE, ROUTES, entities
 from tests.chaos.nodes import Broker
 from tests.mail_server import MailServer
+from tests.servers import rabbitmq
+from tests.servers.processes import listens
 from tests.servers.programs import program
+from tests.servers.state import Started, end
 from tests.stacks import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +37,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         (passwords / user).write_text(f"secret-of-the-{user}\n")
     folder = str(Path(program("rabbitmqctl")).parent)
     environment = {**os.environ, **node.environment, "PATH": f"{folder}:{os.environ['PATH']}"}
-    for _ in range(2):
-        command = ["sh", str(FOLDER / "apply.sh"), str(passwords)]
+    # Its ports are open a moment before it takes definitions.
+    await_startup = [program("rabbitmqctl"), "--quiet", "await_startup", "--timeout", "60"]
+    for command in (await_startup, apply := ["sh", str(FOLDER / "apply.sh"), str(passwords)], apply):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "secret" not in done.stdout + done.stderr
@@ -46,6 +50,37 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def url_of(broker: Broker, user: str) -> str:
     port = urlsplit(broker.url).port
     return f"amqp://{user}:secret-of-the-{user}@127.0.0.1:{port}/%2F"
+
+
+def test_the_definitions_that_compose_loads_make_the_same_users(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    done = subprocess.run(
+        ["sh", FOLDER.parent / "make-secrets.sh", secrets], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    started = Started()
+    try:
+        node = rabbitmq.create(started)
+        load = (FOLDER / "load.conf").read_text(encoding="utf-8").replace("/run/secrets", str(secrets))
+        with (node.folder / "rabbitmq.conf").open("a", encoding="utf-8") as configuration:
+            configuration.write(load)
+        # It listens after it has loaded.
+        node.launch(started, lambda: listens(node.amqp))
+        with pytest.raises(ProbableAuthenticationError):
+            pika.BlockingConnection(pika.URLParameters(node.url))
+        for user in USERS:
+            # Their addresses name compose's host.
+            address = (secrets / f"broker_url_{user}").read_text()
+            url = address.replace("@rabbitmq", f"@127.0.0.1:{node.amqp}/%2F")
+            connection = pika.BlockingConnection(pika.URLParameters(url))
+            with pytest.raises(ChannelClosedByBroker) as refused:
+                _read_the_dead(connection.channel())
+            assert refused.value.reply_code == 403
+            if user in ("scheduler", "evaluator"):
+                _publish(connection.channel())
+            connection.close()
+    finally:
+        end(started)
 
 
 def test_the_definitions_are_those_of_the_code() -> None:

@@ -130,6 +130,22 @@ def test_no_password_in_the_environment(config: dict[str, Any]) -> None:
     assert all(entry["file"] for entry in config["secrets"].values())
 
 
+def test_each_service_has_the_secrets_that_it_needs_and_no_others(config: dict[str, Any]) -> None:
+    def secrets(name: str) -> dict[str, str]:
+        return {Path(one["target"]).name: one["source"] for one in config["services"][name]["secrets"]}
+
+    database = {"database_url": "database_url"}
+    assert secrets("migrate") == database
+    for role in SERVICES:
+        mail = {"smtp_password": "smtp_password"} if role in ("mailer", "console") else {}
+        assert secrets(role) == database | {"broker_url": f"broker_url_{role}"} | mail
+        files = {Path(value).name for key, value in config["services"][role]["environment"].items() if "_FILE" in key}
+        assert files == set(secrets(role))
+    assert secrets("rabbitmq") == {"rabbitmq_definitions.json": "rabbitmq_definitions"}
+    load = (ROOT / "deploy/rabbitmq/load.conf").read_text(encoding="utf-8")
+    assert "load_definitions = /run/secrets/rabbitmq_definitions.json" in load
+
+
 def test_services_have_few_rights(config: dict[str, Any]) -> None:
     for role in (*SERVICES, "migrate"):
         service = config["services"][role]
@@ -170,3 +186,6 @@ def test_secrets_are_made_with_the_names_that_compose_reads(config: dict[str, An
     assert names == {path.name for path in tmp_path.iterdir()}
     password = (tmp_path / "postgres_app_password").read_text()
     assert len(password) == 48 and password in (tmp_path / "database_url").read_text()
+    addresses = {(tmp_path / f"broker_url_{role}").read_text() for role in SERVICES}
+    definitions = (tmp_path / "rabbitmq_definitions.json").read_text(encoding="utf-8")
+    assert len(addresses) == 4 and not any(one.split(":")[2].split("@")[0] in definitions for one in addresses)

@@ -1,5 +1,6 @@
 """A RabbitMQ node of our own, with its own name service (epmd) and management interface."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +49,16 @@ class RabbitNode:
         """Where its own plugin answers Prometheus."""
         return f"http://127.0.0.1:{self.metrics}"
 
-    def launch(self, started: Started) -> int:
-        """Starts it and waits until it answers; its process id. Raises ServersImpossible with its own words."""
+    def launch(self, started: Started, answers: Callable[[], bool] | None = None) -> int:
+        """Starts it and waits until it answers; its process id. Raises ServersImpossible with its own words.
+
+        `answers`: what to wait for where its configuration knows no guest, or no plain connections.
+        """
+        answers = answers or (lambda: listens(self.amqp) and _manages(self.management))
         log = self.folder / "log"
         pid = launch(started, [program("rabbitmq-server")], log, self.environment)
         wait_until(
-            lambda: not is_alive(pid) or (listens(self.amqp) and _manages(self.management)),
+            lambda: not is_alive(pid) or answers(),
             90,
             f"RabbitMQ does not answer:\n{tail(log)}",
         )
