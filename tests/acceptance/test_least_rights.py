@@ -12,13 +12,13 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
-from shared.bus.topology import EXCHANGE, ROUTES, entities
+from shared.bus.topology import DELIVERY_LIMIT, EXCHANGE, ROUTES, entities
 from tests.chaos.nodes import Broker
 from tests.mail_server import MailServer
 from tests.servers import rabbitmq
 from tests.servers.processes import listens
 from tests.servers.programs import program
-from tests.servers.state import Started, end
+from tests.servers.state import Started, end, wait_until
 from tests.stacks import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +90,22 @@ def test_the_definitions_are_those_of_the_code() -> None:
     assert queues == {one.name: dict(one.queue_arguments) for one in entities()}
     assert bindings == {(one.exchange.name, one.name, one.routing_key) for one in entities()}
     assert {one["name"] for one in loaded["exchanges"]} == {one.exchange.name for one in entities()}
+
+
+def test_every_queue_has_a_policy_that_bounds_it_and_refuses_beyond(broker: Broker) -> None:
+    def queues() -> dict[str, str]:
+        return {one["name"]: one.get("policy", "") for one in json.loads(broker.manage("GET", "queues/%2F"))}
+
+    # What it tells of queues follows a few seconds later.
+    wait_until(lambda: all(queues().values()), 30, "a queue has no policy")
+    policies = {one["name"]: one["definition"] for one in json.loads(broker.manage("GET", "policies/%2F"))}
+    found = {queue: policies[name] for queue, name in queues().items()}
+    assert set(found) == {one.name for one in entities()}
+    for route in ROUTES:
+        # Refused, not dropped: the sweep rings again.
+        assert found[route.queue]["overflow"] == "reject-publish" and found[route.queue]["max-length"] >= 100_000
+        assert found[route.queue]["delivery-limit"] == DELIVERY_LIMIT
+        assert found[route.dead_queue]["max-length"] >= 10_000
 
 
 def test_the_whole_flow_works(broker: Broker, postgres_url: str, smtp: MailServer, tmp_path: Path) -> None:
