@@ -1,4 +1,4 @@
-"""What one letter leaves in PostgreSQL, and what it writes on the way: how much a year of letters needs."""
+"""What an application takes in PostgreSQL, what a letter leaves and writes: how much a year of letters needs."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Tell = Callable[[str], None]
 #: Bytes of each table with its indexes and long values.
 _SIZES = """
 SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables
-WHERE relname IN ('write_orders', 'attempts', 'events', 'contact_entries', 'applications')
+WHERE relname IN ('write_orders', 'attempts', 'events', 'contact_entries', 'applications', 'persons')
 """
 
 
@@ -21,6 +21,8 @@ def measure_volume(results: Results, site: Site, letters: int, tell: Tell) -> No
     """Sends `letters` and takes what each table has grown by, and what was written to the write-ahead log."""
     tell(f"volume: sending {letters:,} letters")
     before, start = _state(site)
+    for table in ("applications", "persons", "contact_entries"):
+        results.volume[f"{table}, bytes an application"] = before[table] / _applications(site)
     queue_orders(site, letters)
     _, log_queued = _state(site)
     with smtp_sink() as port:
@@ -32,6 +34,12 @@ def measure_volume(results: Results, site: Site, letters: int, tell: Tell) -> No
     results.volume["all of them, bytes a letter"] = (sum(after.values()) - sum(before.values())) / letters
     results.volume["write-ahead log, queueing, bytes a letter"] = (log_queued - start) / letters
     results.volume["write-ahead log, sending, bytes a letter"] = (log - log_queued - (log_queued - start)) / letters
+
+
+def _applications(site: Site) -> int:
+    with site.connect() as connection:
+        found = connection.execute("SELECT count(*) FROM applications").fetchone()
+    return int(found[0]) if found else 0
 
 
 def _state(site: Site) -> tuple[dict[str, int], int]:
