@@ -73,14 +73,16 @@ def smtp(tmp_path: Path) -> Iterator[MailServer]:
 
 @pytest.fixture
 def embedded_stack(tmp_path: Path, smtp: MailServer) -> Iterator[Stack]:
-    stack = Stack(tmp_path, f"sqlite:///{tmp_path / 'kontaktpflege.sqlite3'}", "memory://", smtp.oracle.url)
+    stack = Stack(
+        tmp_path, f"sqlite:///{tmp_path / 'kontaktpflege.sqlite3'}", "memory://", smtp.oracle.url, copies=True
+    )
     yield stack
     stack.close()
 
 
 @pytest.fixture
 def distributed_stack(tmp_path: Path, smtp: MailServer, postgres_url: str, amqp_url: str) -> Iterator[Stack]:
-    stack = Stack(tmp_path, postgres_url, amqp_url, smtp.oracle.url)
+    stack = Stack(tmp_path, postgres_url, amqp_url, smtp.oracle.url, copies=True)
     yield stack
     stack.close()
 

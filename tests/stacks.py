@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from sqlalchemy import NullPool, create_engine, make_url, text
 
 from tests.forked_commands import run_command
+from tests.prepared_data import fill
 
 SAMPLE = Path(__file__).parent.parent / "services" / "cli" / "sample"
 #: A moment at which no job of the sample comes due for many hours.
@@ -27,8 +28,11 @@ EXPECTED = {"Prozesshänger": 835, "Geburtstagsgrüße": 8, "Endgültige Absage 
 class Stack:
     """One installation: its environment, its command line, its running services."""
 
-    def __init__(self, folder: Path, database_url: str, broker_url: str, smtp_url: str) -> None:
-        self.folder, self.embedded = folder, broker_url.startswith("memory:")
+    def __init__(
+        self, folder: Path, database_url: str, broker_url: str, smtp_url: str, *, copies: bool = False
+    ) -> None:
+        """`copies`: its database is empty and its own, and may be replaced by a copy of one that was filled before."""
+        self.folder, self.embedded, self.copies = folder, broker_url.startswith("memory:"), copies
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("KP_")},
             "DATABASE_URL": database_url,
@@ -64,6 +68,17 @@ class Stack:
 
     def load_sample(self) -> None:
         """Schema, setup, applications, contacts."""
+        self._fill(("sample",), self._load_sample)
+
+    def _fill(self, what: tuple[str, ...], load: Callable[[], None]) -> None:
+        if not self.copies:
+            load()
+            return
+        given = sorted(self.environment.items())
+        settings = (f"{name}={value}" for name, value in given if name.startswith("KP_") and name != "KP_STATE_DIR")
+        fill(self.environment["DATABASE_URL"], (*what, *settings), load)
+
+    def _load_sample(self) -> None:
         self.cli("migrate")
         self.cli("apply", str(SAMPLE / "setup.yaml"))
         self.cli("import", "applications", str(SAMPLE / "applications.csv"))
@@ -71,6 +86,9 @@ class Stack:
 
     def load_many(self, count: int) -> None:
         """Schema, setup, and so many applicants with an address whom nobody has written to for long."""
+        self._fill(("many", str(count)), lambda: self._load_many(count))
+
+    def _load_many(self, count: int) -> None:
         file = self.folder / "many.csv"
         with file.open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out)
