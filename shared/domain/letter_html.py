@@ -21,7 +21,7 @@ from shared.errors import InvalidInput
 #: The program that moves style rules, its exit code for rules that cannot be read, and seconds to wait for it.
 _MOVER = Path(__file__).with_name("style_mover.py")
 _UNREADABLE = 3
-_PATIENCE = 20.0
+_PATIENCE = 10.0
 _STYLE = re.compile(r"<style[\s>]", re.IGNORECASE)
 _DOCUMENT = re.compile(r"<(?:!doctype|html|head|body)[\s>]", re.IGNORECASE)
 _MARK = re.compile(r"<!--kp(\d+)-->|kp(\d+)pk")
@@ -42,6 +42,10 @@ _NEXT = {
     "'": re.compile(r"'"),
     **{name: re.compile(rf"</{name}", re.IGNORECASE) for name in _PLAIN + _CLOSED},
 }
+
+
+class _UnreadableStyle(Exception):
+    """The style rules cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +132,28 @@ def _mask(place: str, kept: list[Segment], piece: Segment, spot: _Spot) -> str:
 
 
 def _inlined(place: str, html: str, document: bool) -> str:
-    code, answer = _moved(html, document)
-    if code == _UNREADABLE:
-        raise InvalidInput(place, "<style>", f"the style rules cannot be read: {answer}")
-    if code:
-        raise InvalidInput(place, "<style>", "too much HTML to move style rules into; write it simpler")
-    return answer
-
-
-@lru_cache(maxsize=4)
-def _moved(html: str, document: bool) -> tuple[int, str]:
-    """Exit code and answer of the program: what it does to its process is not done to this one (S3)."""
-    # Isolated: it imports what is installed, nothing from where this process happens to stand.
-    command = [sys.executable, "-I", str(_MOVER), "document" if document else "fragment"]
     try:
-        done = subprocess.run(command, input=html.encode(), capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return -1, ""
-    return done.returncode, done.stdout.decode()
+        return _moved(html, document)
+    except _UnreadableStyle as exc:
+        raise InvalidInput(place, "<style>", f"the style rules cannot be read: {exc}") from exc
+    except subprocess.SubprocessError as exc:
+        raise InvalidInput(place, "<style>", "too much HTML to move style rules into; write it simpler") from exc
+
+
+# Checking a letter and composing it ask for the same; what was raised is asked for again.
+@lru_cache(maxsize=4)
+def _moved(html: str, document: bool) -> str:
+    """The program's answer; what HTML does to its process is not done to this one (S3).
+
+    Raises _UnreadableStyle, SubprocessError if it died, took too long or had too much to say.
+    """
+    # -P: it imports what this process could, but nothing that stands beside it.
+    command = [sys.executable, "-P", str(_MOVER), "document" if document else "fragment"]
+    done = subprocess.run(command, input=html.encode(), capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603
+    if done.returncode == _UNREADABLE:
+        raise _UnreadableStyle(done.stdout.decode())
+    done.check_returncode()
+    return done.stdout.decode()
 
 
 def _check_balance(place: str, html: str, kept: list[Segment]) -> None:

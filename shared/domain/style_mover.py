@@ -23,7 +23,9 @@ def main() -> int:
         (resource.RLIMIT_AS, MOST_MEMORY),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(kind, (most, most))
+        _, allowed = resource.getrlimit(kind)
+        limit = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        resource.setrlimit(kind, (limit, limit))
     document = sys.argv[1:] == ["document"]
     html = sys.stdin.buffer.read().decode()
     inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=document)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from shared.domain import letter_html
 from shared.domain.letters import LetterText, compose_letter
 from shared.errors import InvalidInput
 
@@ -46,3 +47,13 @@ def test_s3_a_large_letter_that_is_no_attack_is_taken() -> None:
     made = compose_letter("Probe", LetterText("s", f"{style}<table>{rows}</table>", None, "de"))
     assert made.html is not None and made.html.count("color: blue") == 400
     assert time.monotonic() - began < 20
+
+
+def test_s3_a_letter_refused_while_the_machine_was_slow_is_taken_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    letter = LetterText("s", f"{_RED}<p>Guten Tag</p>", None, "de")
+    with monkeypatch.context() as slow:
+        slow.setattr(letter_html, "_PATIENCE", 0.001)
+        with pytest.raises(InvalidInput, match="simpler"):
+            compose_letter("Probe", letter)
+    made = compose_letter("Probe", letter)
+    assert made.html is not None and "color: red" in made.html
