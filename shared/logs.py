@@ -3,9 +3,11 @@
 import atexit
 import logging
 import queue
+import re
 import sys
 import threading
 import time
+from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import IO, Any
 
@@ -17,6 +19,10 @@ MOST_WAITING = 10_000
 MOST_TOGETHER, GATHERING_SECONDS = 1000, 0.02
 #: Seconds that a process which ends waits for its last lines to be taken.
 LAST_WORDS_SECONDS = 1.0
+#: Whose a mail address is. Mail servers name it in their answers, and reasons quote them. Begun at the beginning of a
+#: word only: a long one without an address costs no more than its length.
+_WORD = r"""[^\s<>()\[\]"',;:/@=*]"""
+_LOCAL_PART = re.compile(rf"""(?:"[^"\n]*"|(?<!{_WORD}){_WORD}+)@(?=[\w\[])""")
 
 
 class PatientStream:
@@ -74,6 +80,7 @@ def configure_logging(level: str = "info", as_json: bool = False, *, patient: bo
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            without_addresses,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -83,6 +90,14 @@ def configure_logging(level: str = "info", as_json: bool = False, *, patient: bo
     logging.basicConfig(
         level=logging.WARNING, stream=stream, force=patient, format="%(levelname)s %(name)s %(message)s"
     )
+
+
+def without_addresses(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leaves of mail addresses only their domain (S26); orders are found by their ids, whose rows have it all."""
+    for name, value in fields.items():
+        if isinstance(value, str) and "@" in value:
+            fields[name] = _LOCAL_PART.sub("...@", value)
+    return fields
 
 
 def get_logger(service: str) -> Any:

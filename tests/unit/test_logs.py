@@ -1,4 +1,4 @@
-"""A log that cannot be written holds nobody up (C60)."""
+"""A log that cannot be written holds nobody up (C60), and none tells whose an address is (S26)."""
 
 import io
 import os
@@ -6,7 +6,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from shared.logs import MOST_WAITING, PatientStream
+import pytest
+
+from shared.logs import MOST_WAITING, PatientStream, configure_logging, get_logger
 
 
 def until_written(out: io.StringIO, text: str) -> None:
@@ -51,3 +53,21 @@ def test_c60_lines_lost_to_a_full_disk_are_counted_in_the_next_one(tmp_path: Pat
     stream.write("kept")
     until_written(disk, "kept")
     assert "3 pieces of the log were dropped" in disk.getvalue()
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_s26_of_mail_addresses_only_the_domain_is_logged(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    configure_logging("info", as_json)
+    log = get_logger("mailer")
+    said = "RCPT TO: 550 5.1.1 <erika.muster+x@muster.example>: unknown; ask erika@mx.example, 'jörg@müller.example'"
+    said += ', "erika muster"@mx.example'
+    log.warning("settled", reason=said, order=7, relay="amqp://kp:***@127.0.0.1:5672")
+    try:
+        raise ValueError("erika@muster.example cannot be written")
+    except ValueError:
+        log.exception("broken", action="deliver")
+    told = capsys.readouterr().err
+    told = told.encode().decode("unicode_escape") if as_json else told
+    assert "erika" not in told and "jörg" not in told
+    assert "<...@muster.example>: unknown" in told and "...@müller.example" in told
+    assert "amqp://kp:***@127.0.0.1:5672" in told and "7" in told and "ValueError" in told
