@@ -80,7 +80,8 @@ class Settings(BaseModel):
 
 #: What stands between the user and the last @ of an address: a password that is not percent-encoded holds anything.
 _PASSWORD = re.compile(r"(://[^:/@?#]*:).*?(?=@[^@]*(?:,[\w.+-]+://|$))", re.DOTALL)
-_PASSWORD_ASKED = re.compile(r"([?&]\w*password=)[^&]*", re.IGNORECASE)
+#: Passwords may stand behind the address too (libpq's `password`, `sslpassword`).
+_SECRET_ASKED = re.compile(r"([?&][\w%-]*(?:password|secret)[\w%-]*=)[^&]*", re.IGNORECASE)
 #: Names of the contract without the KP_ prefix.
 BARE = frozenset({"DATABASE_URL", "BROKER_URL", "SMTP_URL", "SMTP_PASSWORD"})
 
@@ -170,7 +171,7 @@ def _is_private_address(url: str) -> bool:
 
 def without_password(url: str) -> str:
     """An address, or several separated by commas, as it may be shown: user names kept, passwords replaced."""
-    return _PASSWORD_ASKED.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
+    return _SECRET_ASKED.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
 
 
 def _dotenv(path: Path | None) -> dict[str, str]:

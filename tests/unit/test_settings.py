@@ -1,7 +1,8 @@
-"""Settings that contradict each other are refused at the start; which addresses are this machine's."""
+"""Settings that contradict each other are refused at the start; no password of an address is shown (S12, S34)."""
 
 import pytest
 
+from services.cli.composition import clock_of
 from shared.errors import InvalidSettings
 from shared.settings import is_loopback, load_settings, without_password
 
@@ -38,6 +39,7 @@ def test_s10_a_loopback_address_is_a_number_or_localhost() -> None:
             "postgresql://u@h/d?sslpassword=geheim&x=1&password=geheim",
             "postgresql://u@h/d?sslpassword=***&x=1&password=***",
         ),
+        ("postgresql://u@h/d?oauth_client_secret=geheim&x=1", "postgresql://u@h/d?oauth_client_secret=***&x=1"),
         (
             "amqp://a%40b:geheim@one,amqps://u:geheim@[::1]:5671/%2F",
             "amqp://a%40b:***@one,amqps://u:***@[::1]:5671/%2F",
@@ -49,3 +51,35 @@ def test_s10_a_loopback_address_is_a_number_or_localhost() -> None:
 )
 def test_i22_an_address_is_shown_without_any_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    "secret", ["geheim", "ge/heim", "ge?heim", "ge#heim", "ge:heim", "ge@heim", "ge%2Fheim", "ge heim"]
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "amqp", "amqps", "smtp+starttls"])
+def test_s12_no_password_of_an_address_is_shown_however_it_is_written(scheme: str, secret: str) -> None:
+    place = "host.example:5432/name"
+    assert without_password(f"{scheme}://kp:{secret}@{place}") == f"{scheme}://kp:***@{place}"
+    shown = without_password(
+        f"{scheme}://kp@{place}?user=kp&password={secret}&sslpassword={secret}&sslmode=verify-full"
+    )
+    assert "heim" not in shown and shown.endswith("&sslmode=verify-full") and f"kp@{place}" in shown
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///a/b.sqlite3", "amqp://host.example", "amqp://kp@host.example:5672/v", "memory://"]
+)
+def test_s12_an_address_without_a_password_is_shown_as_it_is(url: str) -> None:
+    assert without_password(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["smtp://mail.example", "smtps://mail.example", "smtp://127.0.0.1.mail.example", "smtp://[2001:db8::1]"]
+)
+def test_s34_a_shifted_clock_is_refused_with_a_mail_server_elsewhere(url: str) -> None:
+    start = {"KP_CLOCK_START": "2026-11-23T06:00:00+01:00"}
+    with pytest.raises(InvalidSettings, match="KP_CLOCK_START: refused"):
+        clock_of(load_settings({**start, "SMTP_URL": url}))
+    assert (
+        clock_of(load_settings({**start, "SMTP_URL": "smtp://127.0.0.1:1025"})).now().isoformat()[:10] == "2026-11-23"
+    )
