@@ -8,6 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from shared.domain.text import fold
+
 #: Failures that cost nothing, the first wait and the longest one in seconds, and how many keys are remembered.
 FREE, FIRST_SECONDS, LONGEST_SECONDS, MOST = 5, 2.0, 900.0, 10_000
 
@@ -71,5 +73,6 @@ class Bound:
 
 def _keys(name: str | None, client: str) -> tuple[str, ...]:
     """Without a name (a company account's is not known before it is proved) the address alone is counted."""
-    by_name = () if name is None else (f"name {name.strip().casefold()[:200]}",)
+    # Folded as users are looked up: else every spelling of a name that means the same user had failures of its own.
+    by_name = () if name is None else (f"name {fold(name)[:200]}",)
     return *by_name, f"client {client}"
