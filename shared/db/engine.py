@@ -1,8 +1,9 @@
 """Connections and transactions on both databases; driver errors become ours here."""
 
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class Database:
     async def check(self) -> None:
         """Raises Unavailable unless the database answers."""
         if self.dialect == "sqlite":
-            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            _begin_file(self.url.database or "")
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
 
@@ -133,6 +134,16 @@ class Database:
 
     def _is_away(self, message: str) -> bool:
         return self.dialect == "postgresql" or any(words in message for words in _AWAY_WORDS)
+
+
+def _begin_file(name: str) -> None:
+    """A new file belongs to its owner alone: it holds everything about everybody. SQLite's other files follow it."""
+    file = Path(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if name not in ("", ":memory:"):
+        # It exists, or cannot be made: then who connects is told.
+        with suppress(OSError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _driver_url(url: str) -> URL:
