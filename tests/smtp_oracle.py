@@ -65,8 +65,8 @@ class SmtpOracle:
         self.dot_arrived, self.spoken_early, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._attempts: Counter[str] = Counter()
         self._ledger_path, self._ledger = ledger, Ledger(ledger)
-        #: Mails per second at most; None: answered at once.
-        self.rate = rate
+        #: Mails per second at most; None: answered at once. What somebody adds in clear to the answer to STARTTLS.
+        self.rate, self.injected = rate, b""
         self._next_slot = 0.0
         self._server: asyncio.Server | None = None
 
@@ -206,7 +206,7 @@ class Session(asyncio.Protocol):
         self._say("EHLO", "".join(f"250-{text}\r\n" for text in others) + f"250 {last}")
 
     def _start_tls(self, context: ssl.SSLContext) -> None:
-        self._answers.append(b"220 go ahead\r\n")
+        self._answers.append(b"220 go ahead\r\n" + self._oracle.injected)
         self._flush()
         self._upgrading = True
         upgrade = asyncio.get_running_loop().start_tls(self.transport, self, context, server_side=True)
