@@ -40,7 +40,7 @@ def is_of_password(verifier: str, password: str) -> bool:
     return hmac.digest(salted, b"Server Key", "sha256") == base64.b64decode(found[3])
 
 
-def test_s10_the_role_is_made_and_its_password_stands_in_no_argument(
+def test_s12_the_role_is_made_and_its_password_stands_in_no_argument(
     servers: Mapping[str, str], name: str, tmp_path: Path
 ) -> None:
     secret, arguments = tmp_path / "postgres_app_password", tmp_path / "arguments"

@@ -1,12 +1,16 @@
-"""Users and rights: who lacks one is refused by every command (D5); passwords are never shown (S-secrets)."""
+"""Users and rights: who lacks one is refused by every command (D5); passwords are never shown (S12, S20)."""
 
 import io
 import json
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
 from sqlalchemy import create_engine, select, text
 
+from services.cli.app import build
 from shared.db.actors import ROLES
 from shared.passwords import hash_password, is_password
 from tests.services.command_line import CommandLine
@@ -89,7 +93,7 @@ def test_d5_a_locked_user_may_do_nothing_until_unlocked(staffed: CommandLine) ->
     assert staffed("--as", "edit", "job", "list").code == 0
 
 
-def test_s_a_password_is_hashed_and_shown_nowhere(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s12_s20_a_password_is_hashed_and_shown_nowhere(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "correct horse battery"
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{secret}\n"))
     answer = cli("user", "password", "a.weber", "--stdin")
@@ -104,11 +108,29 @@ def test_s_a_password_is_hashed_and_shown_nowhere(cli: CommandLine, monkeypatch:
     assert is_password(secret, stored) and not is_password("another horse battery", stored)
 
 
-def test_s_a_short_password_is_refused_without_being_shown(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s12_s20_a_short_password_is_refused_without_being_shown(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("hunter2\n"))
     message = cli.says_one_line("user", "password", "a.weber", "--stdin")
     assert "must have 12 to 1024 characters" in message and "hunter2" not in message
     assert not is_password("hunter2", None) and is_password("x" * 12, hash_password("x" * 12))
+
+
+def parameters(group: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every argument and option of every command, with the command."""
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
+            yield from parameters(command, f"{path} {name}")
+        yield from ((f"{path} {name}", str(one.name)) for one in command.params)
+
+
+def test_s12_no_command_takes_a_secret_where_ps_and_the_shells_history_show_it() -> None:
+    found = list(parameters(typer.main.get_group(build())))
+    assert len(found) > 100
+    secret = re.compile(r"passw|passph|secret|token|credential|_url$|^url", re.IGNORECASE)
+    assert [one for one in found if secret.search(one[1])] == []
 
 
 def test_a_user_that_cannot_be_is_refused(cli: CommandLine) -> None:
