@@ -1,5 +1,7 @@
-"""How long a session at the console lasts (S19), that a role that was taken away stays away, and who is locked out."""
+"""Who gets in and for how long (S19-S21), that a role that was taken away stays away, and who is locked out."""
 
+import re
+import time
 from datetime import timedelta
 
 import pytest
@@ -8,7 +10,7 @@ from sqlalchemy import select, update
 from shared.db.actors import load_actor
 from shared.db.console_sessions import ConsoleSession, load_session, sign_in, sign_in_vouched
 from shared.db.tables import events, users
-from shared.db.user_commands import change_user, lock_user, set_password
+from shared.db.user_commands import change_user, create_user, lock_user, set_password
 from shared.errors import Refused
 from tests.services.setup_files import row
 from tests.services.world import MORNING, World
@@ -86,3 +88,34 @@ async def test_d5_the_lock_counts_where_a_session_began_in_the_same_moment(world
     async with world.database.begin() as connection:
         await connection.execute(update(users).where(users.c.name == "a.weber").values(locked_at=MORNING))
     assert await load_session(world.database, begun.token, MORNING) is None
+
+
+async def test_s20_passwords_are_hashed_with_argon2id_and_no_two_alike(world: World) -> None:
+    await world.begin()
+    stored = []
+    for _ in range(2):
+        await set_password(world.database, "a.weber", PASSWORD, author="anna", now=MORNING)
+        stored.append((await row(world.database, users, name="a.weber"))["password_hash"])
+    found = re.fullmatch(r"\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$\S{22,}\$\S{43,}", stored[0])
+    # At least what OWASP asks for: 19 MiB twice.
+    assert found and int(found[1]) >= 19 * 1024 and int(found[2]) >= 2 and int(found[3]) >= 1
+    assert stored[0] != stored[1]
+
+
+async def test_s21_whether_there_is_such_a_user_cannot_be_told_by_the_time(world: World) -> None:
+    await world.begin()
+    await set_password(world.database, "a.weber", PASSWORD, author="anna", now=MORNING)
+    for name in ("locked", "without"):
+        await create_user(world.database, name, display_name="x", email=None, role="view", author="anna", now=MORNING)
+    await set_password(world.database, "locked", PASSWORD, author="anna", now=MORNING)
+    locked = (await row(world.database, users, name="locked"))["id"]
+    await lock_user(world.database, locked, is_locked=True, author="anna", now=MORNING)
+    took: dict[str, float] = {}
+    for _ in range(4):
+        # The processor's time, all threads': hashing is done beside the loop.
+        for name in ("a.weber", "nobody", "locked", "without"):
+            began = time.process_time()
+            assert await sign_in(world.database, name, "wrong, and long enough", MORNING) is None
+            took[name] = min(took.get(name, 99.0), time.process_time() - began)
+    assert took["a.weber"] > 0.01
+    assert all(0.5 < seconds / took["a.weber"] < 2 for seconds in took.values()), took

@@ -4,17 +4,22 @@ import time
 from collections.abc import Callable
 
 import pytest
+from jinja2 import StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.mailer.letters import make_ready
 from shared.db.letter_data import StoredLetter
+from shared.domain.letter_language import compile_part
+from shared.domain.letter_values import Day, Empty, letter_value
 from shared.domain.letters import (
+    PLACEHOLDERS,
     LetterText,
     check_letter,
     compile_letter,
 )
 from shared.errors import InvalidInput
 from tests.hostile_letters import ATTACKS, HARMLESS, LARGE
-from tests.unit.letters import refused, text
+from tests.unit.letters import context, refused, text
 
 
 @pytest.mark.parametrize(
@@ -87,6 +92,20 @@ def stored(letter: LetterText, composed: bool) -> StoredLetter:
 
 def test_s1_no_attack_is_listed_twice_and_there_are_many() -> None:
     assert len(set(ATTACKS)) == len(ATTACKS) > 200
+
+
+@pytest.mark.parametrize("html", [True, False])
+def test_s2_a_letter_reaches_plain_values_and_its_filters_and_nothing_else(html: bool) -> None:
+    names = [one.name.replace("NAME", "Skills") for one in PLACEHOLDERS]
+    part = compile_part("x", " ".join(f"{{{{ {name} }}}}" for name in names), "de", html)
+    environment = part.template.environment
+    assert isinstance(environment, ImmutableSandboxedEnvironment) and environment.undefined is StrictUndefined
+    assert environment.globals == part.template.globals == environment.tests == {}
+    assert set(environment.filters) == {"capitalize", "date", "default", "lower", "title", "trim", "upper"}
+    assert environment.loader is None and not environment.extensions and environment.autoescape is html
+    # None of them is a row, or has a method that does anything.
+    values = [letter_value(name, context().value(name), "de") for name in names if name != "salutation_line"]
+    assert {type(value) for value in values} <= {str, Day, Empty}
 
 
 @pytest.mark.parametrize(("source", "rendered"), HARMLESS.items())
