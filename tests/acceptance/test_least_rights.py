@@ -175,7 +175,7 @@ FORBIDDEN: dict[str, tuple[Callable[[BlockingChannel], None], ...]] = {
 
 
 @pytest.mark.parametrize(("user", "act"), [(user, act) for user, acts in FORBIDDEN.items() for act in acts])
-def test_what_a_service_does_not_need_it_may_not_do(
+def test_s13_what_a_service_does_not_need_it_may_not_do(
     broker: Broker, user: str, act: Callable[[BlockingChannel], None]
 ) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(url_of(broker, user)))

@@ -122,7 +122,7 @@ def test_the_console_is_opened_on_this_machine_only(config: dict[str, Any]) -> N
     )
 
 
-def test_no_password_in_the_environment(config: dict[str, Any]) -> None:
+def test_s12_no_password_in_the_environment(config: dict[str, Any]) -> None:
     for name, service in config["services"].items():
         for key, value in (service.get("environment") or {}).items():
             assert "PASSWORD" not in key or key.endswith("_FILE"), (name, key)
@@ -146,7 +146,7 @@ def test_each_service_has_the_secrets_that_it_needs_and_no_others(config: dict[s
     assert "load_definitions = /run/secrets/rabbitmq_definitions.json" in load
 
 
-def test_services_have_few_rights(config: dict[str, Any]) -> None:
+def test_s33_services_have_few_rights(config: dict[str, Any]) -> None:
     for role in (*SERVICES, "migrate"):
         service = config["services"][role]
         assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["tmpfs"] == ["/tmp"]

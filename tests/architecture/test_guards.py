@@ -7,11 +7,12 @@ import pytest
 
 from tests.failure.guard import Guard
 from tests.failure.guard_list import GUARDS
+from tests.failure.security_guards import SECURITY_GUARDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
+@pytest.mark.parametrize("guard", (*GUARDS, *SECURITY_GUARDS), ids=lambda guard: guard.name)
 def test_a_guard_can_be_taken_out_and_is_aimed_at(guard: Guard) -> None:
     for file, old, new in guard.edits:
         source = (ROOT / file).read_text(encoding="utf-8")

@@ -72,7 +72,7 @@ def _pattern(address: Address) -> str:
     return re.sub(r"\{\w+(?::int)?\}", r"\\w+", address.path)
 
 
-def test_a_new_password_ends_the_other_sessions_and_signing_out_this_one(visit: Callable[..., Page]) -> None:
+def test_s19_a_new_password_ends_the_other_sessions_and_signing_out_this_one(visit: Callable[..., Page]) -> None:
     page, other = visit("operate"), visit("operate")
     page.goto("/profile")
     page.fill("input[name=old]", "nicht meines")

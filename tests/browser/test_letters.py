@@ -100,7 +100,7 @@ def test_english_a_changed_letter_says_how_many_planned_ones_get_the_new_text(vi
     expect(page.get_by_role("link", name="Delete …")).to_have_count(0)
 
 
-def test_the_frame_of_a_letter_runs_no_script_and_only_the_console_may_show_it(visit: Callable[..., Page]) -> None:
+def test_s4_the_frame_of_a_letter_runs_no_script_and_only_the_console_may_show_it(visit: Callable[..., Page]) -> None:
     page = visit("edit", width=360)
     page.goto("/letters/new")
     token = page.locator("#letter-form input[name=csrf]").get_attribute("value") or ""

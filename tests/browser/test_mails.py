@@ -61,7 +61,7 @@ def without_catcher(tmp_path: Path) -> Iterator[TestClient]:
     yield from client(tmp_path, None)
 
 
-def test_a_mail_is_read_and_its_formatted_part_can_do_nothing(with_catcher: TestClient) -> None:
+def test_s4_a_mail_is_read_and_its_formatted_part_can_do_nothing(with_catcher: TestClient) -> None:
     assert "Alles Gute" in with_catcher.get("/mails").text
     page = with_catcher.get("/mails/0").text
     assert "Liebe Frau Müller" in page and "<iframe" in page and "sandbox" in page and "alert(1)" not in page

@@ -45,7 +45,7 @@ def test_every_address_is_listed_once() -> None:
     assert all(set(address.methods) <= {"GET", "POST"} for address in PAGES)
 
 
-def test_nobody_gets_in_but_to_sign_in(people: dict[str, httpx.Client]) -> None:
+def test_s23_nobody_gets_in_but_to_sign_in(people: dict[str, httpx.Client]) -> None:
     nobody = people["nobody"]
     for method, address in moments():
         answer = nobody.request(method, filled(address.path))
@@ -59,7 +59,7 @@ def test_nobody_gets_in_but_to_sign_in(people: dict[str, httpx.Client]) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_is_refused_exactly_what_is_beyond_it(role: str, people: dict[str, httpx.Client]) -> None:
+def test_s18_s23_a_role_is_refused_exactly_what_is_beyond_it(role: str, people: dict[str, httpx.Client]) -> None:
     for method, address in moments():
         if address.path.startswith(("/sign-", "/language")):
             continue
@@ -75,9 +75,13 @@ def test_a_role_is_refused_exactly_what_is_beyond_it(role: str, people: dict[str
             assert answer.status_code != 403, where
 
 
-def test_what_is_answered_carries_the_safety_headers(people: dict[str, httpx.Client]) -> None:
+def test_s35_what_is_answered_carries_the_safety_headers(people: dict[str, httpx.Client]) -> None:
     for path in ("/", "/sign-in", "/static/app.css", "/nowhere"):
         headers = people["admin"].get(path).headers
+        policy = headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy and "base-uri 'none'" in policy and "form-action 'self'" in policy
+        assert headers["x-frame-options"] == "DENY" and headers["referrer-policy"] == "same-origin"
+        assert headers["cache-control"] == ("public, max-age=3600" if path == "/static/app.css" else "no-store"), path
         assert "default-src 'self'" in headers["content-security-policy"], path
         assert "unsafe-inline" not in headers["content-security-policy"], path
         assert headers["x-content-type-options"] == "nosniff" and "server-timing" in headers, path

@@ -22,9 +22,11 @@ from rich.table import Table
 
 from tests.failure.guard import Guard
 from tests.failure.guard_list import GUARDS
+from tests.failure.security_guards import SECURITY_GUARDS
 from tests.servers.__main__ import down, environment, up
 
 ROOT = Path(__file__).resolve().parents[2]
+EVERY_GUARD = (*GUARDS, *SECURITY_GUARDS)
 #: What a copy needs to run a test.
 COPIED = ("shared", "services", "tests", "docs", "pyproject.toml")
 #: Seconds that an aimed test may take, and any other.
@@ -42,7 +44,7 @@ def main() -> int:
     parser.add_argument("--by", metavar="TEST", help="the test that is to notice, instead of the aimed one")
     arguments = parser.parse_args()
     names, by = arguments.names, arguments.by
-    chosen = [guard for guard in GUARDS if not names or any(name in guard.name for name in names)]
+    chosen = [guard for guard in EVERY_GUARD if not names or any(name in guard.name for name in names)]
     chosen = [replace(guard, test=by) for guard in chosen] if by else chosen
     up()
     try:
@@ -73,7 +75,7 @@ def _try(guard: Guard, folder: Path) -> tuple[str, float]:
 
 
 def _patience(guard: Guard) -> float:
-    return PATIENCE if guard in GUARDS else OTHERS_PATIENCE
+    return PATIENCE if guard in EVERY_GUARD else OTHERS_PATIENCE
 
 
 def _copy(tree: Path) -> None:

@@ -242,7 +242,7 @@ async def held_dispatch(world: World) -> None:
     assert await world.turn() == []
 
 
-async def test_d36_an_unusually_large_dispatch_waits_for_a_person(world: World) -> None:
+async def test_d36_s30_an_unusually_large_dispatch_waits_for_a_person(world: World) -> None:
     await held_dispatch(world)
     reasons = {r["reason"] for r in await world.rows(TOMORROW)}
     assert reasons == {"held: 60 > 30"}

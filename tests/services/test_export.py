@@ -67,7 +67,7 @@ async def test_d2_every_list_opens_in_excel_with_the_right_types(world: World, t
     assert "password_hash" not in found["users"][0]
 
 
-async def test_d2_text_stays_text_whatever_it_begins_with(world: World, tmp_path: Path) -> None:
+async def test_d2_s24_text_stays_text_whatever_it_begins_with(world: World, tmp_path: Path) -> None:
     await begin(world)
     await exported(world, "applications", tmp_path / "a.xlsx")
     names = {row["last_name"] for row in sheet(tmp_path / "a.xlsx")}

@@ -111,7 +111,9 @@ def contents(paths: Iterable[Path]) -> str:
     return "".join(path.read_bytes().decode("latin-1") for path in paths if path.is_file())
 
 
-async def test_d42_nothing_but_core_data_is_left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_d42_s27_nothing_but_core_data_is_left(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(REPLIES, "defer_rcpt_450", ("RCPT", "450 4.2.0 QKreply: greylisted"))
     await world.begin(setup=REJECTING)
     await plant(world)

@@ -144,7 +144,7 @@ def test_every_byte_keeps_the_rules_of_the_wire(subject: str, display: str, body
 
 @settings(max_examples=150, deadline=None)
 @given(st.text('ab\r\n\0\x0b\x1c\x85\u2028\u2029:=? <>@,"\\é', max_size=60))
-def test_no_text_adds_or_changes_a_header(hostile: str) -> None:
+def test_s5_no_text_adds_or_changes_a_header(hostile: str) -> None:
     calm = _parsed(compose(RenderedLetter("s", "h", "t"), _headers()))
     data = compose(RenderedLetter(hostile, hostile, hostile), _headers(sender=Sender(hostile, "a.weber@firma.example")))
     parsed = _parsed(data)
@@ -182,7 +182,7 @@ def test_no_text_adds_or_changes_a_header(hostile: str) -> None:
         {"extra": {"Content-Type": "text/html"}},
     ],
 )
-def test_header_values_that_break_out_are_refused(changes: dict[str, object]) -> None:
+def test_s5_header_values_that_break_out_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
         compose(RenderedLetter("s", None, "t"), _headers(**changes))
 

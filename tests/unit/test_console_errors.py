@@ -28,7 +28,7 @@ async def visitor() -> AsyncIterator[httpx.AsyncClient]:
     await database.close()
 
 
-async def test_a_page_that_breaks_says_so_without_details_and_with_every_safety_header(
+async def test_s26_s35_a_page_that_breaks_says_so_without_details_and_with_every_safety_header(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def breaks(*_: object) -> None:

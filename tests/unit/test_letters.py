@@ -1,5 +1,6 @@
 """The letter language of D43: what a letter may say, what is refused when it is saved, and emptiness (S1-S4, S31)."""
 
+import socket
 from html.parser import HTMLParser
 from typing import Any
 
@@ -194,7 +195,7 @@ _GUARDED = (
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=60) | st.text("<>\"'&/!-=ab \n\0\x85\ud800", max_size=60))
-def test_no_value_adds_an_element_or_an_attribute(value: str) -> None:
+def test_s4_no_value_adds_an_element_or_an_attribute(value: str) -> None:
     try:
         rendered = compile_letter(LetterText("s", _GUARDED, None, "de")).render(context(city=value))
     except EmptyPlaceholder:
@@ -219,7 +220,7 @@ def test_no_value_adds_an_element_or_an_attribute(value: str) -> None:
         "{% if today %}<!--{% endif %} {{ applicant.city }}",
     ],
 )
-def test_placeholders_that_escaping_cannot_guard_are_refused(source: str) -> None:
+def test_s4_placeholders_that_escaping_cannot_guard_are_refused(source: str) -> None:
     assert refused(source, "html").place.startswith("letter 'Probe', html, line 1")
 
 
@@ -288,12 +289,21 @@ def test_html_without_style_rules_is_left_as_written() -> None:
     assert html(source).html == source
 
 
-def test_style_rules_are_not_fetched_from_elsewhere(tmp_path: Any) -> None:
+def test_s31_saving_a_letter_fetches_nothing_from_files_or_other_machines(tmp_path: Any) -> None:
     sheet = tmp_path / "secret.css"
     sheet.write_text("p { color: green }")
-    rendered = html(f'<link rel="stylesheet" href="file://{sheet}"><style>b {{ top: 0 }}</style><p>x</p>')
-    assert rendered.html is not None
-    assert "green" not in rendered.html
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        at = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        for source in (f"file://{sheet}", str(sheet), f"{at}/a.css"):
+            rendered = html(
+                f'<link rel="stylesheet" href="{source}"><style>@import url("{source}"); b {{ top: 0 }}</style>'
+                f'<p>x<img src="{at}/a.png"><iframe src="{at}"></iframe><object data="{at}"></object></p>'
+            )
+            assert rendered.html is not None
+            assert "green" not in rendered.html
+        with pytest.raises(BlockingIOError):
+            listening.accept()
 
 
 @pytest.mark.parametrize(

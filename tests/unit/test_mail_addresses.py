@@ -59,11 +59,11 @@ def test_verdict_and_form_are_those_of_the_library(text: str) -> None:
         (None, None),
     ],
 )
-def test_usable_address(given_text: str | None, usable: str | None) -> None:
+def test_s8_usable_address(given_text: str | None, usable: str | None) -> None:
     assert usable_address(given_text) == usable
 
 
-def test_domain_goes_out_as_a_label_and_the_local_part_stays() -> None:
+def test_s9_domain_goes_out_as_a_label_and_the_local_part_stays() -> None:
     assert ascii_domain_address("x@müller.example") == "x@xn--mller-kva.example"
     assert ascii_domain_address("jörg@müller.example") == "jörg@xn--mller-kva.example"
     with pytest.raises(InvalidInput):
@@ -108,6 +108,6 @@ def test_sender_is_split(text: str, expected: tuple[str, str]) -> None:
         '"very odd"@b.example',
     ],
 )
-def test_what_is_not_one_plain_sender_is_refused(text: str) -> None:
+def test_s8_what_is_not_one_plain_sender_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="sender: "):
         split_sender(text)

@@ -1,0 +1,177 @@
+"""The defences against attacks: how each is switched off, and the test that notices (docs/security.md)."""
+
+from tests.failure.guard import Guard
+from tests.failure.guard import guard as _guard
+
+_LANGUAGE, _SMTP = "shared/domain/letter_language.py", "services/mailer/smtp.py"
+_WIRE = "services/mailer/smtp_transaction.py"
+_TLS = "tests/services/test_smtp_tls.py"
+_REFUSALS = "tests/unit/test_letter_refusals.py"
+
+SECURITY_GUARDS = (
+    _guard(
+        "a letter reads no attribute",
+        "S1",
+        _LANGUAGE,
+        "        if path is None:\n",
+        "        if path is None:\n            return node\n        if path is None:\n",
+        f"{_REFUSALS}::test_s1_s2_s3_s31_an_attack_is_refused_in_milliseconds_when_it_is_loaded",
+    ),
+    _guard(
+        "a compiled letter has no globals",
+        "S2",
+        _LANGUAGE,
+        "    environment.globals.clear()\n",
+        "",
+        f"{_REFUSALS}::test_s2_a_letter_reaches_plain_values_and_its_filters_and_nothing_else",
+    ),
+    _guard(
+        "a letter that takes too long to write is refused",
+        "S3",
+        "shared/domain/letters.py",
+        "    if time.thread_time() - began > MOST_SECONDS:\n",
+        "    if not began:\n",
+        "tests/unit/test_letter_bombs.py::test_s3_html_whose_text_takes_too_long_to_make_is_refused",
+    ),
+    _guard(
+        "values are escaped in HTML",
+        "S4",
+        _LANGUAGE,
+        "autoescape=html",
+        "autoescape=False",
+        "tests/unit/test_letters.py::test_s4_no_value_adds_an_element_or_an_attribute",
+    ),
+    _guard(
+        "a subject is one line",
+        "S5",
+        "services/mailer/compose.py",
+        '    text = _BLANKS.sub(" ", text).strip()\n',
+        "    text = text.strip()\n",
+        "tests/unit/test_compose.py::test_s5_no_text_adds_or_changes_a_header",
+    ),
+    _guard(
+        "an address with a command in it is not written to the server",
+        "S6",
+        _WIRE,
+        "    if any(_FORBIDDEN & set(address) or not address.isprintable() for address in addresses):\n",
+        "    if not addresses:\n",
+        "tests/services/test_smtp_failures.py::test_s6_i10_an_address_that_is_none_never_reaches_the_server",
+    ),
+    _guard(
+        "every line end of a body becomes CRLF",
+        "S7",
+        _WIRE,
+        '        mail = _BARE_END.sub(b"\\r\\n", mail)\n',
+        "        pass\n",
+        "tests/services/test_smtp_smuggling.py::test_s7_bytes_that_end_a_mail_elsewhere_end_none_here",
+    ),
+    _guard(
+        "dots at the beginning of a line are doubled",
+        "S7",
+        _WIRE,
+        '    mail = mail.replace(b"\\r\\n.", b"\\r\\n..")\n',
+        "",
+        "tests/services/test_smtp_smuggling.py::test_s7_bytes_that_end_a_mail_elsewhere_end_none_here",
+    ),
+    _guard(
+        "a sender is one address without control characters",
+        "S8",
+        "shared/domain/mail_addresses.py",
+        "    if usable is None or _UNPRINTABLE.search(text):\n",
+        "    if usable is None:\n",
+        "tests/unit/test_mail_addresses.py::test_s8_what_is_not_one_plain_sender_is_refused",
+    ),
+    _guard(
+        "STARTTLS that is asked for is required",
+        "S10",
+        _SMTP,
+        '        if relay.tls == "starttls":\n',
+        '        if relay.tls == "starttls" and client.supports_extension("starttls"):\n',
+        f"{_TLS}::test_s10_a_server_that_will_not_have_tls_hears_neither_password_nor_mail",
+    ),
+    _guard(
+        "a mail server's certificate is verified",
+        "S10",
+        _SMTP,
+        "    context = ssl.create_default_context()\n",
+        "    context = ssl._create_unverified_context()\n",
+        f"{_TLS}::test_s10_a_certificate_that_nobody_vouches_for_is_not_believed",
+    ),
+    _guard(
+        "an address is logged without its password",
+        "S12",
+        "shared/settings.py",
+        '_PASSWORD.sub(r"\\1***", url)',
+        "url",
+        "tests/unit/test_settings.py::test_s12_no_password_of_an_address_is_shown_however_it_is_written",
+    ),
+    _guard(
+        "a message holds ids that a row can have",
+        "S14",
+        "shared/bus/messages.py",
+        "        if not all(type(value) is int and 0 < value <= GREATEST_ID for value in fields.values()):\n",
+        "        if not fields:\n",
+        "tests/contract/test_bus.py::test_c21_c55_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up",
+    ),
+    _guard(
+        "a form carries its session's token",
+        "S18",
+        "services/console/visits.py",
+        "                _check_token(request, form, session)\n",
+        "                pass\n",
+        "tests/services/test_console_forms.py::test_s18_every_change_is_refused_to_a_form_from_elsewhere",
+    ),
+    _guard(
+        "a session ends without use",
+        "S19",
+        "shared/db/console_sessions.py",
+        "_S.seen_at >= now - IDLE, _S.created_at",
+        "_S.created_at",
+        "tests/services/test_console_sessions.py::test_s19_a_session_ends_without_use_and_after_a_working_day_in_any_case",
+    ),
+    _guard(
+        "guesses at one user are counted together",
+        "S21",
+        "services/console/throttle.py",
+        "fold(name)[:200]",
+        "name.strip().casefold()[:200]",
+        "tests/unit/test_console_throttle.py::test_s21_a_thousand_guesses_at_one_user_take_days_however_they_are_spelled",
+    ),
+    Guard(
+        "a cell of a workbook is text",
+        "S24",
+        (
+            ("shared/exporting/workbook.py", '"strings_to_formulas": False', '"strings_to_formulas": True'),
+            (
+                "shared/exporting/workbook.py",
+                "self._sheet.write_string(*at, _holdable(_text(value)))",
+                "self._sheet.write(*at, _holdable(_text(value)))",
+            ),
+        ),
+        "tests/services/test_export.py::test_s24_what_a_wording_makes_of_a_cell_or_a_heading_is_text_too",
+    ),
+    _guard(
+        "a log does not tell whose an address is",
+        "S26",
+        "shared/logs.py",
+        "            without_addresses,\n",
+        "",
+        "tests/unit/test_logs.py::test_s26_of_mail_addresses_only_the_domain_is_logged",
+    ),
+    _guard(
+        "a letter's style rules are not fetched",
+        "S31",
+        "shared/domain/style_mover.py",
+        "load_remote_stylesheets=False",
+        "load_remote_stylesheets=True",
+        "tests/unit/test_letters.py::test_s31_saving_a_letter_fetches_nothing_from_files_or_other_machines",
+    ),
+    _guard(
+        "a shifted clock needs a mail server on this machine",
+        "S34",
+        "services/cli/composition.py",
+        "    if not is_loopback(settings.smtp_url.get_secret_value()):\n",
+        "    if settings is None:\n",
+        "tests/unit/test_settings.py::test_s34_a_shifted_clock_is_refused_with_a_mail_server_elsewhere",
+    ),
+)
