@@ -146,9 +146,9 @@ CUSTOM: dict[str, _Reader] = {"equals": _text, "contains": _text}
 def _operators(place: str, field: object) -> dict[str, _Reader]:
     if isinstance(field, str) and field.startswith("custom.") and field.removeprefix("custom.").strip():
         return CUSTOM
-    if field not in FIELDS:
+    if not isinstance(field, str) or field not in FIELDS:
         raise InvalidInput(f"{place}, field", field, "unknown field" + _nearest(str(field), [*FIELDS, "custom.NAME"]))
-    return FIELDS[str(field)]
+    return FIELDS[field]
 
 
 def _keys(operators: Mapping[str, _Reader]) -> list[str]:

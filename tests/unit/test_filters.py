@@ -50,6 +50,8 @@ def test_dates_of_yaml_are_understood() -> None:
         ({"field": "dwell_months", "more_than": -1}, "between 0 and 1200"),
         ({"field": "received_on", "from": "31.02.2026"}, "date like"),
         ({"field": "custom.", "equals": "x"}, "unknown field"),
+        ({"field": ["status"], "in": ["x"]}, "unknown field"),
+        ({"field": {"status": 1}, "in": ["x"]}, "unknown field"),
         ({"field": "custom.a", "equals": ""}, "not empty"),
         ({"field": "has_email", "is": True, "negate": "yes"}, "true or false"),
         ("has_email", "mapping"),
