@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos model guards screenshots format clean
+.PHONY: help demo test check bench chaos model guards fuzz screenshots format clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,10 @@ model: $(STAMP) ## Many random histories of orders beside a model of their state
 
 guards: $(STAMP) ## Take out one guard at a time: the test aimed at it must turn red
 	$(BIN)/python -m tests.failure.guards
+
+# SECONDS=60 TARGETS="imports console" SEED=7 make fuzz
+fuzz: $(STAMP) ## Import files, setup files, messages and requests that nobody thought of, ten minutes each (SECONDS, TARGETS, SEED)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(TARGETS)
 
 screenshots: $(STAMP) ## Pictures of the main pages of the console into docs/screenshots
 	$(BIN)/python -m tests.browser.shots docs/screenshots
