@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from shared.domain.link_tokens import LinkTokens, split_secrets
 from shared.errors import InvalidSettings
 
 
@@ -66,6 +67,13 @@ class Settings(BaseModel):
     kp_oidc_client_id: str | None = None
     kp_oidc_client_secret: SecretStr | None = None
     kp_oidc_user_claim: str = Field(default="preferred_username", min_length=1)
+    #: The candidates' page: where it answers, and where candidates reach it, as letters say (RFC 8058: https).
+    kp_public_host: str = "127.0.0.1"
+    kp_public_port: int | None = Field(default=None, ge=0, le=65535)
+    kp_public_url: str | None = None
+    kp_public_proxies: str = "127.0.0.1, ::1"
+    #: Secrets of signed links, the one that signs first; all are believed.
+    kp_link_keys: SecretStr | None = None
     #: For rehearsals and tests: the clock starts here and runs on. Refused unless the mail server is on loopback.
     kp_clock_start: datetime | None = None
 
@@ -75,7 +83,20 @@ class Settings(BaseModel):
 
     def console_proxies(self) -> list[str]:
         """The proxies that the console trusts, one by one."""
-        return [one.strip() for one in self.kp_console_proxies.split(",") if one.strip()]
+        return _listed(self.kp_console_proxies)
+
+    def public_proxies(self) -> list[str]:
+        """The proxies that the candidates' page trusts, one by one."""
+        return _listed(self.kp_public_proxies)
+
+    def link_tokens(self) -> LinkTokens | None:
+        """What signs links and reads them; None without secrets. Raises InvalidSettings."""
+        secrets = split_secrets(self.kp_link_keys.get_secret_value()) if self.kp_link_keys else []
+        return LinkTokens(secrets) if secrets else None
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 #: What stands between the user and the last @ of an address: a password that is not percent-encoded holds anything.
@@ -113,6 +134,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     _check_waiting(settings)
     _check_company_accounts(settings)
     _check_proxies(settings)
+    _check_public(settings)
     return settings
 
 
@@ -149,13 +171,22 @@ def _check_company_accounts(settings: Settings) -> None:
 
 
 def _check_proxies(settings: Settings) -> None:
-    for one in settings.console_proxies():
+    given = {"KP_CONSOLE_PROXIES": settings.console_proxies(), "KP_PUBLIC_PROXIES": settings.public_proxies()}
+    for name, one in ((name, one) for name, proxies in given.items() for one in proxies):
         try:
             ip_network(one)
         except ValueError:
             raise InvalidSettings(
-                f"setting KP_CONSOLE_PROXIES: {one!r} is no address or network; write for example 10.0.0.0/8"
+                f"setting {name}: {one!r} is no address or network; write for example 10.0.0.0/8"
             ) from None
+
+
+def _check_public(settings: Settings) -> None:
+    """A page that believes no link answers nobody; and a link is a key, which goes over no open line (S25)."""
+    if settings.link_tokens() is None and settings.kp_public_port is not None:
+        raise InvalidSettings("setting KP_LINK_KEYS: is needed too for the candidates' page")
+    if settings.kp_public_url and not _is_private_address(settings.kp_public_url):
+        raise InvalidSettings("setting KP_PUBLIC_URL: must be https://HOST, or http:// on this machine's loopback")
 
 
 def _is_private_address(url: str) -> bool:

@@ -30,17 +30,21 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]*\Z")
 _ADDRESS = re.compile('[^\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff()<>\\[\\]:;@\\\\,"]+@[A-Za-z0-9.-]+\\Z')
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.+_-]+@[A-Za-z0-9.-]+>\Z")
+_LINK = re.compile(r"https?://[!-;=?-~]{1,900}\Z")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]{1,60}\Z")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,100}\Z")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._()+-][A-Za-z0-9 ._()+-]{0,60}\Z")
 _TAKEN = frozenset(("from", "to", "cc", "bcc", "subject", "date", "message-id", "reply-to", "sender", "mime-version"))
+
+_OWN = ("content-", "x-kontaktpflege-order", "auto-submitted", "list-unsubscribe")
 
 
 @dataclass(frozen=True, slots=True)
 class MailHeaders:
     """What a mail says about itself. `recipient` is one usable address, `date` an instant with its zone.
 
-    `extra` are further headers of printable ASCII, such as List-Unsubscribe.
+    `unsubscribe` is the link at which a POST ends contact care (RFC 8058); `extra` are further headers of printable
+    ASCII.
     """
 
     #: None: a letter that belongs to no order (a test).
@@ -50,6 +54,7 @@ class MailHeaders:
     recipient: str
     date: datetime
     reply_to: Sender | None = None
+    unsubscribe: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,6 +135,10 @@ def _header_lines(subject: str, headers: MailHeaders) -> Iterator[str]:
     if headers.order_id is not None:
         yield f"X-Kontaktpflege-Order: {headers.order_id:d}"
     yield "Auto-Submitted: auto-generated"
+    if headers.unsubscribe is not None:
+        # In one line, as the Message-ID.
+        yield f"List-Unsubscribe: <{_checked('List-Unsubscribe', _LINK, headers.unsubscribe, _LONGEST_WORD)}>"
+        yield "List-Unsubscribe-Post: List-Unsubscribe=One-Click"
     for name, value in headers.extra.items():
         yield _extra(name, value)
 
@@ -189,9 +198,7 @@ def _encoded(text: str) -> str:
 
 def _extra(name: str, value: str) -> str:
     place = f"header {name}"
-    reserved = name.lower() in _TAKEN or name.lower().startswith(
-        ("content-", "x-kontaktpflege-order", "auto-submitted")
-    )
+    reserved = name.lower() in _TAKEN or name.lower().startswith(_OWN)
     if reserved or not _FIELD_NAME.match(name):
         raise InvalidInput(place, name, "must be a name of its own, of letters, digits and hyphens")
     words = [word for word in value.split(" ") if word]
@@ -210,8 +217,8 @@ def _folded(name: str, words: list[str]) -> str:
     return "\r\n".join(lines)
 
 
-def _checked(place: str, form: re.Pattern[str], value: str) -> str:
-    if len(value) > _LONGEST_ADDRESS or not form.match(value):
+def _checked(place: str, form: re.Pattern[str], value: str, longest: int = _LONGEST_ADDRESS) -> str:
+    if len(value) > longest or not form.match(value):
         raise InvalidInput(place, value, "is not of the form that mail allows")
     return value
 

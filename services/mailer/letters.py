@@ -15,6 +15,7 @@ from shared.db.write_orders.claims import ClaimedOrder
 from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, write_letter
 from shared.domain.mail_addresses import split_sender
 from shared.domain.senders import User
+from shared.public_links import PublicLinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ def make_ready(letter: StoredLetter) -> ReadyLetter:
 class Letters:
     """Letters that are ready, kept by version: versions never change."""
 
-    def __init__(self, mail_domain: str | None) -> None:
-        self._mail_domain = mail_domain
+    def __init__(self, mail_domain: str | None, links: PublicLinks | None = None) -> None:
+        self._mail_domain, self._links = mail_domain, links
         self._ready: dict[tuple[int, int], ReadyLetter] = {}
 
     async def prepare(
@@ -101,6 +102,7 @@ class Letters:
             sender=sender,
             recipient=order.email,
             date=day,
+            unsubscribe=self._links.preferences(order.id) if self._links else None,
         )
         content = compose(rendered, headers, letter.attachments, letter.quoted)
         body_hash = sha256(content).hexdigest()

@@ -294,6 +294,13 @@ def test_the_same_port_for_console_and_probes(house: Installation) -> None:
     assert house.doctor("mailer", KP_HEALTH_PORT="8080").code == 0
 
 
+@pytest.mark.parametrize(("taken", "missing"), [("KP_PUBLIC_URL",) * 2, ("KP_LINK_KEYS_FILE", "KP_LINK_KEYS")])
+def test_s25_letters_without_a_way_to_unsubscribe(house: Installation, taken: str, missing: str) -> None:
+    house.doctor(**{taken: ""}).the_only_trouble(
+        "settings", place=f"setting {missing}", value="no List-Unsubscribe", fix="give it", grave=False
+    )
+
+
 def test_a_rehearsals_clock_that_was_left(house: Installation) -> None:
     house.doctor(KP_CLOCK_START="2026-11-23T06:00:00+01:00").the_only_trouble(
         "settings", place="setting KP_CLOCK_START", value="2026-11-23", fix="take it away", grave=False

@@ -14,6 +14,9 @@ from services.cli.app import build
 from services.cli.commands import COMMANDS
 from tests.services.command_line import CommandLine
 
+#: With these letters have their way to unsubscribe, which doctor asks for.
+LINKED = {"KP_PUBLIC_URL": "https://firma.example", "KP_LINK_KEYS": "0123456789abcdef" * 2}
+
 
 @pytest.mark.parametrize(
     ("content", "message"),
@@ -253,7 +256,8 @@ def test_services_wait_for_what_is_not_there_yet_saying_so_and_end_when_told(
 
 def test_doctor_names_everything_that_does_not_answer_each_in_one_line(cli: CommandLine, closed_port: int) -> None:
     at = f"u:geheim@127.0.0.1:{closed_port}"
-    answer = cli("doctor", DATABASE_URL=f"postgresql://{at}/d", BROKER_URL=f"amqp://{at}/", SMTP_URL=f"smtp://{at}")
+    away = {"DATABASE_URL": f"postgresql://{at}/d", "BROKER_URL": f"amqp://{at}/", "SMTP_URL": f"smtp://{at}"}
+    answer = cli("doctor", **away, **LINKED)
     assert (answer.code, answer.err) == (1, "7 checks failed\n"), answer
     lines = answer.out.splitlines()
     # Whether there is a hold is not known either while the database is away; settings and state directory need nobody.
@@ -265,7 +269,7 @@ def test_doctor_names_everything_that_does_not_answer_each_in_one_line(cli: Comm
 def test_doctor_says_that_the_rest_is_right_where_only_the_mail_server_is_away(
     cli: CommandLine, closed_port: int
 ) -> None:
-    answer = cli("doctor", SMTP_URL=f"smtp://127.0.0.1:{closed_port}")
+    answer = cli("doctor", SMTP_URL=f"smtp://127.0.0.1:{closed_port}", **LINKED)
     assert (answer.code, answer.err) == (1, "1 checks failed\n")
     failed = [line for line in answer.out.splitlines() if not line.startswith("ok")]
     assert len(failed) == 1 and failed[0].startswith("FAIL  mail server: ")

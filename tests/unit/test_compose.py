@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from services.mailer.compose import MailHeaders, compose, message_id
 from shared.domain.letters import RenderedLetter, Sender
+from shared.domain.link_tokens import LinkTokens
 from shared.errors import InvalidInput
+from shared.public_links import PublicLinks
 
 _INSTANCE = UUID("12345678-1234-5678-1234-567812345678")
+LINKS = PublicLinks("https://firma.example/pflege", LinkTokens(["a secret of links, 32 characters or more"]))
 _AT = datetime(2026, 11, 23, 8, 0, tzinfo=timezone(timedelta(hours=1)))
 
 
@@ -90,9 +93,8 @@ _ADDRESSES = st.sampled_from(["a@b.example", "x'y+z@mail.firma-1.example", f"{'l
 def test_parses_back_to_what_the_standard_library_builds_from_the_same_input(
     subject: str, display: str, text: str, html: str | None, address: str, order_id: int
 ) -> None:
-    headers = _headers(
-        order_id=order_id, sender=Sender(display, address), recipient=address, reply_to=Sender(display, address)
-    )
+    who, link = Sender(display, address), LINKS.preferences(order_id)
+    headers = _headers(order_id=order_id, sender=who, recipient=address, reply_to=who, unsubscribe=link)
     data = compose(RenderedLetter(subject, html, text), headers)
     parsed = _parsed(data)
 
@@ -100,6 +102,7 @@ def test_parses_back_to_what_the_standard_library_builds_from_the_same_input(
     mailbox = Address(" ".join(_in_one_line(display).split()), addr_spec=address)
     expected["From"], expected["To"], expected["Reply-To"] = mailbox, Address(addr_spec=address), mailbox
     expected["Subject"], expected["Date"], expected["Message-ID"] = _in_one_line(subject), _AT, headers.message_id
+    expected["List-Unsubscribe"], expected["List-Unsubscribe-Post"] = f"<{link}>", "List-Unsubscribe=One-Click"
     expected.set_content(_lines(text))
     if html is not None:
         expected.add_alternative(_lines(html), subtype="html")
@@ -108,7 +111,8 @@ def test_parses_back_to_what_the_standard_library_builds_from_the_same_input(
         assert parsed[name].addresses == expected[name].addresses
     # The standard library takes a text that looks like an encoded-word for one; here it stays the text that it is.
     assert parsed["Subject"] == (_in_one_line(subject) if "=?" in subject else expected["Subject"])
-    for name in ("Date", "Message-ID", "MIME-Version"):
+    for name in ("Date", "Message-ID", "MIME-Version", "List-Unsubscribe", "List-Unsubscribe-Post"):
+        assert parsed.get_all(name) is not None and len(parsed.get_all(name) or ()) == 1
         assert parsed[name] == expected[name], name
     assert all(not value.defects for value in parsed.values())
     assert parsed.get_content_type() == expected.get_content_type()
@@ -119,7 +123,7 @@ def test_parses_back_to_what_the_standard_library_builds_from_the_same_input(
         assert mine.get_content_charset() == other.get_content_charset() == "utf-8"
         assert _content(mine) == _content(other)
     assert not parsed.defects
-    assert len(parsed.keys()) == len(set(parsed.keys())) == 10 + (html is None)
+    assert len(parsed.keys()) == len(set(parsed.keys())) == 12 + (html is None)
 
 
 @given(_DISPLAY_NAMES.filter(lambda text: not text.isascii()))
@@ -132,13 +136,16 @@ def test_long_display_names_are_read_back_whole(display: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80), st.text(max_size=80), _BODIES)
 def test_every_byte_keeps_the_rules_of_the_wire(subject: str, display: str, body: str) -> None:
-    data = compose(RenderedLetter(subject, body, body), _headers(sender=Sender(display, "a@b.example")))
+    data = compose(
+        RenderedLetter(subject, body, body),
+        _headers(sender=Sender(display, "a@b.example"), unsubscribe=LINKS.preferences(1)),
+    )
     assert data.endswith(b"\r\n")
     assert data.isascii()
     lines = data.split(b"\r\n")
     assert not any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines)
-    # Quoted-printable and base64 keep 76, headers fold at 78; only a Message-ID may be longer.
-    assert all(len(line) <= 78 for line in lines if not line.startswith(b"Message-ID"))
+    # Quoted-printable and base64 keep 76, headers fold at 78; only a Message-ID and a link may be longer.
+    assert all(len(line) <= 78 for line in lines if not line.startswith((b"Message-ID", b"List-Unsubscribe: ")))
     assert b"." not in lines
 
 
@@ -180,6 +187,12 @@ def test_s5_no_text_adds_or_changes_a_header(hostile: str) -> None:
         {"extra": {"bcc": "c@d.example"}},
         {"extra": {"Subject": "again"}},
         {"extra": {"Content-Type": "text/html"}},
+        {"extra": {"List-Unsubscribe": "<https://firma.example>"}},
+        {"unsubscribe": "https://firma.example/\r\nX: y"},
+        {"unsubscribe": "https://firma.example/>, <mailto:c@d.example"},
+        {"unsubscribe": "https://firma.example/ü"},
+        {"unsubscribe": "mailto:c@d.example"},
+        {"unsubscribe": f"https://{'x' * 1000}"},
     ],
 )
 def test_s5_header_values_that_break_out_are_refused(changes: dict[str, object]) -> None:
@@ -243,8 +256,8 @@ def test_local_part_beyond_ascii_is_sent_as_utf8() -> None:
 
 def test_extra_headers_are_folded_and_kept() -> None:
     urls = ", ".join(f"<https://firma.example/{number:020}>" for number in range(4))
-    data = compose(RenderedLetter("s", None, "t"), _headers(extra={"List-Unsubscribe": urls}))
-    assert _parsed(data)["List-Unsubscribe"] == urls
+    data = compose(RenderedLetter("s", None, "t"), _headers(extra={"List-Help": urls}))
+    assert _parsed(data)["List-Help"] == urls
     assert all(len(line) <= 78 for line in data.split(b"\r\n"))
 
 

@@ -9,6 +9,7 @@ from services.cli.composition import clock_of
 from services.cli.doctor.findings import Answer, Installation, Trouble
 from services.console.openid import open_provider
 from shared.errors import InvalidSettings
+from shared.public_links import public_links
 from shared.settings import BARE, Settings, given_values, secret_names
 
 #: Where container engines mount secrets: readable by everybody, for there is nobody else.
@@ -22,9 +23,17 @@ async def settings_agree(installation: Installation) -> Answer:
     """Settings that are valid each by itself."""
     settings, given = installation.settings, given_values()
     troubles = [*_misspelt(given), *_open_secrets(given), *_contradictions(installation)]
+    if installation.runs("mailer") and public_links(settings) is None:
+        troubles.append(_about_links(settings))
     if settings.kp_clock_start is not None:
         troubles.append(_about_clock(settings, settings.kp_clock_start.isoformat()))
     return troubles or "agree with each other"
+
+
+def _about_links(settings: Settings) -> Trouble:
+    name = "KP_LINK_KEYS" if settings.kp_public_url else "KP_PUBLIC_URL"
+    value = "not given: letters have no List-Unsubscribe, and candidates no page"
+    return Trouble(f"setting {name}", value, "give it, and run `run public`", grave=False)
 
 
 def _about_clock(settings: Settings, start: str) -> Trouble:

@@ -1,0 +1,26 @@
+"""Links in letters that lead to the candidates' page."""
+
+from dataclasses import dataclass
+
+from shared.domain.link_tokens import LinkTokens, Purpose
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PublicLinks:
+    """Makes links below the address at which candidates reach the page."""
+
+    url: str
+    tokens: LinkTokens
+
+    def preferences(self, order_id: int) -> str:
+        """Where the recipient of an order says what contact care may be; a POST there is RFC 8058's one click."""
+        return f"{self.url}/p/{self.tokens.sign_id(Purpose.PREFERENCES, order_id)}"
+
+
+def public_links(settings: Settings) -> PublicLinks | None:
+    """None unless both the address and the secrets are set: letters then have no such link."""
+    tokens = settings.link_tokens()
+    if not settings.kp_public_url or tokens is None:
+        return None
+    return PublicLinks(settings.kp_public_url.rstrip("/"), tokens)
