@@ -20,6 +20,7 @@ NOUNS = {
     "page": "page",
     "query": "query",
     "record": "record",
+    "request": "request of a candidate",
     "status": "status",
     "user": "user",
 }
@@ -75,6 +76,8 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"the line is longer than (?P<count>\S+) MiB", "the line is longer than %(count)s MiB"),
     (r"must have (?P<low>\S+) to (?P<high>\S+) characters", "must have %(low)s to %(high)s characters"),
     (r"must have (?P<low>\S+) to (?P<high>\S+) bytes", "must have %(low)s to %(high)s bytes"),
+    (r"request (?P<id>\d+) is done already", "this request is done already"),
+    (r"write at most (?P<count>\d+) characters", "write at most %(count)s characters"),
     (r"the file's name may have (?P<count>\S+) characters", "the file's name may have %(count)s characters"),
     (r"name the custom field with 1 to (?P<count>\S+) characters",
      "name the custom field with 1 to %(count)s characters"),

@@ -19,6 +19,7 @@ from shared.db.tables import (
     applications,
     attempts,
     blocks,
+    candidate_requests,
     contact_entries,
     custom_fields,
     events,
@@ -31,6 +32,7 @@ from shared.db.write_orders.applications import REDUCED, withdraw_orders_of_redu
 ERASED = ("phone", "email", "salutation", "title", "language", "department", "location", "source", "recruiter")
 _FOLDED = ("language", "department", "location", "source", "recruiter")
 _A, _O, _C, _E = applications.c, write_orders.c, contact_entries.c, events.c
+_R = candidate_requests.c
 #: Of which import and line an entry came, and what it said.
 _CONTENT: dict[str, Any] = dict.fromkeys(("subject", "body", "author", "import_id", "import_line"))
 
@@ -57,6 +59,7 @@ async def reduce_to_core_data(
     values |= {"in_pool": False, "pool_since": None, "import_id": None, "import_line": None, "reduced_at": now}
     await connection.execute(update(applications).where(_A.id.in_(ids)).values(values))
     await connection.execute(delete(custom_fields).where(custom_fields.c.application_id.in_(ids)))
+    await connection.execute(update(candidate_requests).where(_R.application_id.in_(ids)).values(words=None))
     await erase_traces(connection, ids)
     await _erase_persons(connection, ids)
     await _record(connection, ids, now, author)

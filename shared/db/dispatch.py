@@ -18,7 +18,7 @@ from shared.db.job_basis import Shown, refuse_other_basis
 from shared.db.job_rows import load_job_row, schedule_of
 from shared.db.plan_basis import begin_plan, end_plan, whom_to_look_at
 from shared.db.queries import QueryDay, load_query_by_id
-from shared.db.recipients import PlanScope, recipients
+from shared.db.recipients import PlanScope, is_anybody_capped, recipients
 from shared.db.runs import (
     NewRun,
     approved_number,
@@ -204,7 +204,8 @@ async def _plan_and_release(connection: AsyncConnection, step: _Step) -> StepRes
     run = step.run
     statement, basis, among = await _statement(connection, step), None, None
     if run["state"] == "open" and not step.asked and step.now < run["send_at"]:
-        basis = await begin_plan(connection, statement, step.job, step.settings.frequency_cap_days > 0)
+        capped = await is_anybody_capped(connection, step.settings.frequency_cap_days)
+        basis = await begin_plan(connection, statement, step.job, capped)
         among = await whom_to_look_at(connection, run, basis)
     # A dispatched run only looks after its leftovers: nobody is added to it but by a person's `job run`.
     planned = await synchronise_plan(

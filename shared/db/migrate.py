@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from shared.db.engine import Database
+from shared.db.suppressions import note_earlier_wishes
 from shared.db.system_settings import ensure_instance_id
 from shared.errors import KontaktpflegeError
 
@@ -31,6 +32,7 @@ async def migrate(database: Database) -> tuple[str | None, str]:
         _refuse_newer(before, database.address)
         await connection.run_sync(_upgrade)
         await ensure_instance_id(connection)
+        await note_earlier_wishes(connection)
         after = await connection.run_sync(_current)
     return before, str(after)
 

@@ -1,13 +1,17 @@
 """`person show`: everything that decides whether a person is written to (D20, D24-D26, D32)."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.candidate_requests import open_requests
 from shared.db.history import load_history
 from shared.db.order_list import OrderFilter, list_orders
+from shared.db.suppressions import CANDIDATE
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import application_statuses, applications, blocks, contact_jobs, persons
 from shared.errors import NotFound
@@ -16,21 +20,26 @@ _A, _P, _B = applications.c, persons.c, blocks.c
 
 
 async def show_person(connection: AsyncConnection, application: str) -> dict[str, Any]:
-    """The person of an application: applications, opt-out, standing blocks, letters. Raises NotFound."""
+    """The person of an application: applications, wishes, standing blocks, letters. Raises NotFound."""
     owner = select(_A.person_id).where(_A.external_id == application.strip()).scalar_subquery()
     person = (await connection.execute(select(persons).where(_P.id == owner))).mappings().first()
     if person is None:
         raise NotFound("application", application)
     zone = (await load_system_settings(connection)).zone
     theirs = await _applications(connection, person["id"])
-    opted_out = person["opted_out_at"]
+    standing = await _blocks(connection, person["id"])
+    pauses = [one["until"] for one in standing if one["author"] == CANDIDATE and one["until"]]
     return {
         "duplicate_set": person["duplicate_set"],
         "one_person_by": _BY[person["identity"].partition(":")[0]],
-        "opted_out_at": opted_out.astimezone(zone).isoformat() if opted_out else None,
+        "opted_out_at": _local(person["opted_out_at"], zone),
         "opted_out_by": person["opted_out_by"],
+        "no_birthday_since": _local(person["no_birthday_since"], zone),
+        "yearly_since": _local(person["yearly_since"], zone),
+        "paused_until": max(pauses, default=None),
         "applications": theirs,
-        "blocks": await _blocks(connection, person["id"]),
+        "blocks": standing,
+        "requests": [_shown(one, zone) for one in await open_requests(connection, person["id"])],
         "letters": await list_orders(connection, OrderFilter(person_id=person["id"])),
         "history": await load_history(connection, "person", person["id"]),
     }
@@ -78,6 +87,15 @@ async def job_names(connection: AsyncConnection, lineage_ids: Collection[int | N
     for job in jobs:
         names.setdefault(job.lineage_id, []).append(job.name)
     return names
+
+
+def _shown(request: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
+    shown = {name: request[name] for name in ("id", "kind", "application", "words")}
+    return shown | {"made_at": _local(request["made_at"], zone)}
+
+
+def _local(moment: datetime | None, zone: ZoneInfo) -> str | None:
+    return moment.astimezone(zone).isoformat() if moment else None
 
 
 def _plain(value: Any) -> Any:

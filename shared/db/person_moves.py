@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.last_contacts import recompute_persons
+from shared.db.suppressions import SINCE, note_wishes
 from shared.db.tables import applications, blocks, persons
 from shared.db.write_orders.applications import follow_persons, name_blocks_of_person
 
@@ -21,7 +22,7 @@ async def follow_moves(
 ) -> None:
     """After applications (id -> person before) got another person: the stricter wins, and nobody is written to twice.
 
-    Opt-out and blocks hold for the new person too, open orders are settled among all of the person's applications,
+    Wishes and blocks hold for the new person too, open orders are settled among all of the person's applications,
     last contacts are computed anew. The old person keeps what it had: after a split both do. Guards and cap need
     nothing: they ask for the application's present person. The applications are locked, as are the old persons.
     """
@@ -33,21 +34,24 @@ async def follow_moves(
     # A person joined by two transactions at once: the second sees the orders of the first.
     await connection.execute(select(_P.id).where(_P.id.in_(both)).order_by(_P.id).with_for_update(key_share=True))
     await carry_over(connection, moves)
+    await note_wishes(connection, both)
     await follow_persons(connection, sorted(persons_before), now, author)
     await recompute_persons(connection, both)
 
 
 async def carry_over(connection: AsyncConnection, moves: Collection[tuple[int, int]]) -> None:
-    """Opt-out and standing blocks of the old person hold for the new one too (old id, new id): the stricter wins."""
+    """Wishes and standing blocks of the old person hold for the new one too (old id, new id): the stricter wins."""
     old_ids = sorted({old for old, _ in moves})
-    opted_out = await connection.execute(
-        select(_P.id, _P.opted_out_at, _P.opted_out_by).where(_P.id.in_(old_ids), _P.opted_out_at.is_not(None))
-    )
-    choices = {row.id: {"opted_out_at": row.opted_out_at, "opted_out_by": row.opted_out_by} for row in opted_out}
-    for old, new in sorted(moves):
-        if old in choices:
-            silent = update(persons).where(_P.id == new, _P.opted_out_at.is_(None))
-            await connection.execute(silent.values(choices[old]))
+    has_wish = or_(*(_P[name].is_not(None) for name in SINCE))
+    rows = await connection.execute(select(persons).where(_P.id.in_(old_ids), has_wish))
+    wishes = {row["id"]: row for row in rows.mappings()}
+    for old, new in sorted(move for move in moves if move[0] in wishes):
+        for name in SINCE:
+            if (since := wishes[old][name]) is not None:
+                values = {name: since} | (
+                    {"opted_out_by": wishes[old]["opted_out_by"]} if name == "opted_out_at" else {}
+                )
+                await connection.execute(update(persons).where(_P.id == new, _P[name].is_(None)).values(values))
     await _copy_blocks(connection, moves, old_ids)
 
 

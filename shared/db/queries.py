@@ -41,6 +41,11 @@ class StoredQuery:
     status_ids: Mapping[str, int] = field(hash=False)
     meta_ids: Mapping[str, Sequence[int]] = field(hash=False)
 
+    @property
+    def is_about_birthdays(self) -> bool:
+        """Whether its letters are birthday letters: it finds people because their birthday is near."""
+        return any(one.field == "birthday_in_days" and not one.negate for one in self.filters)
+
 
 async def load_query(connection: AsyncConnection, name: str) -> StoredQuery:
     """The query of that name; raises NotFound with the nearest name, InvalidInput if it has become invalid."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, not_, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.visitors import iterate
 
 from shared.db.column_types import IdList, any_of
@@ -18,6 +19,8 @@ _A, _P = applications.c, persons.c
 GUARDING = ("queued", "sending", "sent", "unclear", "no_address", "failed")
 #: States that count for the frequency cap (D27).
 CAPPING = ("queued", "sending", "sent", "unclear")
+#: Days within which there is at most one letter to who wants no more than one a year: so birthdays stay one apart.
+YEAR_DAYS = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
         own = write_orders.c
         base = select(own.id.label("order_id"), _A.id.label("application_id"), _A.person_id)
         source = write_orders.join(applications, _A.id == own.application_id).join(persons, _P.id == _A.person_id)
-        held = [any_of(own.id, bindparam(ORDER_IDS, type_=IdList())), *_rules(scope.rules, on, own.id)]
+        held = [any_of(own.id, bindparam(ORDER_IDS, type_=IdList())), *_rules(query, scope.rules, on, own.id)]
         return base.select_from(source).where(*held, *_matching(query, on))
     statement = select(
         _A.id.label("application_id"), _A.person_id, _rank().label("rank"), last_contact_at().label("last_contact_at")
@@ -86,7 +89,7 @@ def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
     if isinstance(scope, ListScope):
         return statement.where(*_matching(query, on))
     among = [] if scope.among is None else [any_of(_A.person_id, scope.among)]
-    return statement.where(*among, *_matching(query, on), *_rules(scope.rules, on, None, scope.run_id))
+    return statement.where(*among, *_matching(query, on), *_rules(query, scope.rules, on, None, scope.run_id))
 
 
 def counted(query: StoredQuery, on: QueryDay) -> Select[Any]:
@@ -115,18 +118,35 @@ def _asks_for_persons(query: StoredQuery, on: QueryDay) -> bool:
 
 
 def stops(
-    rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None = None, run_id: int | None = None
+    query: StoredQuery,
+    rules: JobRules,
+    on: QueryDay,
+    own_order: ColumnElement[int] | None = None,
+    run_id: int | None = None,
 ) -> dict[str, Select[Any]]:
-    """By rule of a job: the records that keep its letter from the person of an application (block, guard, cap).
+    """By rule of a job: the records that keep its letter from the person of an application.
+
+    Rules: block, birthday (the person wants no such letters), guard, cap, yearly (the person's own cap).
 
     A plan asks whether any exist; `query why` shows them. They refer to the application of the statement around.
     """
     found = {"block": standing_blocks(rules.lineage_id, on.day)}
+    if query.is_about_birthdays:
+        found["birthday"] = _unwanted_birthdays()
     if rules.guard_days:
         found["guard"] = _guarding_orders(rules, on, own_order, run_id)
     if rules.cap_days:
-        found["cap"] = _capping_orders(rules, on, own_order, run_id)
+        found["cap"] = _capping_orders(rules, on, own_order, run_id, rules.cap_days)
+    found["yearly"] = _capping_orders(rules, on, own_order, run_id, YEAR_DAYS, of_the_yearly=True)
     return found
+
+
+async def is_anybody_capped(connection: AsyncConnection, cap_days: int) -> bool:
+    """Whether one job's letters may keep another's back: by the cap over all jobs, or by somebody's own."""
+    if cap_days:
+        return True
+    some = select(_P.id).where(_P.yearly_since.is_not(None)).limit(1)
+    return (await connection.execute(some)).first() is not None
 
 
 def _matching(query: StoredQuery, on: QueryDay) -> list[ColumnElement[bool]]:
@@ -145,9 +165,13 @@ def by_preference() -> tuple[ColumnElement[Any], ...]:
 
 
 def _rules(
-    rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None = None
+    query: StoredQuery,
+    rules: JobRules,
+    on: QueryDay,
+    own_order: ColumnElement[int] | None,
+    run_id: int | None = None,
 ) -> list[ColumnElement[bool]]:
-    return [not_(stop.exists()) for stop in stops(rules, on, own_order, run_id).values()]
+    return [not_(stop.exists()) for stop in stops(query, rules, on, own_order, run_id).values()]
 
 
 def standing_blocks(lineage_id: int, day: date) -> Select[Any]:
@@ -157,6 +181,12 @@ def standing_blocks(lineage_id: int, day: date) -> Select[Any]:
     for_all = and_(b.scope == "all", or_(b.until.is_(None), b.until >= day))
     found = select(b.scope, b.until, b.reason, b.author)
     return found.where(b.person_id == _A.person_id, b.lifted_at.is_(None), or_(for_this_job, for_all))
+
+
+def _unwanted_birthdays() -> Select[Any]:
+    """Since when the person wants no birthday letters. Of few people: an index has just these."""
+    quiet = persons.alias("without_birthdays").c
+    return select(quiet.no_birthday_since).where(quiet.id == _A.person_id, quiet.no_birthday_since.is_not(None))
 
 
 def _guarding_orders(
@@ -196,12 +226,20 @@ def _not_own(o: Any, own_order: ColumnElement[int] | None, run_id: int | None) -
 
 
 def _capping_orders(
-    rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None
+    rules: JobRules,
+    on: QueryDay,
+    own_order: ColumnElement[int] | None,
+    run_id: int | None,
+    days: int,
+    of_the_yearly: bool = False,
 ) -> Select[Any]:
-    """The person's letters of any contact job within the cap's days, and planned ones of a job before this (D27)."""
+    """The person's letters of any contact job within the cap's days, and planned ones of a job before this (D27).
+
+    `of_the_yearly`: only where the person wants at most one letter a year.
+    """
     other, theirs, job = write_orders.alias("capping"), applications.alias("capped"), contact_jobs.alias("before")
     o = other.c
-    near = timedelta(days=rules.cap_days - 1)
+    near = timedelta(days=days - 1)
     goes_before = or_(job.c.priority > rules.priority, and_(job.c.priority == rules.priority, job.c.id < rules.job_id))
     planned_before = and_(o.state == "planned", o.occasion_day <= on.day, goes_before)
     counts: ColumnElement[bool] = o.state.in_(CAPPING)
@@ -210,9 +248,14 @@ def _capping_orders(
         counts = or_(
             o.state.in_([state for state in CAPPING if state != "queued"]), and_(o.state == "queued", goes_before)
         )
+    source = other.join(theirs, theirs.c.id == o.application_id)
+    if of_the_yearly:
+        # Few: an index has just these, and the search begins with them.
+        yearly = persons.alias("yearly")
+        source = source.join(yearly, and_(yearly.c.id == theirs.c.person_id, yearly.c.yearly_since.is_not(None)))
     return (
         select(o.occasion_day, o.state, o.job_name)
-        .select_from(other.join(theirs, theirs.c.id == o.application_id).outerjoin(job, job.c.id == o.job_id))
+        .select_from(source.outerjoin(job, job.c.id == o.job_id))
         .where(
             o.type == "contact_job",
             theirs.c.person_id == _A.person_id,

@@ -14,11 +14,20 @@ from sqlalchemy import (
 )
 
 import shared.db.service_tables  # noqa: F401 - with them the metadata is the whole schema
+from shared.db.candidate_tables import candidate_requests, suppressions
 from shared.db.column_types import Identifier, Instant, Json, PlainText
 from shared.db.letter_tables import attachments, form_letter_versions, form_letters, letter_layouts
 from shared.db.table_parts import beginnings_index, id_column, metadata, named_columns, partial_index, ref_column
 
-__all__ = ["attachments", "form_letter_versions", "form_letters", "letter_layouts", "metadata"]
+__all__ = [
+    "attachments",
+    "candidate_requests",
+    "form_letter_versions",
+    "form_letters",
+    "letter_layouts",
+    "metadata",
+    "suppressions",
+]
 
 system_settings = Table(
     "system_settings",
@@ -60,7 +69,12 @@ persons = Table(
     Column("last_contact_at", Instant),
     Column("opted_out_at", Instant),
     Column("opted_out_by", PlainText),
+    #: Since when the person wants no birthday letters, and at most one letter a year; NULL: as usual.
+    Column("no_birthday_since", Instant),
+    Column("yearly_since", Instant),
     partial_index("ix_persons__opted_out", "id", where="opted_out_at IS NOT NULL"),
+    partial_index("ix_persons__no_birthday", "id", where="no_birthday_since IS NOT NULL"),
+    partial_index("ix_persons__yearly", "id", where="yearly_since IS NOT NULL"),
 )
 
 #: Columns of an application that filters compare as text; each has a folded copy (trimmed, NFC, case-folded).

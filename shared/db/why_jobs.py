@@ -16,6 +16,7 @@ from shared.db.tables import applications, contact_jobs, write_orders
 from shared.db.why_days import JobCalendar, first_letter, is_chosen, load_calendar
 from shared.db.write_orders.claims import rules_of
 from shared.db.write_orders.planning import returns_to
+from shared.db.write_orders.wishes import NO_BIRTHDAY, YEARLY
 
 _A = applications.c
 Facts = Mapping[str, Any]
@@ -48,7 +49,7 @@ async def _job(connection: AsyncConnection, asked: Asked, job: RowMapping) -> di
     rules = rules_of({str(key): value for key, value in job.items()}, asked.settings)
     on = replace(asked.on, zone=ZoneInfo(job["time_zone"]))
     calendar = await load_calendar(connection, job, asked.facts, on.day)
-    stopped = await _stopped_by(connection, job, rules, on, asked.facts, calendar)
+    stopped = await _stopped_by(connection, asked.query, job, rules, on, asked.facts, calendar)
     if stopped is None and asked.is_chosen and on != asked.on:
         stopped = await _stopped_by_zone(connection, asked, on)
     start = _start(asked, job)
@@ -80,6 +81,7 @@ async def _stopped_by_zone(connection: AsyncConnection, asked: Asked, on: QueryD
 
 async def _stopped_by(
     connection: AsyncConnection,
+    query: StoredQuery,
     job: RowMapping,
     rules: JobRules,
     on: QueryDay,
@@ -92,7 +94,7 @@ async def _stopped_by(
     there = await _order_of_the_day(connection, rules, on, facts)
     if there:
         return there
-    for rule, records in stops(rules, on, run_id=calendar.run_id(on.day)).items():
+    for rule, records in stops(query, rules, on, run_id=calendar.run_id(on.day)).items():
         row = (await connection.execute(records.where(_A.id == facts["id"]))).mappings().first()
         if row is not None:
             return {"rule": rule, "reason": _SAID[rule](row, rules)}
@@ -138,4 +140,14 @@ def _cap(row: RowMapping, rules: JobRules) -> str:
     return f"cap of one letter in {rules.cap_days} days: {row['job_name']}, {row['occasion_day']}, {row['state']}"
 
 
-_SAID = {"block": lambda row, _: say_block(row), "guard": _guard, "cap": _cap}
+def _yearly(row: RowMapping, _: JobRules) -> str:
+    return f"{YEARLY}: {row['job_name']}, {row['occasion_day']}, {row['state']}"
+
+
+_SAID = {
+    "block": lambda row, _: say_block(row),
+    "birthday": lambda *_: NO_BIRTHDAY,
+    "guard": _guard,
+    "cap": _cap,
+    "yearly": _yearly,
+}

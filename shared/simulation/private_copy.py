@@ -23,7 +23,11 @@ from shared.db.tables import (
 
 #: Table -> the columns that queries, rules and effects of letters read or write (no names, no contents), and indexes.
 _COPIED: Sequence[tuple[Table, tuple[str, ...], tuple[str, ...]]] = (
-    (persons, ("id", "last_contact_at", "opted_out_at"), ("id",)),
+    (
+        persons,
+        ("id", "last_contact_at", "opted_out_at", "no_birthday_since", "yearly_since"),
+        ("id",),
+    ),
     (
         applications,
         (

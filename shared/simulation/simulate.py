@@ -10,12 +10,13 @@ from sqlalchemy import Column, MetaData, Table, case, delete, func, insert, lite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, PlainText
-from shared.db.recipients import ListScope, recipients, stops
+from shared.db.recipients import ListScope, is_anybody_capped, recipients, stops
 from shared.db.system_settings import SystemSettings, load_system_settings
 from shared.db.tables import applications, write_orders
 from shared.db.write_orders.claims import missing_address
 from shared.db.write_orders.planning import returns_to
 from shared.db.write_orders.rehearsal import add_rehearsed, forget_open_plans, forget_plan
+from shared.db.write_orders.wishes import NO_BIRTHDAY, YEARLY
 from shared.simulation.dispatches import Dispatch, load_jobs, upcoming
 from shared.simulation.effects import apply_letters, reduce_due
 
@@ -30,7 +31,13 @@ _CHOSEN = Table(
     prefixes=["TEMPORARY"],
 )
 #: As `skipped` says it.
-_SAID = {"block": "blocked", "guard": "repeat guard", "cap": "frequency cap"}
+_SAID = {
+    "block": "blocked",
+    "birthday": NO_BIRTHDAY,
+    "guard": "repeat guard",
+    "cap": "frequency cap",
+    "yearly": YEARLY,
+}
 Progress = Callable[[int, int], None]
 
 
@@ -108,6 +115,7 @@ async def simulate(
     await forget_open_plans(connection, held)
     await connection.run_sync(_CHOSEN.create)
     simulation = Simulation(first, last)
+    capped = await is_anybody_capped(connection, settings.frequency_cap_days)
     day = None
     for number, dispatch in enumerate(dispatches):
         send_day = dispatch.run.send_at.astimezone(settings.zone).date()
@@ -115,8 +123,10 @@ async def simulate(
             day = send_day
             await connection.commit()
             await reduce_due(connection, day, settings)
-            if settings.frequency_cap_days:
+            if capped:
                 await _plan_of_day(connection, dispatches[number:], day, settings)
+        if capped:
+            await forget_plan(connection, dispatch.run.run_id)
         await _dispatch(connection, dispatch, simulation, settings)
         progress(number + 1, len(dispatches))
     return simulation
@@ -148,8 +158,6 @@ def _send_day(one: Dispatch, settings: SystemSettings) -> date:
 async def _dispatch(
     connection: AsyncConnection, one: Dispatch, simulation: Simulation, settings: SystemSettings
 ) -> None:
-    if settings.frequency_cap_days:
-        await forget_plan(connection, one.run.run_id)
     if not await _choose(connection, one):
         return
     written = await _record(connection, one, simulation)
@@ -166,7 +174,7 @@ async def _choose(connection: AsyncConnection, one: Dispatch) -> int:
         (_order_of_the_day(one).exists(), "there is an order of this day"),
         *(
             (records.exists(), _SAID[rule])
-            for rule, records in stops(one.job.rules, one.on, run_id=one.run.run_id).items()
+            for rule, records in stops(one.job.query, one.job.rules, one.on, run_id=one.run.run_id).items()
         ),
         else_=null(),
     )

@@ -1,0 +1,37 @@
+"""What candidates ask of the recruiters, and wishes that outlive the record of whoever had them."""
+
+from sqlalchemy import CheckConstraint, Column, Date, Index, Table
+
+from shared.db.column_types import Instant, PlainText
+from shared.db.table_parts import id_column, metadata, partial_index, ref_column
+
+#: A candidate asks for something that a recruiter has to do; open until somebody says it is done.
+candidate_requests = Table(
+    "candidate_requests",
+    metadata,
+    id_column(),
+    ref_column("application_id", "applications"),
+    Column("kind", PlainText, nullable=False),
+    #: The candidate's own words; NULL: none, or erased.
+    Column("words", PlainText),
+    Column("made_at", Instant, nullable=False),
+    Column("done_at", Instant),
+    #: The user who did it, or the candidate who took it back.
+    Column("done_by", PlainText),
+    CheckConstraint("kind IN ('correction', 'deletion')", name="kind"),
+    Index(None, "application_id"),
+    partial_index("ix_candidate_requests__open", "id", where="done_at IS NULL"),
+)
+
+#: What somebody with this address, or this identity, does not want (S29). It refers to no record: it holds when the
+#: records are gone and come again.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    #: HMAC-SHA256, by the database's own secret, of an address or a person's identity.
+    Column("key_hash", PlainText, primary_key=True),
+    Column("opted_out_at", Instant),
+    Column("no_birthday_since", Instant),
+    Column("yearly_since", Instant),
+    Column("paused_until", Date),
+)
