@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from services.console.surroundings import CaughtMail
 
 ROLES = ("scheduler", "evaluator", "mailer")
-#: What `run all` runs in one process.
+#: What the demo runs in one process.
 ALL = (*ROLES, "console")
 Part = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -89,13 +89,17 @@ async def run_services(
         try:
             waiting = _wait_for_schema(database, embedded=scheme == "memory" and bool(on_bus), log=log)
             if await unless_stopped(waiting, stop):
-                console = [partial(_console, database, clock, settings, mails, provider)] if "console" in roles else []
+                pages: dict[str, Part] = {
+                    "console": partial(_console, database, clock, settings, mails, provider),
+                    "public": partial(_public, database, clock, settings),
+                }
+                others = [part for role, part in pages.items() if role in roles]
                 if on_bus:
-                    await _run_on_bus(settings, on_bus, console, readiness, clock, log)
+                    await _run_on_bus(settings, on_bus, others, readiness, clock, log)
                 else:
                     readiness.started.set()
                     log.info("started", action="started", roles=list(roles))
-                    await run_together(console, stop)
+                    await run_together(others, stop)
         finally:
             # Answered to the end: until then a platform is told that this process drains.
             drained.set()
@@ -140,6 +144,13 @@ async def _console(
 
     surroundings = Surroundings(database, settings, clock, mails, send_trial, provider)
     await _alive("console", database, partial(run_console, surroundings, log), log, stop)
+
+
+async def _public(database: Database, clock: Clock, settings: Settings, stop: asyncio.Event) -> None:
+    from services.public.service import run_public  # noqa: PLC0415 - as above
+
+    log = get_logger("public")
+    await _alive("public", database, partial(run_public, database, clock, settings, log), log, stop)
 
 
 async def _run_on_bus(

@@ -1,10 +1,7 @@
 """The console as an ASGI application: pages, headers, and how failures reach the person."""
 
-import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from importlib.resources import files
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import FormData
@@ -15,13 +12,15 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from services.console.pages import PAGES
-from services.console.reached import Prefixed, prefix_of
 from services.console.rendering import Renderer
 from services.console.routing import routes
 from services.console.surroundings import Surroundings
-from services.console.visits import Forbidden, ForeignForm, NotSignedIn, TooLarge, Visit, session_of
+from services.console.visits import Forbidden, ForeignForm, NotSignedIn, Visit, session_of
 from shared.errors import Conflict, InvalidInput, KontaktpflegeError, NotFound, Refused, Unavailable
 from shared.logs import get_logger
+from shared.web.forms import TooLarge
+from shared.web.headers import Headers
+from shared.web.prefix import Prefixed, prefix_of
 
 #: Nothing from elsewhere, no script or style in the page; pictures in the stylesheet are data.
 POLICY = (
@@ -54,12 +53,8 @@ _AWAY = {
 }
 _BUSY = "others are changing the same records at this moment; please try again"
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-
-def build_console(surroundings: Surroundings) -> "Headers":
+def build_console(surroundings: Surroundings) -> Headers:
     """The application, an ASGI one; `surroundings` belong to the caller, who closes them."""
     static = Mount("/static", StaticFiles(directory=str(files("services.console") / "static")), name="static")
     app = Starlette(
@@ -73,37 +68,7 @@ def build_console(surroundings: Surroundings) -> "Headers":
     app.state.surroundings, app.state.renderer = surroundings, Renderer()
     prefix = prefix_of(surroundings.settings.kp_console_url)
     # Around everything: what answers when a page breaks stands outside of Starlette's own middleware.
-    return Headers(Prefixed(app, prefix) if prefix else app)
-
-
-class Headers:
-    """Adds the safety headers, and how long the server took (Server-Timing, in milliseconds)."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        is_static = "/static/" in scope["path"]
-
-        async def sending(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                own = {name.lower() for name, _ in message["headers"]}
-                extra = {**HEADERS, "Server-Timing": f"app;dur={1000 * (time.perf_counter() - began):.1f}"}
-                # Not the error page: it stands in the person's own frame.
-                if is_static and message["status"] < 400:
-                    extra["Cache-Control"] = "public, max-age=3600"
-                message["headers"] = [
-                    *message["headers"],
-                    *((k.encode(), v.encode()) for k, v in extra.items() if k.lower().encode() not in own),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, sending)
+    return Headers(Prefixed(app, prefix) if prefix else app, HEADERS, timed=True)
 
 
 async def _told(request: Request, exc: Exception) -> Response:

@@ -1,18 +1,15 @@
-"""Templates in two languages: gettext catalogs, dates and numbers as people of the language write them."""
+"""Templates in two languages, with dates and numbers as people of the language write them."""
 
-import gettext
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from babel.messages.pofile import read_po
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from services.console.formats import formats_of
 from services.console.notices import NOTICE_COOKIE, unpack
 from services.console.words import words_of
+from shared.web.templates import Catalog, Environment, environment_of
 
 if TYPE_CHECKING:
     from services.console.visits import Visit
@@ -22,40 +19,10 @@ LANGUAGES = ("de", "en")
 ROWS_HERE = "<!-- rows -->"
 
 
-class Catalog(gettext.NullTranslations):
-    """Messages of one language, from its `.po` files; what is missing stays English."""
-
-    def __init__(self, language: str) -> None:
-        super().__init__()
-        self._texts: dict[str, str] = {}
-        self._plurals: dict[str, tuple[str, ...]] = {}
-        folder = files("services.console") / "locale" / language
-        for file in sorted(folder.iterdir(), key=lambda one: one.name) if folder.is_dir() else ():
-            if file.name.endswith(".po"):
-                with file.open("rb") as stream:
-                    self._take(read_po(stream, locale=language))
-
-    def _take(self, messages: Any) -> None:
-        for message in messages:
-            if isinstance(message.id, tuple):
-                self._plurals[message.id[0]] = tuple(message.string)
-            elif message.id and message.string:
-                self._texts[message.id] = message.string
-
-    def gettext(self, message: str) -> str:
-        """The message in this language."""
-        return self._texts.get(message, message)
-
-    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
-        """One or many."""
-        one, many = (*self._plurals.get(msgid1, ()), msgid1, msgid2)[:2]
-        return one if n == 1 else many
-
-
 @lru_cache
 def catalog_of(language: str) -> Catalog:
     """The catalog of a language, read once."""
-    return Catalog(language)
+    return Catalog("services.console", language)
 
 
 class Renderer:
@@ -97,16 +64,5 @@ class Renderer:
 
 
 def _environment(language: str) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("services.console"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
-    )
     catalog = catalog_of(language)
-    environment.install_gettext_translations(catalog, newstyle=True)  # type: ignore[attr-defined]
-    environment.filters.update(formats_of(language))
-    environment.filters.update(words_of(catalog.gettext))
-    return environment
+    return environment_of("services.console", catalog, {**formats_of(language), **words_of(catalog.gettext)})

@@ -1,11 +1,6 @@
-"""What one person may do only so often.
-
-Guessing passwords is slow: each failure doubles the wait, for the name and for the address it comes from. And of what
-reaches others, as test letters do, each user may do so many within some time.
-"""
+"""Guessing passwords is slow: each failure doubles the wait, for the name and for the address it comes from."""
 
 import time
-from collections import deque
 from collections.abc import Callable
 
 from shared.domain.text import fold
@@ -50,25 +45,6 @@ class Throttle:
         if beyond < 0:
             return 0.0
         return max(0.0, at + min(FIRST_SECONDS * 2.0 ** min(beyond, 20), LONGEST_SECONDS) - self._clock())
-
-
-class Bound:
-    """So many of something for each user within some seconds, in this process."""
-
-    def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._seconds, self._clock = most, seconds, clock
-        self._done: dict[str, deque[float]] = {}
-
-    def allows(self, user: str) -> bool:
-        """Whether the user may do one more now; it is counted."""
-        now = self._clock()
-        done = self._done.setdefault(user, deque())
-        while done and done[0] <= now - self._seconds:
-            done.popleft()
-        if len(done) >= self._most:
-            return False
-        done.append(now)
-        return True
 
 
 def _keys(name: str | None, client: str) -> tuple[str, ...]:

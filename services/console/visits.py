@@ -1,7 +1,7 @@
 """One request of one person: who they are, in which language, and what they may do."""
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from shared.db.actors import ROLES, Actor
 from shared.db.console_sessions import ConsoleSession, load_session
 from shared.db.engine import Database
 from shared.errors import InvalidInput, KontaktpflegeError, NotFound, Refused
+from shared.web.forms import bounded
 
 LANGUAGE_COOKIE = "kp_language"
 _SAFE = ("GET", "HEAD")
@@ -30,10 +31,6 @@ LARGEST_ID = 2**63 - 1
 
 class Forbidden(Refused):
     """The signed-in person's role does not reach that far (D5)."""
-
-
-class TooLarge(Refused):
-    """What was sent is larger than this address takes. Nothing was changed."""
 
 
 class NotSignedIn(Refused):
@@ -202,7 +199,7 @@ def visiting(
         if request.method not in _SAFE:
             _check_origin(request)
             # Files are spooled to the disk while they come: bounded before they are read, and for everybody.
-            form = await Request(request.scope, _bounded(request, most_bytes)).form(max_files=1, max_fields=2000)
+            form = await Request(request.scope, bounded(request.receive, most_bytes)).form(max_files=1, max_fields=2000)
             if session is not None:
                 _check_token(request, form, session)
         zone = (await surroundings.zone()).key if session is not None else "UTC"
@@ -214,20 +211,6 @@ def visiting(
             raise InvalidInput("address or form", None, "holds a value that cannot be; go back and correct it") from exc
 
     return endpoint
-
-
-def _bounded(request: Request, most_bytes: int) -> Callable[[], Awaitable[MutableMapping[str, Any]]]:
-    left = most_bytes
-
-    async def receive() -> MutableMapping[str, Any]:
-        nonlocal left
-        message = await request.receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise TooLarge("this is too large to be sent here")
-        return message
-
-    return receive
 
 
 async def session_of(request: Request, surroundings: Surroundings, *, is_use: bool = True) -> ConsoleSession | None:

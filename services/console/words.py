@@ -61,6 +61,8 @@ OTHERS = {
     "evaluator": "evaluator",
     "mailer": "mailer",
     "console": "console",
+    "public": "candidates' page",
+    "candidate": "the candidate",
 }
 
 

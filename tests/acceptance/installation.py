@@ -122,6 +122,7 @@ class Installation:
             "SMTP_PASSWORD_FILE": self.secret("smtp_password", f"{SECRET}-mail"),
             "SSL_CERT_FILE": str(servers.certificate),
             "KP_STATE_DIR": str(folder / "state"),
+            "KP_PUBLIC_PORT": "8081",
             "KP_PUBLIC_URL": "https://firma.example/pflege",
             "KP_LINK_KEYS_FILE": self.secret("link_keys", f"{SECRET}-of-links-{'x' * 32}"),
         }

@@ -40,7 +40,7 @@ def topology(house: Installation) -> Any:
 
 def test_a_good_installation_has_no_finding_and_stays_as_it_is(house: Installation) -> None:
     before = topology(house)
-    for role in ("all", "scheduler", "evaluator", "mailer", "console"):
+    for role in ("all", "scheduler", "evaluator", "mailer", "console", "public"):
         report = house.doctor(role)
         assert (report.code, report.err, report.wrong) == (0, "", [])
         assert [one["check"] for one in report.findings] == [*CHECKS, "state directory"]
@@ -292,6 +292,15 @@ def test_the_same_port_for_console_and_probes(house: Installation) -> None:
         "settings", place="setting KP_HEALTH_PORT", value="8080", fix="KP_CONSOLE_PORT"
     )
     assert house.doctor("mailer", KP_HEALTH_PORT="8080").code == 0
+    house.doctor("public", KP_HEALTH_PORT="8081").the_only_trouble(
+        "settings", place="setting KP_HEALTH_PORT", value="8081", fix="KP_PUBLIC_PORT"
+    )
+
+
+def test_the_candidates_page_without_a_port(house: Installation) -> None:
+    house.doctor("public", KP_PUBLIC_PORT="").the_only_trouble(
+        "settings", place="setting KP_PUBLIC_PORT", value="not given", fix="give it"
+    )
 
 
 @pytest.mark.parametrize(("taken", "missing"), [("KP_PUBLIC_URL",) * 2, ("KP_LINK_KEYS_FILE", "KP_LINK_KEYS")])

@@ -70,22 +70,28 @@ def _others_can_read(path: Path) -> bool:
 
 def _contradictions(installation: Installation) -> Iterator[Trouble]:
     settings, broker = installation.settings, installation.settings.broker_url.get_secret_value()
-    if broker.startswith("memory:") and installation.role not in ("all", "console"):
+    if broker.startswith("memory:") and installation.role not in ("all", "console", "public"):
         fix = f"give amqp://... to run the {installation.role} alone, or use `run all`"
         yield Trouble("setting BROKER_URL", "memory:// lives in one process", fix)
     if not broker.startswith("memory:") and installation.database.dialect == "sqlite":
         value = f"{installation.database.address} with RabbitMQ: services on other machines do not see it"
         fix = "give postgresql://... to all services, or use memory:// and `run all`"
         yield Trouble("setting DATABASE_URL", value, fix, grave=False)
-    if installation.runs("console") and _same_port(settings):
-        value = f"{settings.kp_health_port} is the console's port too"
-        yield Trouble("setting KP_HEALTH_PORT", value, "give another one here or in KP_CONSOLE_PORT")
+    if installation.role == "public" and settings.kp_public_port is None:
+        yield Trouble("setting KP_PUBLIC_PORT", "not given: the candidates' page does not start", "give it")
+    pages = {
+        "console": ("the console's", settings.kp_console_host, settings.kp_console_port, "KP_CONSOLE_PORT"),
+        "public": ("the candidates' page's", settings.kp_public_host, settings.kp_public_port, "KP_PUBLIC_PORT"),
+    }
+    for role, (whose, host, port, name) in pages.items():
+        if installation.runs(role) and port and settings.kp_health_port == port and _same_place(settings, host):
+            value = f"{settings.kp_health_port} is {whose} port too"
+            yield Trouble("setting KP_HEALTH_PORT", value, f"give another one here or in {name}")
 
 
-def _same_port(settings: Settings) -> bool:
-    hosts = {settings.kp_console_host, settings.kp_health_host}
-    same_place = len(hosts) == 1 or bool(hosts & _EVERY_ADDRESS)
-    return bool(settings.kp_console_port) and settings.kp_health_port == settings.kp_console_port and same_place
+def _same_place(settings: Settings, host: str) -> bool:
+    hosts = {host, settings.kp_health_host}
+    return len(hosts) == 1 or bool(hosts & _EVERY_ADDRESS)
 
 
 async def company_accounts(installation: Installation) -> Answer:

@@ -12,7 +12,6 @@ from services.console.pages.letter_forms import NEW, Draft, draft_of, fields_of_
 from services.console.pages.letter_reads import PRINTED, choices, letter_page, load_for_page
 from services.console.pages.query_reads import named_impact
 from services.console.routing import Page
-from services.console.throttle import Bound
 from services.console.visits import Visit, whole
 from shared.db.job_changes import warnings_of
 from shared.db.letter_changes import layout_of
@@ -36,6 +35,7 @@ from shared.domain.letters import PLACEHOLDERS, RenderedLetter
 from shared.domain.seals import seal_of
 from shared.errors import InvalidInput, Outdated, Refused
 from shared.setup.records import Edited, id_of_saved, save_letter
+from shared.web.bounds import Bound
 
 #: A letter's own page: no script, nothing from elsewhere, its styles as they are; only the console may frame it.
 LETTER_POLICY = (

@@ -1,11 +1,6 @@
-"""What one user may do only so often, and how slow guessing passwords is (S21)."""
+"""What one user, or one address, may do only so often."""
 
-import unicodedata
-from itertools import count, product
-
-import pytest
-
-from services.console.throttle import FIRST_SECONDS, FREE, LONGEST_SECONDS, MOST, Bound, Throttle
+from shared.web.bounds import Bound
 
 
 def test_a_user_does_so_many_within_the_time_and_others_are_not_hindered() -> None:

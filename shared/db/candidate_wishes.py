@@ -1,0 +1,139 @@
+"""What a candidate's link shows and changes: the wishes of the person that a letter was for."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.candidate_requests import Kind, OpenRequests, ask, count_open, take_back
+from shared.db.engine import Database
+from shared.db.person_commands import (
+    Less,
+    OfOrder,
+    end_pause,
+    opt_in,
+    opt_out,
+    owner_of,
+    pause,
+    want_as_usual,
+    want_less,
+)
+from shared.db.suppressions import CANDIDATE, paused_until
+from shared.db.system_settings import load_system_settings
+from shared.db.tables import persons
+
+_P = persons.c
+
+
+class Wish(StrEnum):
+    """What a candidate can say; each of the first six can be taken back by the one after it."""
+
+    OPT_OUT = "opt_out"
+    OPT_IN = "opt_in"
+    PAUSE = "pause"
+    END_PAUSE = "end_pause"
+    NO_BIRTHDAY = "no_birthday"
+    BIRTHDAY = "birthday"
+    YEARLY = "yearly"
+    AS_USUAL = "as_usual"
+    DELETE = "delete"
+    KEEP = "keep"
+    CORRECT = "correct"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What holds for a person now. No name and no address: whoever has the letter's link sees it."""
+
+    opted_out: bool
+    paused_until: date | None
+    no_birthday: bool
+    yearly: bool
+    requests: OpenRequests
+    company: str | None
+
+
+async def load_wishes(connection: AsyncConnection, order: OfOrder, now: datetime) -> Wishes | None:
+    """None: the order is gone."""
+    person = (await connection.execute(select(persons).where(_P.id == owner_of(order)))).mappings().first()
+    if person is None:
+        return None
+    settings = await load_system_settings(connection)
+    return Wishes(
+        person["opted_out_at"] is not None,
+        await paused_until(connection, person["id"], now.astimezone(settings.zone).date()),
+        person["no_birthday_since"] is not None,
+        person["yearly_since"] is not None,
+        await count_open(connection, person["id"]),
+        settings.company,
+    )
+
+
+async def say(database: Database, order: OfOrder, wish: Wish, words: str | None, *, now: datetime) -> None:
+    """Does what the candidate says; said again it changes nothing.
+
+    Raises NotFound where the order is gone, InvalidInput for words that cannot be taken, Refused for too many of them.
+    """
+    await _ACTS[wish](database, order, words, now)
+    if wish is Wish.DELETE:
+        # Who is to be deleted is not written to meanwhile.
+        await _ACTS[Wish.OPT_OUT](database, order, None, now)
+
+
+Act = Callable[[Database, OfOrder, str | None, datetime], Awaitable[Any]]
+
+
+async def _opt_out(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
+    await opt_out(database, order, reason=None, author=CANDIDATE, now=now)
+
+
+async def _opt_in(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
+    await opt_in(database, order, author=CANDIDATE, now=now)
+
+
+async def _pause(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
+    await pause(database, order, now=now)
+
+
+async def _end_pause(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
+    await end_pause(database, order, now=now)
+
+
+async def _less(less: Less, database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
+    await want_less(database, order, less, author=CANDIDATE, now=now)
+
+
+async def _usual(less: Less, database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
+    await want_as_usual(database, order, less, author=CANDIDATE, now=now)
+
+
+async def _correct(database: Database, order: OfOrder, words: str | None, now: datetime) -> None:
+    await ask(database, order, Kind.CORRECTION, words, now=now)
+
+
+async def _delete(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
+    await ask(database, order, Kind.DELETION, None, now=now)
+
+
+async def _keep(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
+    await take_back(database, order, Kind.DELETION, now=now)
+
+
+_ACTS: dict[Wish, Act] = {
+    Wish.OPT_OUT: _opt_out,
+    Wish.OPT_IN: _opt_in,
+    Wish.PAUSE: _pause,
+    Wish.END_PAUSE: _end_pause,
+    Wish.NO_BIRTHDAY: partial(_less, Less.NO_BIRTHDAY),
+    Wish.BIRTHDAY: partial(_usual, Less.NO_BIRTHDAY),
+    Wish.YEARLY: partial(_less, Less.YEARLY),
+    Wish.AS_USUAL: partial(_usual, Less.YEARLY),
+    Wish.DELETE: _delete,
+    Wish.KEEP: _keep,
+    Wish.CORRECT: _correct,
+}

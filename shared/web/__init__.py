@@ -1,0 +1,1 @@
+"""What the console and the candidates' page have in common. Neither knows the other."""
