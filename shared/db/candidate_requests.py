@@ -3,7 +3,6 @@
 The system does neither by itself: whoever has a letter has its link, and what is erased does not come back.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -112,7 +111,8 @@ async def count_open(connection: AsyncConnection, person_id: int) -> OpenRequest
     """What of a person waits."""
     which = (_theirs(person_id), _R.done_at.is_(None))
     statement = select(_R.kind, func.count()).where(*which)
-    found: Mapping[str, int] = dict((await connection.execute(statement.group_by(_R.kind))).tuples().all())
+    rows = await connection.execute(statement.group_by(_R.kind))
+    found: dict[str, int] = {kind: count for kind, count in rows}
     return OpenRequests(found.get("correction", 0), found.get("deletion", 0))
 
 
