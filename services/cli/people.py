@@ -1,10 +1,14 @@
 """`kontaktpflege person`: one human being, however many applications."""
 
+from enum import StrEnum
+
 import typer
 
 from services.cli.context import Desk, at_desk, parse_day
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
-from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock
+from shared.db.candidate_requests import finish, open_requests
+from shared.db.candidate_wishes import LESS
+from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock, want_as_usual, want_less
 from shared.db.person_file import show_person
 
 app = typer.Typer(no_args_is_help=True, help="Persons: show, opt out and in, block and unblock.")
@@ -12,6 +16,9 @@ APPLICATION = typer.Argument(help="External id of any application of the person.
 JOB = typer.Option(None, "--job", help="Only for this job and its copies; default all jobs.")
 #: What of a letter the person's file shows; --json has all.
 LETTER = ("id", "job", "application", "occasion_day", "state", "planned_for", "sent_at", "reason")
+#: What of a request the list shows.
+REQUEST = ("id", "application", "kind", "words", "made_at", "recruiter")
+Wanted = StrEnum("Wanted", {one.name: one.value for wish, back, _ in LESS for one in (wish, back)})  # type: ignore[misc]
 
 
 @app.command("show")
@@ -55,6 +62,50 @@ def opt_in_one(application: str = APPLICATION) -> None:
     async def work(desk: Desk) -> None:
         done = await opt_in(desk.database, application, author=desk.actor.name, now=desk.now)
         typer.echo(f"person of {application}: " + ("opted in" if done.changed else "had not opted out"))
+
+    at_desk("operate", work)
+
+
+@app.command("wish")
+def wish_one(
+    application: str = APPLICATION,
+    wish: Wanted = typer.Argument(help="What the person wants less of, or as usual again."),
+) -> None:
+    """No birthday letters, or at most one letter a year; `birthday` and `as_usual` take it back."""
+
+    async def work(desk: Desk) -> None:
+        wanted, less = next((one, less) for one, back, less in LESS if wish.value in (one.value, back.value))
+        act = want_less if wish.value == wanted.value else want_as_usual
+        done = await act(desk.database, application, less, author=desk.actor.name, now=desk.now)
+        said = f"person of {application}: {wish.value}"
+        _tell(said if done.changed else f"{said} held before", done)
+
+    at_desk("operate", work)
+
+
+@app.command("requests")
+def list_requests(as_json: bool = JSON_OPTION) -> None:
+    """What candidates ask for on their page and nobody has done yet, the oldest first."""
+
+    async def work(desk: Desk) -> None:
+        async with desk.database.read() as connection:
+            found = await open_requests(connection)
+        rows = [{**row, "made_at": row["made_at"].isoformat()} for row in found]
+        if as_json:
+            print_json([{name: row[name] for name in REQUEST} for row in rows])
+        else:
+            print_table("Requests", REQUEST, ([row[name] for name in REQUEST] for row in rows))
+
+    at_desk("view", work)
+
+
+@app.command("request-done")
+def finish_request(request: int = typer.Argument(help="Its id.")) -> None:
+    """Say that a candidate's request has been dealt with."""
+
+    async def work(desk: Desk) -> None:
+        await finish(desk.database, request, author=desk.actor.name, now=desk.now)
+        typer.echo(f"request {request}: done")
 
     at_desk("operate", work)
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.engine import Database
 from shared.db.person_commands import OfOrder, owner_of
 from shared.db.suppressions import CANDIDATE
+from shared.db.system_state import Count
 from shared.db.tables import applications, candidate_requests, events, persons, write_orders
 from shared.db.transactions import in_transaction
 from shared.errors import InvalidInput, NotFound, Refused
@@ -21,6 +22,8 @@ from shared.errors import InvalidInput, NotFound, Refused
 _A, _P, _R = applications.c, persons.c, candidate_requests.c
 #: Characters of a candidate's words, and requests of one kind that may wait for one person.
 LONGEST_WORDS, MOST_OPEN = 2000, 5
+#: Requests that a list shows.
+LISTED = 500
 
 
 class Kind(StrEnum):
@@ -98,12 +101,14 @@ async def finish(database: Database, request_id: int, *, author: str, now: datet
 
 
 async def open_requests(connection: AsyncConnection, person_id: int | None = None) -> list[dict[str, Any]]:
-    """What waits, the oldest first: of one person, or of all."""
+    """What waits, the oldest first: of one person, or of all, up to LISTED."""
     whose = [] if person_id is None else [_A.person_id == person_id]
     columns = (_R.id, _R.kind, _R.words, _R.made_at, _A.id.label("application_id"), _A.external_id.label("application"))
     names = (_A.first_name, _A.last_name, _A.recruiter)
     statement = select(*columns, *names).join(applications, _A.id == _R.application_id)
-    rows = await connection.execute(statement.where(_R.done_at.is_(None), *whose).order_by(_R.made_at, _R.id))
+    rows = await connection.execute(
+        statement.where(_R.done_at.is_(None), *whose).order_by(_R.made_at, _R.id).limit(LISTED)
+    )
     return [{str(key): value for key, value in row.items()} for row in rows.mappings()]
 
 
@@ -111,9 +116,15 @@ async def count_open(connection: AsyncConnection, person_id: int) -> OpenRequest
     """What of a person waits."""
     which = (_theirs(person_id), _R.done_at.is_(None))
     statement = select(_R.kind, func.count()).where(*which)
-    rows = await connection.execute(statement.group_by(_R.kind))
-    found: dict[str, int] = {kind: count for kind, count in rows}
+    found = {row[0]: int(row[1]) for row in await connection.execute(statement.group_by(_R.kind))}
     return OpenRequests(found.get("correction", 0), found.get("deletion", 0))
+
+
+async def count_requests(connection: AsyncConnection) -> Count:
+    """How many wait, of all people."""
+    some = select(_R.id).where(_R.done_at.is_(None)).limit(LISTED + 1).subquery()
+    number = int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
+    return Count(min(number, LISTED), number > LISTED)
 
 
 def _theirs(person_id: int) -> ColumnElement[bool]:

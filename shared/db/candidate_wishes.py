@@ -46,6 +46,10 @@ class Wish(StrEnum):
     CORRECT = "correct"
 
 
+#: Wishes for less, with what takes them back and what they are less of.
+LESS = ((Wish.NO_BIRTHDAY, Wish.BIRTHDAY, Less.NO_BIRTHDAY), (Wish.YEARLY, Wish.AS_USUAL, Less.YEARLY))
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What holds for a person now. No name and no address: whoever has the letter's link sees it."""
@@ -129,10 +133,8 @@ _ACTS: dict[Wish, Act] = {
     Wish.OPT_IN: _opt_in,
     Wish.PAUSE: _pause,
     Wish.END_PAUSE: _end_pause,
-    Wish.NO_BIRTHDAY: partial(_less, Less.NO_BIRTHDAY),
-    Wish.BIRTHDAY: partial(_usual, Less.NO_BIRTHDAY),
-    Wish.YEARLY: partial(_less, Less.YEARLY),
-    Wish.AS_USUAL: partial(_usual, Less.YEARLY),
+    **{wish: partial(_less, less) for wish, _, less in LESS},
+    **{back: partial(_usual, less) for _, back, less in LESS},
     Wish.DELETE: _delete,
     Wish.KEEP: _keep,
     Wish.CORRECT: _correct,

@@ -14,14 +14,19 @@ _A, _P, _B, _C, _E, _O = applications.c, persons.c, blocks.c, contact_entries.c,
 SHOWN = 200
 #: What a person wants of contact care, by the names of the events.
 _CHOICES = ("opt_out", "opt_in")
+#: Further wishes, and what is asked for on the candidates' page.
+WISHED = (
+    *("no_birthday", "birthday", "yearly", "not_yearly", "ask_correction", "ask_deletion"),
+    *("take_back_correction", "take_back_deletion", "done_correction", "done_deletion"),
+)
 _LETTER = (_O.id, _O.type, _O.task, _O.job_name.label("job"), _O.state, _O.reason)
 
 
 async def person_timeline(connection: AsyncConnection, person_id: int) -> list[dict[str, Any]]:
     """The newest entries of all applications of a person, each with `kind`, `at` (UTC) and `author` (None: nobody).
 
-    Kinds: contact, letter, block, lift, opt_out, opt_in, status, status_not_set, reduce. What the person had before it
-    was merged with this one is told as far as it was carried over (D24).
+    Kinds: contact, letter, block, lift, opt_out, opt_in, those of WISHED, status, status_not_set, reduce. What the
+    person had before it was merged with this one is told as far as it was carried over (D24).
     """
     # As values: within an OR a subquery would have PostgreSQL read the whole table.
     theirs = list((await connection.execute(select(_A.id).where(_A.person_id == person_id))).scalars())
@@ -75,7 +80,7 @@ async def _events(
 ) -> list[dict[str, Any]]:
     whose = or_(
         # Blocks are rows of their own, which say more.
-        and_(_E.noun == "person", _E.record_id == person_id, _E.action.in_(_CHOICES)),
+        and_(_E.noun == "person", _E.record_id == person_id, _E.action.in_((*_CHOICES, *WISHED))),
         and_(
             *(_E.noun == "application", _E.record_id.in_(application_ids)),
             or_(_E.field == "status", _E.action == "reduce"),

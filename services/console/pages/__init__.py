@@ -3,6 +3,7 @@
 from services.console.pages import (
     account,
     applications,
+    candidate_requests,
     company_account,
     history,
     imports,
@@ -27,6 +28,7 @@ from services.console.routing import Page
 PAGES: tuple[Page, ...] = (
     *account.PAGES,
     *applications.PAGES,
+    *candidate_requests.PAGES,
     *company_account.PAGES,
     *history.PAGES,
     *imports.PAGES,

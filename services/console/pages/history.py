@@ -56,6 +56,16 @@ ACTIONS = {
     "unblock": "unblocked",
     "opt_out": "wants no contact care",
     "opt_in": "wants contact care again",
+    "no_birthday": "wants no birthday letters",
+    "birthday": "wants birthday letters again",
+    "yearly": "wants at most one letter a year",
+    "not_yearly": "wants letters as often as usual",
+    "ask_correction": "asks for a correction of the data",
+    "ask_deletion": "asks for deletion of the data",
+    "take_back_correction": "takes the request for correction back",
+    "take_back_deletion": "takes the request for deletion back",
+    "done_correction": "request for correction done",
+    "done_deletion": "request for deletion done",
     "reduce": "reduced to core data",
 }
 

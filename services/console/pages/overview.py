@@ -11,6 +11,7 @@ from starlette.responses import Response
 from services.console.pages.bars import bars_of
 from services.console.routing import Page
 from services.console.visits import Visit
+from shared.db.candidate_requests import count_requests
 from shared.db.holds import load_hold
 from shared.db.service_instances import live_services
 from shared.db.system_state import (
@@ -50,6 +51,7 @@ async def things_now(connection: AsyncConnection, now: datetime, zone: ZoneInfo)
         "waiting": await count_waiting(connection, now, midnight),
         "last_planned": await last_planned(connection, midnight),
         "persons": await count_for_persons(connection),
+        "requests": await count_requests(connection),
         "alive": await live_services(connection, 3 * HEARTBEAT_SECONDS),
         "hold": await load_hold(connection),
     }
@@ -67,7 +69,7 @@ def state_line(visit: Visit, found: dict[str, Any], zone: ZoneInfo) -> str:
         parts.append(visit.text("%(count)s wait until %(time)s", count=counted(visit, total), time=until))
     else:
         parts.append(visit.text("%(count)s wait", count=counted(visit, total)))
-    persons = found["persons"].values()
+    persons = [*found["persons"].values(), found["requests"]]
     open_ones = Count(sum(one.number for one in persons), any(one.more for one in persons))
     some = visit.text("%(count)s open", count=counted(visit, open_ones))
     parts.append(some if open_ones.number else visit.text("nothing open"))

@@ -26,6 +26,10 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"^cap of one letter in (?P<days>\d+) days: (?P<job>.*), (?P<day>{_DAY}), (?P<state>\w+)$",
             "at most one letter in %(days)s days: %(job)s, %(day)s, %(state)s",
         ),
+        (
+            rf"^wants at most one letter a year: (?P<job>.*), (?P<day>{_DAY}), (?P<state>\w+)$",
+            "wants at most one letter a year: %(job)s, %(day)s, %(state)s",
+        ),
         (r"^order (?P<id>\d+) of this day is (?P<state>\w+)", "the letter of this day is %(state)s already"),
         (rf"^(?P<day>{_DAY}) is no occasion of job", "%(day)s is no day of dispatch of this job"),
         (rf"^the dispatch of (?P<day>{_DAY}) is over", "the dispatch of %(day)s is over"),
