@@ -6,13 +6,18 @@ import re
 from pathlib import Path
 
 import pytest
+from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from services.console.words import OTHERS
-from tests.browser.messages import CONSOLE, asked_for, not_written
+from services.public.rendering import NOTES, REFUSALS
+from tests.browser.messages import CONSOLE, METHODS, OPTIONS, asked_for, not_written
 
 CATALOGS = sorted((CONSOLE / "locale" / "de").glob("*.po"))
+PUBLIC = CONSOLE.parent / "public"
 TEMPLATES = sorted((CONSOLE / "templates").rglob("*.html"))
+#: Of a page without a session, whose links are keys: its forms have no token.
+PUBLIC_TEMPLATES = sorted((PUBLIC / "templates").rglob("*.html"))
 _PLACES = re.compile(r"%\((\w+)\)[sd]")
 
 
@@ -55,7 +60,17 @@ def test_roles_have_words() -> None:
     assert {"view", "operate", "edit", "admin"} <= set(OTHERS)
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_the_candidates_page_is_in_german_too() -> None:
+    found = extract_from_dir(str(PUBLIC), method_map=METHODS, options_map=OPTIONS, keywords={"_": None})
+    asked = {str(one[2]) for one in found} | {*NOTES.values(), *REFUSALS.values()}
+    translated = messages(PUBLIC / "locale" / "de" / "public.po")
+    assert sorted(asked - translated.keys()) == [] and all(all(texts) for texts in translated.values())
+    assert sorted(not_written(set(translated) - asked)) == []
+    for message, (text,) in translated.items():
+        assert set(_PLACES.findall(text)) == set(_PLACES.findall(message)), message
+
+
+@pytest.mark.parametrize("path", [*TEMPLATES, *PUBLIC_TEMPLATES], ids=lambda path: f"{path.parts[-3]}/{path.name}")
 def test_templates_have_no_script_or_style_of_their_own(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 400
@@ -63,7 +78,7 @@ def test_templates_have_no_script_or_style_of_their_own(path: Path) -> None:
     assert re.findall(r"\s(?:style|on\w+|hx-on[\w:-]*|hx-vals)\s*=", text, re.IGNORECASE) == []
     assert re.findall(r"(?:src|href|action)=[\"']https?:", text, re.IGNORECASE) == []
     for form in re.findall(r"<form\b[^>]*method=\"post\".*?</form>", text, re.IGNORECASE | re.DOTALL):
-        assert "csrf()" in form, form[:120]
+        assert "csrf()" in form or path in PUBLIC_TEMPLATES, form[:120]
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
