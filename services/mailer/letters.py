@@ -87,12 +87,14 @@ class Letters:
         """Renders and composes one letter; the same order gives the same bytes on every attempt (I12)."""
         custom = dict(writing.custom_fields.get(order.application["id"], {}))
         day = order.mail_date.astimezone(ZoneInfo(order.time_zone))
+        link = self._links.preferences(order.id) if self._links else None
         occasion = Occasion(
             wishes=(order.sender, order.sender_fallback),
             users=writing.users,
             system_sender=writing.settings.sender,
             company=writing.settings.company,
             today=day.date(),
+            preferences_link=link,
         )
         letter = self._ready[order.letter_id, order.letter_version]
         rendered, sender = write_letter(letter.forms, {**order.application, "custom": custom}, occasion)
@@ -102,7 +104,7 @@ class Letters:
             sender=sender,
             recipient=order.email,
             date=day,
-            unsubscribe=self._links.preferences(order.id) if self._links else None,
+            unsubscribe=link,
         )
         content = compose(rendered, headers, letter.attachments, letter.quoted)
         body_hash = sha256(content).hexdigest()

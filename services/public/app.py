@@ -27,7 +27,9 @@ from shared.web.headers import Headers
 from shared.web.prefix import Prefixed, prefix_of
 
 #: Nothing from elsewhere, no script at all; the address of the page, which is a key, goes nowhere.
-POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -40,6 +40,8 @@ class Occasion:
     company: str | None
     #: The send day in the job's time zone.
     today: date
+    #: The recipient's own link to the candidates' page; None where letters have none.
+    preferences_link: str | None = None
 
 
 def compile_forms(texts: Sequence[LetterText], *, composed: bool) -> LetterForms:
@@ -60,6 +62,7 @@ def write_letter(
         sender=sender,
         company_name=occasion.company,
         today=occasion.today,
+        preferences_link=occasion.preferences_link,
     )
     return forms.for_language(application["language"]).render(context), sender
 

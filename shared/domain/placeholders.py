@@ -73,6 +73,12 @@ PLACEHOLDERS: list[Placeholder] = [
     Placeholder("sender.display_name", "name of the sender", "Name des Absenders", "Personalabteilung"),
     Placeholder("sender.email", "address of the sender", "Adresse des Absenders", "personal@firma.example"),
     Placeholder("company.name", "name of the company", "Name der Firma", "Firma GmbH"),
+    Placeholder(
+        "links.preferences",
+        "link to the page on which candidates say how many letters they want",
+        "Link zur Seite, auf der Bewerber sagen, wie viel Post sie möchten",
+        "https://firma.example/p/beispiel",
+    ),
     Placeholder("today", "day of sending", "Tag des Versands", "2026-11-23", is_date=True),
 ]
 
@@ -90,6 +96,8 @@ class LetterContext:
     sender: Sender
     company_name: str | None
     today: date
+    #: The recipient's own link; None where letters have none.
+    preferences_link: str | None = None
 
     def value(self, path: str) -> Any:
         """The plain value of a placeholder: str, date or None, never a row or an object with methods (S2)."""
@@ -106,7 +114,7 @@ class LetterContext:
                 return (self.recruiter or {}).get(name)
             case "sender":
                 return self.sender.email if name == "email" else self.sender.display_name
-        return self.company_name if group == "company" else self.today
+        return {"company": self.company_name, "links": self.preferences_link}.get(group, self.today)
 
     def _custom(self, name: str) -> Any:
         # Names of custom fields ignore case, like all names.

@@ -1,4 +1,4 @@
-"""Mail scanners follow every link of every mail; candidates press a button once or twice; others make links up (S25)."""
+"""Mail scanners follow every link of every mail; candidates press a button once or twice; others forge links (S25)."""
 
 import re
 import socket

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from email import message_from_bytes
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select
 
+from services.mailer.letters import Letters
 from services.public import app as public
 from services.public.app import HEADERS, MOST_BYTES, MOST_REQUESTS, build_public
 from services.public.rendering import NOTES, REFUSALS, text
@@ -19,9 +21,10 @@ from shared.db.system_settings import load_system_settings, save_system_settings
 from shared.db.tables import applications, candidate_requests, events, metadata
 from shared.domain.link_tokens import LinkTokens, Purpose
 from shared.errors import InvalidSettings, Refused
+from shared.public_links import public_links
 from shared.settings import Settings, load_settings
 from tests.services.setup_files import rows
-from tests.services.world import World
+from tests.services.world import SETUP, World
 
 SECRET = "a secret of links, at random, for tests"
 GIVEN = {"KP_LINK_KEYS": SECRET.replace(" ", "-").replace(",", ""), "KP_PUBLIC_URL": "https://firma.example/pflege"}
@@ -193,6 +196,22 @@ async def test_s25_no_link_reads_the_database_unless_it_is_genuine(world: World)
     async with httpx.AsyncClient(transport=transport, base_url="https://firma.example/pflege") as one:
         assert (await one.post(at[:-1], data=ONE_CLICK)).status_code == 403
         assert (await one.get(at)).status_code == 500
+
+
+LINKED = SETUP.replace('text: "Guten Tag {{ applicant.last_name }}"', 'text: "Weniger Post: {{ links.preferences }}"')
+
+
+async def test_s25_letters_have_their_recipients_link_in_header_and_text(world: World) -> None:
+    given = settings()
+    ids = await world.queued(*PEOPLE, setup=LINKED)
+    letters = Letters(None, public_links(given))
+    for order in (await world.claim(*ids)).orders:
+        async with world.database.read() as connection:
+            writing = await letters.prepare(connection, [order], await load_system_settings(connection))
+        mail = message_from_bytes(letters.write(order, writing).content)
+        own = f"{given.kp_public_url}{await link(world, order.application['external_id'])}"
+        assert mail["List-Unsubscribe"] == f"<{own}>" and mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        assert own in (mail.get_payload(decode=True) or b"").decode()  # type: ignore[union-attr]
 
 
 async def test_s35_every_answer_has_the_headers_and_no_cookie(world: World) -> None:

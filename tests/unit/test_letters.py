@@ -1,6 +1,6 @@
 """The letter language of D43: what a letter may say, what is refused when it is saved, and emptiness (S1-S4, S31)."""
 
-import socket
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -319,3 +319,14 @@ def test_s31_saving_a_letter_fetches_nothing_from_files_or_other_machines(tmp_pa
 )
 def test_letters_that_moving_style_rules_would_change_are_refused(source: str) -> None:
     assert refused(source, "html").place.startswith("letter 'Probe', html")
+
+
+def test_d43_a_letter_that_asks_has_its_recipients_link_and_else_none() -> None:
+    asking = '{% if links.preferences %}<p><a href="{{ links.preferences }}">Weniger Post</a></p>{% endif %}<p>x</p>'
+    letter = LetterText("Betreff", asking, None, "de")
+    check_letter("Probe", letter)
+    compiled = compile_letter(letter)
+    link = "https://firma.example/p/abc234"
+    with_link = compiled.render(replace(context(), preferences_link=link))
+    assert f'href="{link}"' in str(with_link.html) and link in with_link.text
+    assert "Weniger Post" not in str(compiled.render(context()).html)
