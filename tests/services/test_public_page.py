@@ -90,7 +90,7 @@ async def test_s25_one_click_unsubscribes_once_and_again_changes_nothing(world: 
     assert (await world.order("A1"))["reason"] == "opted out"
 
 
-async def test_s25_fault_53_an_unsubscription_between_t1_and_t2_stops_the_letter(world: World) -> None:
+async def test_c53_s25_an_unsubscription_between_t1_and_t2_stops_the_letter(world: World) -> None:
     held = (await world.claim(*await world.queued(*PEOPLE))).orders
     async with candidate(world) as one:
         assert (await one.post(await link(world), data=ONE_CLICK)).status_code == 200

@@ -321,7 +321,7 @@ def test_letters_that_moving_style_rules_would_change_are_refused(source: str) -
     assert refused(source, "html").place.startswith("letter 'Probe', html")
 
 
-def test_d43_a_letter_that_asks_has_its_recipients_link_and_else_none() -> None:
+def test_a_letter_that_asks_has_its_recipients_link_and_else_none() -> None:
     asking = '{% if links.preferences %}<p><a href="{{ links.preferences }}">Weniger Post</a></p>{% endif %}<p>x</p>'
     letter = LetterText("Betreff", asking, None, "de")
     check_letter("Probe", letter)
