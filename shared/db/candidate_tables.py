@@ -10,7 +10,7 @@ candidate_requests = Table(
     "candidate_requests",
     metadata,
     id_column(),
-    ref_column("application_id", "applications"),
+    ref_column("application_id", "applications", ondelete="CASCADE"),
     Column("kind", PlainText, nullable=False),
     #: The candidate's own words; NULL: none, or erased.
     Column("words", PlainText),

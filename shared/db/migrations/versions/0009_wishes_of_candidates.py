@@ -30,7 +30,10 @@ def upgrade() -> None:
         sa.Column("done_by", PlainText),
         sa.CheckConstraint("kind IN ('correction', 'deletion')", name=op.f("ck_candidate_requests__kind")),
         sa.ForeignKeyConstraint(
-            ["application_id"], ["applications.id"], name=op.f("fk_candidate_requests__application_id")
+            ["application_id"],
+            ["applications.id"],
+            name=op.f("fk_candidate_requests__application_id"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_candidate_requests")),
     )
