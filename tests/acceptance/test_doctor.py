@@ -305,7 +305,7 @@ def test_the_candidates_page_without_a_port(house: Installation) -> None:
 
 @pytest.mark.parametrize(("taken", "missing"), [("KP_PUBLIC_URL",) * 2, ("KP_LINK_KEYS_FILE", "KP_LINK_KEYS")])
 def test_s25_letters_without_a_way_to_unsubscribe(house: Installation, taken: str, missing: str) -> None:
-    house.doctor(**{taken: ""}).the_only_trouble(
+    house.doctor(**{taken: "", "KP_PUBLIC_PORT": ""}).the_only_trouble(
         "settings", place=f"setting {missing}", value="no List-Unsubscribe", fix="give it", grave=False
     )
 
