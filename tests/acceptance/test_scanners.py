@@ -2,6 +2,7 @@
 
 import re
 import socket
+import time
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -27,6 +28,21 @@ def everything(stack: Stack) -> dict[str, list[Any]]:
     with engine.connect() as connection:
         tables = [table for table in metadata.sorted_tables if table.name not in RESTLESS]
         return {table.name: sorted(map(repr, connection.execute(select(table)))) for table in tables}
+
+
+def at_rest(stack: Stack) -> dict[str, list[Any]]:
+    """The same once nothing is planned any more: all jobs are switched off, and what was under way has ended."""
+    for job in stack.answer("job", "list"):
+        stack.cli("job", "set", job["name"], "status=Aus")
+    seen = [everything(stack)]
+
+    def is_still() -> bool:
+        time.sleep(1)
+        seen.append(everything(stack))
+        return seen[-2] == seen[-1]
+
+    stack.wait_for(is_still, 60, "rest")
+    return seen[-1]
 
 
 def parsed(content: bytes) -> EmailMessage:
@@ -68,7 +84,7 @@ def test_s25_scanners_change_nothing_and_one_click_unsubscribes_once(stack: Stac
     for mail, link in zip(mails, unsubscribe.values(), strict=True):
         assert link.startswith(f"{url}/p/") and str(mail["To"]) not in link
 
-    before = everything(stack)
+    before = at_rest(stack)
     with httpx.Client() as scanner:
         for number, link in enumerate(sorted(links)):
             came_from = {"X-Forwarded-For": f"192.0.2.{number % 250}"}
