@@ -27,7 +27,7 @@ from shared.db.write_orders.claims import ClaimedOrder
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import every, pause, unless_stopped
-from shared.metrics import JOURNAL_WRITABLE, SMTP_CONNECTIONS
+from shared.metrics import JOURNAL_WRITABLE, RELAY_AWAY, SMTP_CONNECTIONS, begin_counting
 from shared.public_links import public_links
 from shared.settings import Settings
 
@@ -63,6 +63,7 @@ async def run_mailer(
     )
     letters = Letters(settings.kp_mail_domain, public_links(settings))
     deliverer = Deliverer(name, database, clock, pool, journal, letters, timing, high_water, log)
+    begin_counting()
     SMTP_CONNECTIONS.set_function(lambda: pool.connections)
     RELAY_AWAY.labels("sender").set_function(lambda: pool.refuses_senders)
     JOURNAL_WRITABLE.labels("mailer").set_function(lambda: journal.writable)

@@ -1,5 +1,6 @@
 """The letter language of D43: what a letter may say, what is refused when it is saved, and emptiness (S1-S4, S31)."""
 
+import socket
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any

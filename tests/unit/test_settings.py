@@ -80,3 +80,35 @@ def test_s25_letters_have_links_where_both_the_address_and_the_secrets_are_given
     assert links and links.preferences(1).startswith("https://firma.example/pflege/p/")
     assert all(public_links(load_settings({name: given[name]})) is None for name in given)
     assert _SECRET not in repr(load_settings(given))
+
+
+@pytest.mark.parametrize(
+    "secret", ["geheim", "ge/heim", "ge?heim", "ge#heim", "ge:heim", "ge@heim", "ge%2Fheim", "ge heim"]
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "amqp", "amqps", "smtp+starttls"])
+def test_s12_no_password_of_an_address_is_shown_however_it_is_written(scheme: str, secret: str) -> None:
+    place = "host.example:5432/name"
+    assert without_password(f"{scheme}://kp:{secret}@{place}") == f"{scheme}://kp:***@{place}"
+    shown = without_password(
+        f"{scheme}://kp@{place}?user=kp&password={secret}&sslpassword={secret}&sslmode=verify-full"
+    )
+    assert "heim" not in shown and shown.endswith("&sslmode=verify-full") and f"kp@{place}" in shown
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///a/b.sqlite3", "amqp://host.example", "amqp://kp@host.example:5672/v", "memory://"]
+)
+def test_s12_an_address_without_a_password_is_shown_as_it_is(url: str) -> None:
+    assert without_password(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["smtp://mail.example", "smtps://mail.example", "smtp://127.0.0.1.mail.example", "smtp://[2001:db8::1]"]
+)
+def test_s34_a_shifted_clock_is_refused_with_a_mail_server_elsewhere(url: str) -> None:
+    start = {"KP_CLOCK_START": "2026-11-23T06:00:00+01:00"}
+    with pytest.raises(InvalidSettings, match="KP_CLOCK_START: refused"):
+        clock_of(load_settings({**start, "SMTP_URL": url}))
+    assert (
+        clock_of(load_settings({**start, "SMTP_URL": "smtp://127.0.0.1:1025"})).now().isoformat()[:10] == "2026-11-23"
+    )
