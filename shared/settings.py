@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from shared.domain.link_tokens import LinkTokens, split_secrets
+from shared.domain.return_paths import ReturnPaths
 from shared.errors import InvalidSettings
 
 
@@ -67,13 +68,15 @@ class Settings(BaseModel):
     kp_oidc_client_id: str | None = None
     kp_oidc_client_secret: SecretStr | None = None
     kp_oidc_user_claim: str = Field(default="preferred_username", min_length=1)
-    #: The candidates' page: where it answers, and where candidates reach it, as letters say (RFC 8058: https).
-    kp_public_host: str = "127.0.0.1"
-    kp_public_port: int | None = Field(default=None, ge=0, le=65535)
-    kp_public_url: str | None = None
-    kp_public_proxies: str = "127.0.0.1, ::1"
     #: Secrets of signed links, the one that signs first; all are believed.
     kp_link_keys: SecretStr | None = None
+    #: Where letters return to that cannot be delivered, each to an address of its own; None: to their sender.
+    kp_bounce_address: str | None = None
+    #: The mailbox that is read for them: imaps://USER@HOST/FOLDER, how often it is looked at, and what is asked once.
+    kp_imap_url: SecretStr | None = None
+    kp_imap_password: SecretStr | None = None
+    kp_imap_poll_seconds: float = Field(default=60.0, gt=0)
+    kp_imap_timeout_seconds: float = Field(default=60.0, gt=0)
     #: For rehearsals and tests: the clock starts here and runs on. Refused unless the mail server is on loopback.
     kp_clock_start: datetime | None = None
 
@@ -97,6 +100,21 @@ class Settings(BaseModel):
 
 def _listed(text: str) -> list[str]:
     return [one.strip() for one in text.split(",") if one.strip()]
+
+    def link_tokens(self) -> LinkTokens | None:
+        """What signs links and reads them; None without secrets. Raises InvalidSettings."""
+        secrets = split_secrets(self.kp_link_keys.get_secret_value()) if self.kp_link_keys else []
+        return LinkTokens(secrets) if secrets else None
+
+    def return_paths(self) -> ReturnPaths | None:
+        """The envelope senders of letters; None without an address for bounces. Raises InvalidSettings."""
+        if not self.kp_bounce_address:
+            return None
+        if (tokens := self.link_tokens()) is None:
+            raise InvalidSettings(
+                "setting KP_LINK_KEYS: is needed too for KP_BOUNCE_ADDRESS, whose addresses are signed"
+            )
+        return ReturnPaths(self.kp_bounce_address, tokens)
 
 
 #: What stands between the user and the last @ of an address: a password that is not percent-encoded holds anything.
@@ -134,7 +152,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     _check_waiting(settings)
     _check_company_accounts(settings)
     _check_proxies(settings)
-    _check_public(settings)
+    settings.return_paths()
     return settings
 
 

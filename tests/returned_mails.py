@@ -13,5 +13,5 @@ def returned_mail(name: str, *, letter: str = LETTER, bounce: str = BOUNCE, addr
     """One mail of the corpus, with the line ends of the wire."""
     text = (FOLDER / f"{name}.eml").read_text(encoding="utf-8")
     for mark, value in (("letter", letter), ("bounce", bounce), ("address", address)):
-        text = text.replace("{{%s}}" % mark, value)
+        text = text.replace("{{" + mark + "}}", value)
     return text.replace("\n", "\r\n").encode()

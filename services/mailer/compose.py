@@ -59,9 +59,12 @@ class MailHeaders:
 
 
 def message_id(instance_id: UUID, order_id: int, domain: str) -> str:
-    """The Message-ID of an order: the same for every attempt (I12), another in every installation."""
+    """The Message-ID of an order: the same for every attempt (I12), another in every installation.
+
+    It names the order, so that an answer finds it without a search, and nobody can guess it.
+    """
     ascii_domain = ascii_domain_address(f"order@{domain}").partition("@")[2]
-    return f"<order-{uuid5(instance_id, f'order-{order_id}')}@{ascii_domain}>"
+    return f"<order-{order_id}.{uuid5(instance_id, f'order-{order_id}')}@{ascii_domain}>"
 
 
 def attachment_part(file_name: str, media_type: str, content: bytes) -> bytes:

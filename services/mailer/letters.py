@@ -14,6 +14,7 @@ from shared.db.system_settings import SystemSettings
 from shared.db.write_orders.claims import ClaimedOrder
 from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, write_letter
 from shared.domain.mail_addresses import split_sender
+from shared.domain.return_paths import ReturnPaths
 from shared.domain.senders import User
 from shared.public_links import PublicLinks
 
@@ -61,8 +62,8 @@ def make_ready(letter: StoredLetter) -> ReadyLetter:
 class Letters:
     """Letters that are ready, kept by version: versions never change."""
 
-    def __init__(self, mail_domain: str | None, links: PublicLinks | None = None) -> None:
-        self._mail_domain, self._links = mail_domain, links
+    def __init__(self, mail_domain: str | None, return_paths: ReturnPaths | None = None) -> None:
+        self._mail_domain, self._return_paths = mail_domain, return_paths
         self._ready: dict[tuple[int, int], ReadyLetter] = {}
 
     async def prepare(
@@ -108,4 +109,5 @@ class Letters:
         )
         content = compose(rendered, headers, letter.attachments, letter.quoted)
         body_hash = sha256(content).hexdigest()
-        return Mail(sender.email, order.email, rendered.subject, order.message_id, content, body_hash)
+        envelope_from = self._return_paths.of(order.id) if self._return_paths else sender.email
+        return Mail(envelope_from, order.email, rendered.subject, order.message_id, content, body_hash)

@@ -26,6 +26,7 @@ from services.mailer.outcome import (
 from services.mailer.relay_pause import FIRST_PAUSE, RelayPause, RelayTrouble, SenderRefusals
 from services.mailer.smtp_conversation import ConnectionTrouble, SmtpConversation
 from services.mailer.smtp_transaction import BeforeDot, Envelope, Transaction, cancel_again, envelope
+from shared.domain.return_paths import common_sender
 from shared.errors import InvalidSettings, Unavailable
 from shared.metrics import RELAY_FAILURES
 from shared.settings import is_loopback
@@ -150,7 +151,8 @@ class SmtpPool:
         async with self._permits:
             if (rest := self._pause.rest) > 0:
                 return Deferred("connect: the relay is away", None, True, counts=False, not_before_seconds=rest + 1)
-            if (rest := self._refusals.rest(envelope_from)) > 0:
+            sender = common_sender(envelope_from)
+            if (rest := self._refusals.rest(sender)) > 0:
                 return Deferred("the mail server refuses this sender", counts=False, not_before_seconds=rest + 1)
             self._busy += 1
             try:
@@ -159,7 +161,7 @@ class SmtpPool:
                 outcome = judge_connect(exc.failure, str(exc))
             finally:
                 self._busy -= 1
-            return self._weighed(envelope_from, outcome)
+            return self._weighed(sender, outcome)
 
     @property
     def connections(self) -> int:

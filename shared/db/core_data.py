@@ -56,6 +56,7 @@ async def reduce_to_core_data(
     values: dict[str, Any] = dict.fromkeys(erased) | {f"{name}_folded": None for name in _FOLDED if name in erased}
     if "email" in erased:
         values["usable_email"] = None
+    values |= {"returned_email": None, "returned_at": None}
     values |= {"in_pool": False, "pool_since": None, "import_id": None, "import_line": None, "reduced_at": now}
     await connection.execute(update(applications).where(_A.id.in_(ids)).values(values))
     await connection.execute(delete(custom_fields).where(custom_fields.c.application_id.in_(ids)))

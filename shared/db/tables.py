@@ -97,6 +97,9 @@ applications = Table(
     Column("email", PlainText),
     #: The address as mail is sent to it; NULL where `email` is missing or not valid (D34).
     Column("usable_email", PlainText),
+    #: The usable address that is none any more, because letters to it came back, and since when.
+    Column("returned_email", PlainText),
+    Column("returned_at", Instant),
     *[Column(name, PlainText) for name in ("phone", "street", "postal_code", "city", "country", *FOLDED)],
     #: Written in Python; rules compare only these.
     *[Column(f"{name}_folded", PlainText) for name in FOLDED],
@@ -120,6 +123,7 @@ applications = Table(
     partial_index("ix_applications__birthdays", "birth_month_day", "person_id", where="reduced_at IS NULL"),
     Index(None, "status_id"),
     partial_index(None, "rejected_by_letter_at", where="rejected_by_letter_at IS NOT NULL AND reduced_at IS NULL"),
+    partial_index("ix_applications__returned", "id", where="returned_at IS NOT NULL"),
 )
 
 beginnings_index(applications.c.recruiter_folded)
@@ -350,6 +354,23 @@ attempts = Table(
     Column("outcome", PlainText),
     Column("reply_code", Integer),
     Column("reply_text", PlainText),
+)
+
+#: Mails that came back and belong to a letter, each once.
+returned_mails = Table(
+    "returned_mails",
+    metadata,
+    id_column(),
+    #: The mail's fingerprint: a copy of it, or the same mail read again, changes nothing.
+    Column("identity", PlainText, nullable=False, unique=True),
+    ref_column("order_id", "write_orders"),
+    Column("at", Instant, nullable=False),
+    Column("kind", PlainText, nullable=False),
+    #: As in RFC 3463, where it says so.
+    Column("status", PlainText),
+    #: What it led to: 'recorded', 'given_up', ...
+    Column("effect", PlainText, nullable=False),
+    Index(None, "order_id"),
 )
 
 events = Table(

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.queries import QueryDay, last_contact_at
 from shared.db.tables import application_statuses, applications, custom_fields, persons
 from shared.domain.filters import Filter
+from shared.domain.mail_addresses import usable_address
 from shared.domain.text import fold
 
 _A, _P = applications.c, persons.c
@@ -59,7 +60,7 @@ def value_of(one: Filter, facts: Mapping[str, Any], on: QueryDay) -> str | None:
 
 def _address(facts: Mapping[str, Any]) -> str | None:
     if facts["email"] and not facts["usable_email"]:
-        return f"{facts['email']} (not valid)"
+        return f"{facts['email']} ({'letters come back' if usable_address(facts['email']) else 'not valid'})"
     return facts["email"] and str(facts["email"])
 
 

@@ -41,6 +41,14 @@ def usable_address(text: str | None) -> str | None:
     return validated.normalized if validated else None
 
 
+def missing_address(given: str | None) -> str:
+    """Why there is nowhere to send to (D34), of an address that is not used as usable."""
+    if not given:
+        return "no e-mail address"
+    # One that looks right is one that letters came back from.
+    return f"{'letters come back from' if usable_address(given) else 'e-mail address is not valid:'} {given}"
+
+
 def ascii_domain_address(address: str) -> str:
     """A usable address with its domain as A-label (S9); a local part beyond ASCII stays and needs SMTPUTF8.
 

@@ -158,7 +158,7 @@ def _judge_marked(mail: TakenApart) -> _Judgement | None:
 
 def _judge_report(report: bytes, explanation: str) -> _Judgement:
     """RFC 3464: groups of fields, the first about the mail, each other about a recipient."""
-    groups = []
+    groups: list[Fields] = []
     rest = report.replace(b"\r\n", b"\n")
     while rest.strip() and len(groups) < MOST_NAMED:
         fields, rest = split_head(rest)

@@ -17,7 +17,6 @@ from sqlalchemy import (
     literal,
     select,
     true,
-    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,8 +24,9 @@ from shared.db.column_types import Identifier, PlainText
 from shared.db.history import StatusChange, record_status_changes
 from shared.db.person_moves import follow_moves
 from shared.db.reduction import forget_lifted_rejections
-from shared.db.suppressions import keep_wishes
-from shared.db.tables import FOLDED, applications, custom_fields, persons, write_orders
+from shared.db.returned_addresses import forget_returns
+from shared.db.tables import FOLDED, applications, custom_fields, persons
+from shared.db.write_orders.applications import take_back_claims
 from shared.domain.duplicates import identity_of
 from shared.domain.text import fold_or_none
 from shared.importing.application_rows import DATES, TEXTS, ApplicationRow
@@ -88,14 +88,10 @@ class ApplicationWriter:
         moved = {found.id: found.person_id for found, record in changes if found.identity != record["identity"]}
         await follow_moves(connection, moved, now=self._this.now, author=self._this.author)
         await self._record_statuses(connection, changes)
+        await forget_returns(connection, [found.id for found, record in changes if _is_new_address(found, record)])
         await forget_lifted_rejections(connection, [found.id for found, _ in changes if found.rejected_by_letter_at])
         mailed = [found.id for found, record in changes if found.usable_email != record["usable_email"]]
-        await _take_back_claims(connection, mailed)
-        other = {*moved, *mailed}
-        as_before = {found.external_id for found, _ in changes if found.id not in other}
-        if others := [record["external_id"] for record in records if record["external_id"] not in as_before]:
-            them = among(connection, _A.external_id, others)
-            await keep_wishes(connection, them, self._this.now, self._this.author)
+        await take_back_claims(connection, mailed)
         self._this.report.updated += len(changes)
         self._this.report.inserted += len(records) - len(changes)
 
@@ -107,7 +103,7 @@ class ApplicationWriter:
         await connection.execute(select(func.count()).select_from(locked))
         # A column that a row does not have keeps its value, so that one is read.
         missing = {name for row in rows for name in _FIELDS if name not in row.values} if rows else set()
-        columns = {*missing, *self._keys, "status_id", "usable_email", "rejected_by_letter_at"}
+        columns = {*missing, *self._keys, "status_id", "usable_email", "returned_email", "rejected_by_letter_at"}
         statement = (
             select(_A.id, _A.external_id, _A.person_id, _A.import_id, _A.import_line, _A.reduced_at)
             .add_columns(_P.identity, _P.duplicate_set, *(_A[name] for name in columns))
@@ -137,6 +133,8 @@ class ApplicationWriter:
         for name, default in _DEFAULTS.items():
             record.setdefault(name, default)
         record.setdefault("usable_email", None)
+        if found is not None and found.returned_email is not None and record["usable_email"] == found.returned_email:
+            record["usable_email"] = None  # letters to it come back, whoever imports it again
         record["line"] = line
         record["identity"] = identity_of(row.external_id, record.get("duplicate_set"), record, self._keys)
         return record
@@ -163,6 +161,11 @@ class ApplicationWriter:
         insert = upsert(connection, applications).from_select([*names, "person_id", "import_id", "import_line"], source)
         changed = {name: insert.excluded[name] for name in (*_FIELDS, "person_id", "import_id", "import_line")}
         await connection.execute(insert.on_conflict_do_update(index_elements=["external_id"], set_=changed))
+
+
+def _is_new_address(found: Row[Any], record: Mapping[str, Any]) -> bool:
+    """Another one than that from which letters came back."""
+    return found.returned_email is not None and record["usable_email"] is not None
 
 
 async def _add_persons(connection: AsyncConnection) -> None:
@@ -194,12 +197,3 @@ async def _write_custom_fields(
     insert = upsert(connection, custom_fields).from_select(names, joined.where(_IC.value.is_not(None)))
     changed = {name: insert.excluded[name] for name in names[2:]}
     await connection.execute(insert.on_conflict_do_update(index_elements=names[:2], set_=changed))
-
-
-async def _take_back_claims(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
-    """A changed address stops what is claimed but not handed over: T2 meets this row (D33)."""
-    if not application_ids:
-        return
-    o = write_orders.c
-    claimed = (o.application_id.in_(application_ids), o.state == "sending", o.phase == "claimed")
-    await connection.execute(update(write_orders).where(*claimed).values(claimed_epoch=None))

@@ -207,7 +207,7 @@ def test_a_typical_letter_byte_for_byte() -> None:
         b"To: x@xn--mller-kva.example\r\n"
         b"Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\n"
         b"Date: Mon, 23 Nov 2026 08:00:00 +0100\r\n"
-        b"Message-ID: <order-6b820c4c-54ef-5e30-b810-aef3ce84092f@firma.example>\r\n"
+        b"Message-ID: <order-17.6b820c4c-54ef-5e30-b810-aef3ce84092f@firma.example>\r\n"
         b"MIME-Version: 1.0\r\n"
         b"X-Kontaktpflege-Order: 17\r\n"
         b"Auto-Submitted: auto-generated\r\n"

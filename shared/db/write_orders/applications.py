@@ -51,6 +51,14 @@ async def withdraw_orders_of_reduced(
     await _withdraw(connection, _O.application_id.in_(application_ids), "reduced", REDUCED, now, author)
 
 
+async def take_back_claims(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
+    """A changed address stops what is claimed but not handed over: T2 meets this row (D33)."""
+    if not application_ids:
+        return
+    claimed = (_O.application_id.in_(application_ids), _O.state == "sending", _O.phase == "claimed")
+    await connection.execute(update(write_orders).where(*claimed).values(claimed_epoch=None))
+
+
 async def name_blocks_of_person(connection: AsyncConnection, copies: Sequence[tuple[int, int, int]]) -> None:
     """Blocked orders of a person's applications name the person's copy of the block they were stopped by.
 

@@ -26,7 +26,7 @@ from shared.db.tables import (
 from shared.db.write_orders.applications import follow_persons
 from shared.db.write_orders.claim_rows import as_claimable, order_rows
 from shared.db.write_orders.states import SILENT, Change, record_orders, stop_resends
-from shared.db.write_orders.upkeep import ring_when_due
+from shared.domain.mail_addresses import missing_address
 from shared.errors import InvalidInput
 
 _O, _A, _J = write_orders.c, applications.c, contact_jobs.c
@@ -280,11 +280,6 @@ def _without_query(row: Mapping[str, Any], job: Mapping[str, Any] | None, now: d
         ),
     ]
     return next(((state, reason) for applies, state, reason in checks if applies), None)
-
-
-def missing_address(given: str | None) -> str:
-    """Why there is nowhere to send to (D34)."""
-    return f"e-mail address is not valid: {given}" if given else "no e-mail address"
 
 
 async def _look(
