@@ -42,6 +42,9 @@ EVALUATION_SECONDS = Histogram("kontaktpflege_evaluation_seconds", "Evaluations 
 RELEASED = Counter("kontaktpflege_released_orders", "Write orders that evaluators released")
 EVALUATIONS_BROKEN = Counter("kontaktpflege_evaluations_broken", "Evaluations that ended with an error")
 
+#: `kind`: hard, soft, refused, delayed, delivered, auto_reply, reply, or unknown: for people to see.
+RETURNED_MAILS = Counter("kontaktpflege_returned_mails", "Mails that came back and were read, by kind", ["kind"])
+
 TICK = Gauge("kontaktpflege_last_tick_timestamp_seconds", "When the scheduler last looked for what is due")
 LAG = Gauge("kontaktpflege_scheduler_lag_seconds", "How long the dispatch that is due longest has been due")
 #: `repair`: returned, unclear, expired, released, resent.

@@ -64,11 +64,16 @@ def main() -> None:
         build()(prog_name="kontaktpflege")
     except KontaktpflegeError as exc:
         typer.echo(f"kontaktpflege: {exc}", err=True)
-        sys.exit(1)
+        sys.exit(_failed())
     except BrokenPipeError:
         sys.exit(1)
     except Exception as exc:
         if logging.getLogger().isEnabledFor(logging.DEBUG) or os.environ.get("KP_LOG_LEVEL") == "debug":
             raise
         typer.echo(f"kontaktpflege: unexpected {type(exc).__name__}: {exc} (KP_LOG_LEVEL=debug shows where)", err=True)
-        sys.exit(1)
+        sys.exit(_failed())
+
+
+def _failed() -> int:
+    """To a mail server 1 means: send the mail back. 75 (sysexits.h): keep it and try again."""
+    return 75 if sys.argv[1:3] == ["mailbox", "deliver"] else 1

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, _Command] = {
     "simulate": _Command("simulate:simulation", "The coming days on a virtual clock: who would get which letter."),
     "duplicates": _Command("chores:duplicates", "Assign applications to persons by the keys in force."),
     "reduce": _Command("chores:reduce", "Reduce to core data what is due; --dry-run says what would go."),
+    "mailbox": _Command("mailbox:app", "Mails that come back: take one from a mail server."),
     "hold": _Command("hold:app", "After a restored backup: why nothing is sent, release it."),
     "demo": _Command("demo:demo", "Show the product with its sample data."),
 }

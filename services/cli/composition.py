@@ -10,6 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.evaluator.evaluate import run_evaluator
+from services.mailbox.imap import ImapPlace, imap_place
+from services.mailbox.service import run_mailbox
 from services.mailer.service import run_mailer
 from services.mailer.trial_mail import send_trial_mail
 from services.scheduler.service import run_scheduler
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from services.console.surroundings import CaughtMail
 
 ROLES = ("scheduler", "evaluator", "mailer")
-#: What the demo runs in one process.
-ALL = (*ROLES, "console")
+#: Every service.
+ALL = (*ROLES, "console", "mailbox")
 Part = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -46,6 +48,12 @@ def clock_of(settings: Settings) -> Clock:
     if settings.kp_clock_start.tzinfo is None:
         raise InvalidSettings("setting KP_CLOCK_START: give an offset, as in 2026-11-23T06:00:00+01:00")
     return ShiftedClock(settings.kp_clock_start)
+
+
+def everything(settings: Settings) -> tuple[str, ...]:
+    """What `run all` runs in one process: the console unless it has no port, the mailbox if there is one."""
+    wanted = {"console": settings.kp_console_port != 0, "mailbox": settings.kp_imap_url is not None}
+    return tuple(role for role in ALL if wanted.get(role, True))
 
 
 @asynccontextmanager
@@ -82,6 +90,8 @@ async def run_services(
     stop = stop or asyncio.Event()
     clock = clock or clock_of(settings)
     provider = _provider(settings) if "console" in roles else None
+    # Refused before anything begins.
+    place = imap_place(settings) if "mailbox" in roles else None
     readiness = Readiness(database, stop)
     with stop_on_signals(stop):
         drained = asyncio.Event()
@@ -89,11 +99,11 @@ async def run_services(
         try:
             waiting = _wait_for_schema(database, embedded=scheme == "memory" and bool(on_bus), log=log)
             if await unless_stopped(waiting, stop):
-                pages: dict[str, Part] = {
-                    "console": partial(_console, database, clock, settings, mails, provider),
-                    "public": partial(_public, database, clock, settings),
-                }
-                others = [part for role, part in pages.items() if role in roles]
+                others: list[Part] = []
+                if "console" in roles:
+                    others.append(partial(_console, database, clock, settings, mails, provider))
+                if place is not None:
+                    others.append(partial(_mailbox, database, clock, settings, place))
                 if on_bus:
                     await _run_on_bus(settings, on_bus, others, readiness, clock, log)
                 else:
@@ -146,11 +156,9 @@ async def _console(
     await _alive("console", database, partial(run_console, surroundings, log), log, stop)
 
 
-async def _public(database: Database, clock: Clock, settings: Settings, stop: asyncio.Event) -> None:
-    from services.public.service import run_public  # noqa: PLC0415 - as above
-
-    log = get_logger("public")
-    await _alive("public", database, partial(run_public, database, clock, settings, log), log, stop)
+async def _mailbox(database: Database, clock: Clock, settings: Settings, place: ImapPlace, stop: asyncio.Event) -> None:
+    log = get_logger("mailbox")
+    await _alive("mailbox", database, partial(run_mailbox, database, clock, settings, place, log), log, stop)
 
 
 async def _run_on_bus(

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from pydantic import SecretStr
 
-from services.cli.composition import ALL, ROLES, run_services
+from services.cli.composition import ROLES, run_services
 from services.cli.mail_catcher import MailCatcher
 from services.cli.output import print_table
 from shared.clock import ShiftedClock
@@ -70,7 +70,7 @@ async def _demo(state: Path, once: bool) -> bool:
             password = None if once else await _add_people(database, clock)
             stop = asyncio.Event()
             services = asyncio.create_task(
-                run_services(settings, ROLES if once else ALL, clock, stop, mails=catcher.messages)
+                run_services(settings, ROLES if once else (*ROLES, "console"), clock, stop, mails=catcher.messages)
             )
             try:
                 good = await _run_scenarios(database, clock, catcher, services)

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from services.cli.composition import ROLES, run_services
+from services.cli.composition import everything, run_services
 from services.cli.context import Desk, at_desk
 from services.cli.doctor.examination import examine
 from services.cli.doctor.findings import FAIL
@@ -32,16 +32,14 @@ class Role(StrEnum):
     EVALUATOR = "evaluator"
     MAILER = "mailer"
     CONSOLE = "console"
-    PUBLIC = "public"
+    MAILBOX = "mailbox"
 
 
 def run(role: Role = typer.Argument(help="Which service; `all` runs them in one process.")) -> None:
     """Run services until SIGTERM or Ctrl-C; they wait for a database or broker that is not there yet."""
     settings = load_settings()
     configure_logging(settings.kp_log_level, settings.kp_log_format == "json", patient=True)
-    pages = {"console": bool(settings.kp_console_port), "public": settings.kp_public_port is not None}
-    everything = (*ROLES, *(page for page, is_wanted in pages.items() if is_wanted))
-    roles = everything if role is Role.ALL else (role.value,)
+    roles = everything(settings) if role is Role.ALL else (role.value,)
     with traces.exported(role.value, get_logger(role.value)):
         # What is loaded by now stays; what is made from now on is mostly gone before anybody looks for cycles in it.
         gc.freeze()

@@ -19,6 +19,7 @@ _FOLDERS = (
 )
 #: Programs whose package has another name. The name service comes with RabbitMQ's Erlang.
 _PACKAGES = {
+    "dovecot": "dovecot-imapd",
     "epmd": "rabbitmq-server",
     "initdb": "postgresql",
     "postgres": "postgresql",

@@ -303,4 +303,4 @@ def test_an_unknown_mail_asks_nothing_of_the_database() -> None:
     assert asyncio.run(take_in(no_database, mail, PATHS, datetime(2026, 11, 23))) == TakenIn(Effect.NO_LETTER)
 
 
-assert DAY == date(2026, 11, 23)  # the corpus is dated so
+assert date(2026, 11, 23) == DAY  # the corpus is dated so

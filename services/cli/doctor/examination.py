@@ -8,6 +8,7 @@ from services.cli.doctor.broker import broker
 from services.cli.doctor.database import clock, database, hold, jobs, time_zones
 from services.cli.doctor.findings import FAIL, Answer, Finding, Installation, Trouble, findings_of
 from services.cli.doctor.mail_server import mail_server
+from services.cli.doctor.mailbox import mailbox
 from services.cli.doctor.surroundings import company_accounts, settings_agree, state_directory
 from shared.db.engine import Database
 from shared.errors import InvalidSettings, KontaktpflegeError
@@ -36,6 +37,12 @@ CHECKS = (
     Check("time zones", time_zones, "settings", of_database=True),
     Check("broker", broker, "setting BROKER_URL"),
     Check("mail server", mail_server, "setting SMTP_URL"),
+    Check(
+        "mailbox",
+        mailbox,
+        "setting KP_IMAP_URL",
+        applies=lambda settings: settings.kp_imap_url is not None,
+    ),
     Check(
         "company accounts",
         company_accounts,

@@ -29,6 +29,8 @@ async def mail_server(installation: Installation) -> Answer:
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
     relay = parse_smtp_url(settings.smtp_url.get_secret_value(), password)
     senders = await _senders(installation) if installation.database_is_right else {}
+    if (paths := settings.return_paths()) is not None:
+        senders = {paths.of(0): "setting KP_BOUNCE_ADDRESS"} | senders
     try:
         greeting = await greet(relay, [sender for sender in senders if sender.isascii()])
     except ConnectFailed as exc:
