@@ -13,10 +13,18 @@ from shared.db.history import load_history
 from shared.db.order_list import OrderFilter, list_orders
 from shared.db.suppressions import CANDIDATE
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import application_statuses, applications, blocks, contact_jobs, persons
+from shared.db.tables import (
+    application_statuses,
+    applications,
+    blocks,
+    contact_jobs,
+    persons,
+    returned_mails,
+    write_orders,
+)
 from shared.errors import NotFound
 
-_A, _P, _B = applications.c, persons.c, blocks.c
+_A, _P, _B, _O, _R = applications.c, persons.c, blocks.c, write_orders.c, returned_mails.c
 
 
 async def show_person(connection: AsyncConnection, application: str) -> dict[str, Any]:
@@ -38,8 +46,8 @@ async def show_person(connection: AsyncConnection, application: str) -> dict[str
         "yearly_since": _local(person["yearly_since"], zone),
         "paused_until": max(pauses, default=None),
         "applications": theirs,
-        "blocks": standing,
-        "requests": [_shown(one, zone) for one in await open_requests(connection, person["id"])],
+        "blocks": await _blocks(connection, person["id"]),
+        "returned_mails": await _returned_mails(connection, person["id"]),
         "letters": await list_orders(connection, OrderFilter(person_id=person["id"])),
         "history": await load_history(connection, "person", person["id"]),
     }
@@ -52,11 +60,29 @@ async def _applications(connection: AsyncConnection, person_id: int) -> list[dic
     statement = (
         select(
             *(_A.external_id, _A.kind, application_statuses.c.name.label("status"), _A.received_on, _A.in_pool),
-            *(_A.email, _A.usable_email.is_not(None).label("reachable"), _A.last_contact_at, _A.reduced_at),
+            *(
+                _A.email,
+                _A.usable_email.is_not(None).label("reachable"),
+                _A.returned_at,
+                _A.last_contact_at,
+                _A.reduced_at,
+            ),
         )
         .outerjoin_from(applications, application_statuses, application_statuses.c.id == _A.status_id)
         .where(_A.person_id == person_id)
         .order_by(_A.external_id)
+    )
+    rows = (await connection.execute(statement)).mappings()
+    return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+
+async def _returned_mails(connection: AsyncConnection, person_id: int) -> list[dict[str, Any]]:
+    theirs = select(_O.id).join(applications, _A.id == _O.application_id).where(_A.person_id == person_id)
+    statement = (
+        select(_R.at, _R.kind, _R.status, _R.effect, _R.order_id.label("order"), _O.email)
+        .join(write_orders, _O.id == _R.order_id)
+        .where(_R.order_id.in_(theirs))
+        .order_by(_R.id)
     )
     rows = (await connection.execute(statement)).mappings()
     return [{key: _plain(value) for key, value in row.items()} for row in rows]
