@@ -148,8 +148,12 @@ def open_mailbox(place: ImapPlace, timeout: float) -> Iterator[Mailbox]:
         raise Unavailable("mailbox", place.address, _words([str(exc)]) or type(exc).__name__) from exc
     finally:
         if client is not None:
-            with suppress(OSError):  # closed already, the usual way
-                client.shutdown()
+            _hang_up(client)
+
+
+def _hang_up(client: imaplib.IMAP4) -> None:
+    with suppress(OSError):  # closed already
+        client.shutdown()
 
 
 def _connected(place: ImapPlace, timeout: float) -> imaplib.IMAP4:
@@ -162,7 +166,7 @@ def _connected(place: ImapPlace, timeout: float) -> imaplib.IMAP4:
         try:
             client.starttls(context)
         except BaseException:
-            client.shutdown()
+            _hang_up(client)
             raise
     return client
 
