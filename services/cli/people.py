@@ -10,6 +10,7 @@ from shared.db.candidate_requests import finish, open_requests
 from shared.db.candidate_wishes import LESS
 from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock, want_as_usual, want_less
 from shared.db.person_file import show_person
+from shared.db.returned_addresses import restore_address
 
 app = typer.Typer(no_args_is_help=True, help="Persons: show, opt out and in, block and unblock.")
 APPLICATION = typer.Argument(help="External id of any application of the person.")
@@ -136,6 +137,17 @@ def unblock_one(application: str = APPLICATION, job: str | None = JOB) -> None:
     async def work(desk: Desk) -> None:
         lifted = await unblock(desk.database, application, job=job, author=desk.actor.name, now=desk.now)
         typer.echo(f"person of {application}: {lifted} blocks lifted")
+
+    at_desk("operate", work)
+
+
+@app.command("address-works")
+def address_works(application: str = APPLICATION) -> None:
+    """Use an address again that letters came back from: for who knows that it works."""
+
+    async def work(desk: Desk) -> None:
+        restored = await restore_address(desk.database, application, author=desk.actor.name, now=desk.now)
+        typer.echo(f"the address is used again by {', '.join(restored)}")
 
     at_desk("operate", work)
 

@@ -49,6 +49,13 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"settled as (?P<state>sent|failed) by (?P<who>.+)", "decided by %(who)s: %(state)s"),
     (r"waits: rate limit of (?P<domain>.+)", "waits: not more letters a second go to %(domain)s"),
     (r"e-mail address is not valid: (?P<address>.+)", "e-mail address is not valid: %(address)s"),
+    (r"letters come back from (?P<address>.+)", "letters come back from %(address)s"),
+    (r"letter came back: (?P<said>.+)", "a letter came back (%(said)s)"),
+    (r"(?P<count>\d+) letters in a row came back: (?P<said>.+)", "%(count)s letters in a row came back (%(said)s)"),
+    (
+        r"no letter to the person of application (?P<name>.+) has come back",
+        "no letter to the person of application %(name)s has come back",
+    ),
     (r"(?P<rest>was blocked already|is withdrawn); the wider block is stored", "%(rest)s; the wider block is stored"),
     # Rights.
     (

@@ -61,8 +61,7 @@ OTHERS = {
     "evaluator": "evaluator",
     "mailer": "mailer",
     "console": "console",
-    "public": "candidates' page",
-    "candidate": "the candidate",
+    "mailbox": "mailbox",
 }
 
 

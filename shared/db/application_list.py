@@ -38,10 +38,21 @@ class Found:
     older: bool
 
 
-def application_rows(found: Found | None = None, before: int | None = None, most: int = FEW) -> Select[Any]:
-    """The statement of what was found, or of all, to be ordered by id; at least the `most` highest below `before`."""
+#: Applications whose letters come back.
+RETURNED = _A.returned_at.is_not(None)
+
+
+def application_rows(
+    found: Found | None = None, before: int | None = None, most: int = FEW, *, returned: bool = False
+) -> Select[Any]:
+    """The statement of what was found, or of all, to be ordered by id; at least the `most` highest below `before`.
+
+    `returned`: of these only those whose letters come back.
+    """
     status = application_statuses.c.id == _A.status_id
     statement = select(*_SHOWN).outerjoin_from(applications, application_statuses, status)
+    if returned:
+        statement, most = statement.where(RETURNED), FEW
     if found is None:
         return statement
     if found.ids is None:

@@ -6,10 +6,10 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, select, true
+from sqlalchemy import ColumnElement, Select, and_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.application_list import search_applications
+from shared.db.application_list import RETURNED, search_applications
 from shared.db.job_list import list_job_rows
 from shared.db.letter_data import load_custom_fields
 from shared.db.letter_list import list_letters
@@ -56,12 +56,15 @@ _ORDER = (
 )
 
 
-def applications_of(asked: str) -> Source:
-    """The applications that a text finds, as the list on the screen does; all of them without one."""
+def applications_of(asked: str, *, returned: bool = False) -> Source:
+    """The applications that a text finds, as the list on the screen does; all of them without one.
+
+    `returned`: of these only those whose letters come back.
+    """
 
     async def source(connection: AsyncConnection, _: datetime, __: ZoneInfo) -> ListSource:
         which = (await search_applications(connection, asked)).condition if asked else true()
-        return await _applications(connection, which)
+        return await _applications(connection, and_(which, RETURNED) if returned else which)
 
     return source
 

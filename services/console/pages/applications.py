@@ -22,23 +22,25 @@ _PART = 200
 
 async def show_list(visit: Visit) -> Response:
     """The newest first; narrowed by a name, an address or an external id; a page of them, or (printed) all."""
-    asked, after = visit.asked("q"), visit.asked("after")
+    asked, after, returned = visit.asked("q"), visit.asked("after"), _only_returned(visit)
     async with visit.database.read(plan_by_values=True) as connection:
         found = await search_applications(connection, asked) if asked else None
-        if found is None:
-            total = await total_of(connection, application_rows(), applications)
+        if found is None or returned:
+            whole = None if returned else applications
+            total = await total_of(connection, application_rows(found, returned=returned), whole)
         else:
             total = Total(FEW, more=True) if found.ids is None else Total(len(found.ids))
         values: dict[str, Any] = {
             "total": total,
             "q": asked,
+            "returned": returned,
             "searched": SEARCHED if found and found.older else 0,
             "first": not after,
             "printed": PRINTED,
             "paged": Paged([], ""),
         }
         if not visit.is_printing:
-            statement = application_rows(found, read_id(after), PAGE + 1)
+            statement = application_rows(found, read_id(after), PAGE + 1, returned=returned)
             page = await page_of(connection, statement, [applications.c.id], after, descending=True)
             return visit.render("applications.html", rows=page.rows, **values | {"paged": page})
     return visit.stream("applications.html", "application_rows.html", _all(visit, asked), rows=[], **values)
@@ -48,7 +50,8 @@ async def _all(visit: Visit, asked: str) -> AsyncIterator[list[Any]]:
     """Everything found, part by part."""
     async with visit.database.read(plan_by_values=True) as connection:
         found = await search_applications(connection, asked) if asked else None
-        rows = application_rows(found, None, PRINTED).order_by(applications.c.id.desc()).limit(PRINTED)
+        rows = application_rows(found, None, PRINTED, returned=_only_returned(visit))
+        rows = rows.order_by(applications.c.id.desc()).limit(PRINTED)
         async with connection.stream(rows, execution_options={"yield_per": _PART}) as result:
             async for part in result.mappings().partitions(_PART):
                 yield list(part)
@@ -56,7 +59,13 @@ async def _all(visit: Visit, asked: str) -> AsyncIterator[list[Any]]:
 
 async def give_excel(visit: Visit) -> Response:
     """All applications, or those that the search finds."""
-    return await download(visit, "applications", narrowed=applications_of(visit.asked("q")))
+    narrowed = applications_of(visit.asked("q"), returned=_only_returned(visit))
+    return await download(visit, "applications", narrowed=narrowed)
+
+
+def _only_returned(visit: Visit) -> bool:
+    """Whether only applications are asked for whose letters come back."""
+    return visit.asked("returned") == "1"
 
 
 PAGES = (
