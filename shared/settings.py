@@ -77,6 +77,10 @@ class Settings(BaseModel):
     kp_imap_password: SecretStr | None = None
     kp_imap_poll_seconds: float = Field(default=60.0, gt=0)
     kp_imap_timeout_seconds: float = Field(default=60.0, gt=0)
+    #: Signing letters (DKIM): for which domain, by which of its keys, and the file with the private half (PEM, RSA).
+    kp_dkim_domain: str | None = None
+    kp_dkim_selector: str | None = None
+    kp_dkim_key_file: Path | None = None
     #: For rehearsals and tests: the clock starts here and runs on. Refused unless the mail server is on loopback.
     kp_clock_start: datetime | None = None
 

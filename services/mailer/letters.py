@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -17,6 +18,9 @@ from shared.domain.mail_addresses import split_sender
 from shared.domain.return_paths import ReturnPaths
 from shared.domain.senders import User
 from shared.public_links import PublicLinks
+
+#: Signs a mail that is dated so.
+Sign = Callable[[bytes, datetime], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,10 @@ def make_ready(letter: StoredLetter) -> ReadyLetter:
 class Letters:
     """Letters that are ready, kept by version: versions never change."""
 
-    def __init__(self, mail_domain: str | None, return_paths: ReturnPaths | None = None) -> None:
-        self._mail_domain, self._return_paths = mail_domain, return_paths
+    def __init__(
+        self, mail_domain: str | None, return_paths: ReturnPaths | None = None, sign: Sign | None = None
+    ) -> None:
+        self._mail_domain, self._return_paths, self._sign = mail_domain, return_paths, sign
         self._ready: dict[tuple[int, int], ReadyLetter] = {}
 
     async def prepare(
@@ -108,6 +114,8 @@ class Letters:
             unsubscribe=link,
         )
         content = compose(rendered, headers, letter.attachments, letter.quoted)
+        if self._sign is not None:
+            content = self._sign(content, day)
         body_hash = sha256(content).hexdigest()
         envelope_from = self._return_paths.of(order.id) if self._return_paths else sender.email
         return Mail(envelope_from, order.email, rendered.subject, order.message_id, content, body_hash)

@@ -17,6 +17,7 @@ from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
 from services.mailer.letter_span import begin_letter, ending, tell_not_claimed
 from services.mailer.letters import Letters, Writing
+from services.mailer.signing import open_signing
 from services.mailer.smtp import SmtpPool, parse_smtp_url
 from shared.bus.interface import Bus, Delivery, Subscription
 from shared.bus.messages import WriteOrderReady
@@ -61,7 +62,7 @@ async def run_mailer(
         settings.kp_relay_rate,
         settings.kp_domain_rate,
     )
-    letters = Letters(settings.kp_mail_domain, settings.return_paths())
+    letters = Letters(settings.kp_mail_domain, settings.return_paths(), open_signing(settings))
     deliverer = Deliverer(name, database, clock, pool, journal, letters, timing, high_water, log)
     SMTP_CONNECTIONS.set_function(lambda: pool.connections)
     RELAY_AWAY.labels("sender").set_function(lambda: pool.refuses_senders)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from services.mailer.compose import MailHeaders, attachment_part, compose
 from services.mailer.outcome import Sent
+from services.mailer.signing import open_signing
 from services.mailer.smtp import SmtpPool, parse_smtp_url
 from shared.db.letter_trials import TrialMail
 from shared.domain.mail_addresses import usable_address
@@ -33,6 +34,8 @@ async def send_trial_mail(mail: TrialMail, settings: Settings, now: datetime, lo
     )
     files = [attachment_part(one.file_name, one.media_type, one.content) for one in mail.attachments]
     content = compose(replace(mail.letter, subject=SUBJECT_MARK + mail.letter.subject), headers, files)
+    if (sign := open_signing(settings)) is not None:
+        content = sign(content, now)
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
     relay = parse_smtp_url(settings.smtp_url.get_secret_value(), password)
     seconds = min(settings.kp_smtp_timeout_seconds, 30.0)

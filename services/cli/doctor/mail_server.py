@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from services.cli.doctor.findings import Answer, Installation, Trouble
 from services.mailer.outcome import ConnectFailure
+from services.mailer.signing import open_signing
 from services.mailer.smtp import ConnectFailed, greet, parse_smtp_url
 from shared.db.letter_data import load_users
 from shared.db.system_settings import load_system_settings
@@ -27,6 +28,7 @@ async def mail_server(installation: Installation) -> Answer:
     """Greeted as the mailer does it; no letter is begun."""
     settings = installation.settings
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
+    open_signing(settings)
     relay = parse_smtp_url(settings.smtp_url.get_secret_value(), password)
     senders = await _senders(installation) if installation.database_is_right else {}
     if (paths := settings.return_paths()) is not None:
