@@ -5,6 +5,8 @@ from pathlib import Path
 
 from services.mailer.outcome import SENDER_REFUSALS, Deferred, Refused, Sent
 from services.mailer.relay_pause import MOST_SENDERS
+from shared.domain.link_tokens import LinkTokens
+from shared.domain.return_paths import ReturnPaths
 from tests.services.smtp_sending import FROM, MAIL, TO, conversation, granted
 from tests.smtp_scripts import always, well_behaved
 
@@ -43,4 +45,13 @@ async def test_c36_refused_senders_are_tried_again_and_remembered_up_to_a_bound(
         assert pool.refuses_senders  # its letters come again
         oracle.script = well_behaved
         assert isinstance(await pool.send("wrong@x.example", TO, MAIL, granted), Sent)
-        assert not pool.refuses_senders
+
+
+async def test_c36_return_paths_of_single_letters_are_one_sender(tmp_path: Path) -> None:
+    paths = ReturnPaths("bounce@x.example", LinkTokens(["a secret of return paths for tests only"]))
+    async with conversation(tmp_path, always("reject_mail_from_5xx"), pool={"first_pause": 60.0}) as (oracle, pool):
+        found = [await pool.send(paths.of(number), TO, MAIL, granted) for number in range(SENDER_REFUSALS + 5)]
+        assert all(type(one) is Refused for one in found[: SENDER_REFUSALS - 1])
+        assert all(type(one) is Deferred for one in found[SENDER_REFUSALS - 1 :])
+        # The relay is known to refuse them all: no letter fails for it, and it is not tried in vain.
+        assert oracle.verbs.count("MAIL") == SENDER_REFUSALS
