@@ -66,7 +66,7 @@ def test_every_public_function_that_writes_states_is_documented() -> None:
         "name_blocks_of_person",
     }
     others |= {
-        "missing_address",
+        "take_back_claims",
         "count_planned",
         "hold_planned",
         "rules_of",
