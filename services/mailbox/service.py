@@ -7,8 +7,10 @@ from services.mailbox.imap import ImapPlace, Mailbox, open_mailbox
 from services.mailbox.reading import Folder, Reader, read_mail
 from shared.clock import Clock
 from shared.db.engine import Database
+from shared.domain.returned_mail import Kind
 from shared.errors import Conflict, Unavailable
 from shared.lifecycle import every
+from shared.metrics import RETURNED_MAILS
 from shared.settings import Settings
 
 
@@ -16,6 +18,8 @@ async def run_mailbox(
     database: Database, clock: Clock, settings: Settings, place: ImapPlace, log: Any, stop: asyncio.Event
 ) -> None:
     """Looks until `stop`. A mailbox that cannot be reached is looked into again."""
+    for kind in Kind:
+        RETURNED_MAILS.labels(kind.value)  # what appears as 1 has not increased for Prometheus
     reader = Reader(database, clock, settings.return_paths(), log)
 
     async def look() -> None:
