@@ -68,6 +68,11 @@ class Settings(BaseModel):
     kp_oidc_client_id: str | None = None
     kp_oidc_client_secret: SecretStr | None = None
     kp_oidc_user_claim: str = Field(default="preferred_username", min_length=1)
+    #: The candidates' page: where it answers, and where candidates reach it, as letters say (RFC 8058: https).
+    kp_public_host: str = "127.0.0.1"
+    kp_public_port: int | None = Field(default=None, ge=0, le=65535)
+    kp_public_url: str | None = None
+    kp_public_proxies: str = "127.0.0.1, ::1"
     #: Secrets of signed links, the one that signs first; all are believed.
     kp_link_keys: SecretStr | None = None
     #: Where letters return to that cannot be delivered, each to an address of its own; None: to their sender.
@@ -101,15 +106,6 @@ class Settings(BaseModel):
         secrets = split_secrets(self.kp_link_keys.get_secret_value()) if self.kp_link_keys else []
         return LinkTokens(secrets) if secrets else None
 
-
-def _listed(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",") if one.strip()]
-
-    def link_tokens(self) -> LinkTokens | None:
-        """What signs links and reads them; None without secrets. Raises InvalidSettings."""
-        secrets = split_secrets(self.kp_link_keys.get_secret_value()) if self.kp_link_keys else []
-        return LinkTokens(secrets) if secrets else None
-
     def return_paths(self) -> ReturnPaths | None:
         """The envelope senders of letters; None without an address for bounces. Raises InvalidSettings."""
         if not self.kp_bounce_address:
@@ -119,6 +115,10 @@ def _listed(text: str) -> list[str]:
                 "setting KP_LINK_KEYS: is needed too for KP_BOUNCE_ADDRESS, whose addresses are signed"
             )
         return ReturnPaths(self.kp_bounce_address, tokens)
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 #: What stands between the user and the last @ of an address: a password that is not percent-encoded holds anything.
@@ -157,6 +157,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     _check_company_accounts(settings)
     _check_proxies(settings)
     settings.return_paths()
+    _check_public(settings)
     return settings
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from services.console.surroundings import CaughtMail
 
 ROLES = ("scheduler", "evaluator", "mailer")
-#: Every service.
-ALL = (*ROLES, "console", "mailbox")
+#: What the demo runs in one process.
+ALL = (*ROLES, "console")
 Part = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -51,9 +51,13 @@ def clock_of(settings: Settings) -> Clock:
 
 
 def everything(settings: Settings) -> tuple[str, ...]:
-    """What `run all` runs in one process: the console unless it has no port, the mailbox if there is one."""
-    wanted = {"console": settings.kp_console_port != 0, "mailbox": settings.kp_imap_url is not None}
-    return tuple(role for role in ALL if wanted.get(role, True))
+    """What `run all` runs in one process: the console unless it has no port, the others where they are set up."""
+    wanted = {
+        "console": bool(settings.kp_console_port),
+        "public": settings.kp_public_port is not None,
+        "mailbox": settings.kp_imap_url is not None,
+    }
+    return (*ROLES, *(role for role, is_wanted in wanted.items() if is_wanted))
 
 
 @asynccontextmanager
@@ -99,9 +103,11 @@ async def run_services(
         try:
             waiting = _wait_for_schema(database, embedded=scheme == "memory" and bool(on_bus), log=log)
             if await unless_stopped(waiting, stop):
-                others: list[Part] = []
-                if "console" in roles:
-                    others.append(partial(_console, database, clock, settings, mails, provider))
+                pages: dict[str, Part] = {
+                    "console": partial(_console, database, clock, settings, mails, provider),
+                    "public": partial(_public, database, clock, settings),
+                }
+                others = [part for role, part in pages.items() if role in roles]
                 if place is not None:
                     others.append(partial(_mailbox, database, clock, settings, place))
                 if on_bus:
@@ -159,6 +165,13 @@ async def _console(
 async def _mailbox(database: Database, clock: Clock, settings: Settings, place: ImapPlace, stop: asyncio.Event) -> None:
     log = get_logger("mailbox")
     await _alive("mailbox", database, partial(run_mailbox, database, clock, settings, place, log), log, stop)
+
+
+async def _public(database: Database, clock: Clock, settings: Settings, stop: asyncio.Event) -> None:
+    from services.public.service import run_public  # noqa: PLC0415 - as above
+
+    log = get_logger("public")
+    await _alive("public", database, partial(run_public, database, clock, settings, log), log, stop)
 
 
 async def _run_on_bus(

@@ -33,6 +33,7 @@ class Role(StrEnum):
     MAILER = "mailer"
     CONSOLE = "console"
     MAILBOX = "mailbox"
+    PUBLIC = "public"
 
 
 def run(role: Role = typer.Argument(help="Which service; `all` runs them in one process.")) -> None:

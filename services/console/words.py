@@ -62,6 +62,8 @@ OTHERS = {
     "mailer": "mailer",
     "console": "console",
     "mailbox": "mailbox",
+    "public": "candidates' page",
+    "candidate": "the candidate",
 }
 
 

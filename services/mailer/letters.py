@@ -67,9 +67,13 @@ class Letters:
     """Letters that are ready, kept by version: versions never change."""
 
     def __init__(
-        self, mail_domain: str | None, return_paths: ReturnPaths | None = None, sign: Sign | None = None
+        self,
+        mail_domain: str | None,
+        links: PublicLinks | None = None,
+        return_paths: ReturnPaths | None = None,
+        sign: Sign | None = None,
     ) -> None:
-        self._mail_domain, self._return_paths, self._sign = mail_domain, return_paths, sign
+        self._mail_domain, self._links, self._return_paths, self._sign = mail_domain, links, return_paths, sign
         self._ready: dict[tuple[int, int], ReadyLetter] = {}
 
     async def prepare(

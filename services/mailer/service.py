@@ -62,8 +62,9 @@ async def run_mailer(
         settings.kp_relay_rate,
         settings.kp_domain_rate,
     )
-    letters = Letters(settings.kp_mail_domain, settings.return_paths(), open_signing(settings))
+    letters = Letters(settings.kp_mail_domain, public_links(settings), settings.return_paths(), open_signing(settings))
     deliverer = Deliverer(name, database, clock, pool, journal, letters, timing, high_water, log)
+    begin_counting()
     SMTP_CONNECTIONS.set_function(lambda: pool.connections)
     RELAY_AWAY.labels("sender").set_function(lambda: pool.refuses_senders)
     JOURNAL_WRITABLE.labels("mailer").set_function(lambda: journal.writable)

@@ -46,8 +46,9 @@ async def show_person(connection: AsyncConnection, application: str) -> dict[str
         "yearly_since": _local(person["yearly_since"], zone),
         "paused_until": max(pauses, default=None),
         "applications": theirs,
-        "blocks": await _blocks(connection, person["id"]),
+        "blocks": standing,
         "returned_mails": await _returned_mails(connection, person["id"]),
+        "requests": [_shown(one, zone) for one in await open_requests(connection, person["id"])],
         "letters": await list_orders(connection, OrderFilter(person_id=person["id"])),
         "history": await load_history(connection, "person", person["id"]),
     }

@@ -25,6 +25,7 @@ from shared.db.history import StatusChange, record_status_changes
 from shared.db.person_moves import follow_moves
 from shared.db.reduction import forget_lifted_rejections
 from shared.db.returned_addresses import forget_returns
+from shared.db.suppressions import keep_wishes
 from shared.db.tables import FOLDED, applications, custom_fields, persons
 from shared.db.write_orders.applications import take_back_claims
 from shared.domain.duplicates import identity_of
@@ -92,6 +93,11 @@ class ApplicationWriter:
         await forget_lifted_rejections(connection, [found.id for found, _ in changes if found.rejected_by_letter_at])
         mailed = [found.id for found, record in changes if found.usable_email != record["usable_email"]]
         await take_back_claims(connection, mailed)
+        other = {*moved, *mailed}
+        as_before = {found.external_id for found, _ in changes if found.id not in other}
+        if others := [record["external_id"] for record in records if record["external_id"] not in as_before]:
+            them = among(connection, _A.external_id, others)
+            await keep_wishes(connection, them, self._this.now, self._this.author)
         self._this.report.updated += len(changes)
         self._this.report.inserted += len(records) - len(changes)
 

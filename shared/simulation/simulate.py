@@ -15,6 +15,7 @@ from shared.db.system_settings import SystemSettings, load_system_settings
 from shared.db.tables import applications, write_orders
 from shared.db.write_orders.planning import returns_to
 from shared.db.write_orders.rehearsal import add_rehearsed, forget_open_plans, forget_plan
+from shared.db.write_orders.wishes import NO_BIRTHDAY, YEARLY
 from shared.domain.mail_addresses import missing_address
 from shared.simulation.dispatches import Dispatch, load_jobs, upcoming
 from shared.simulation.effects import apply_letters, reduce_due

@@ -16,7 +16,7 @@ ATTACKS = [row for row in ROWS if re.fullmatch(r"S\d+", row[0])][: -len(SECURITY
 #: Rows about what is not there yet.
 NOT_BUILT = {"S17"}
 #: Rows whose rule has another number under which it is tested.
-BY_RULE = {"S28", "S32"}
+BY_RULE = {"S28"}
 _PLACE = re.compile(r"((?:services|shared|tests|deploy)/[\w./-]+\.\w+)(?:::(\w+))?")
 
 

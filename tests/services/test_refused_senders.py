@@ -45,6 +45,7 @@ async def test_c36_refused_senders_are_tried_again_and_remembered_up_to_a_bound(
         assert pool.refuses_senders  # its letters come again
         oracle.script = well_behaved
         assert isinstance(await pool.send("wrong@x.example", TO, MAIL, granted), Sent)
+        assert not pool.refuses_senders
 
 
 async def test_c36_return_paths_of_single_letters_are_one_sender(tmp_path: Path) -> None:

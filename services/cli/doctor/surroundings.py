@@ -70,7 +70,7 @@ def _others_can_read(path: Path) -> bool:
 
 def _contradictions(installation: Installation) -> Iterator[Trouble]:
     settings, broker = installation.settings, installation.settings.broker_url.get_secret_value()
-    if broker.startswith("memory:") and installation.role not in ("all", "console", "mailbox"):
+    if broker.startswith("memory:") and installation.role not in ("all", "console", "mailbox", "public"):
         fix = f"give amqp://... to run the {installation.role} alone, or use `run all`"
         yield Trouble("setting BROKER_URL", "memory:// lives in one process", fix)
     if not broker.startswith("memory:") and installation.database.dialect == "sqlite":

@@ -18,13 +18,14 @@ from shared.db.person_commands import block, opt_in, opt_out, unblock, want_as_u
 from shared.db.person_duplicates import duplicates_of
 from shared.db.person_file import show_person
 from shared.db.returned_addresses import restore_address
+from shared.db.suppressions import CANDIDATE
 from shared.db.tables import application_statuses, applications, contact_jobs
 from shared.db.timeline import WISHED, person_timeline
 from shared.errors import InvalidInput, NotFound
 
 _A = applications.c
 #: Authors that are no people.
-_SERVICES = ("scheduler", "evaluator", "mailer", "mailbox")
+_SERVICES = ("scheduler", "evaluator", "mailer", "mailbox", CANDIDATE)
 
 
 async def _load(connection: AsyncConnection, application_id: int) -> dict[str, Any]:
@@ -103,6 +104,21 @@ async def take_address_works(visit: Visit) -> Response:
     """Somebody knows that letters to the address arrive again."""
     await restore_address(visit.database, await _external_id(visit), author=visit.author, now=visit.now)
     return visit.go(_here(visit), "The address is used again.")
+
+
+async def take_wish(visit: Visit) -> Response:
+    """No birthday letters, one letter a year; or as usual again."""
+    name, given = await _external_id(visit), visit.field("wish")
+    who: dict[str, Any] = {"author": visit.author, "now": visit.now}
+    for wish, back, less in LESS:
+        if given == wish:
+            done = await want_less(visit.database, name, less, **who)
+            message = "The wish is noted. Letters stopped: %(stopped)s; too late: %(late)s."
+            return visit.go(_here(visit), message, stopped=done.stopped, late=done.too_late)
+        if given == back:
+            await want_as_usual(visit.database, name, less, **who)
+            return visit.go(_here(visit), "The wish is taken back.")
+    raise NotFound("page", given)
 
 
 async def _job_name(visit: Visit) -> str | None:
@@ -184,6 +200,7 @@ RECORD_PAGES = (
     Page("/applications/{id:int}/opt-out", take_opt_out, "operate", ("POST",)),
     Page("/applications/{id:int}/opt-in", take_opt_in, "operate", ("POST",)),
     Page("/applications/{id:int}/address-works", take_address_works, "operate", ("POST",)),
+    Page("/applications/{id:int}/wish", take_wish, "operate", ("POST",)),
     Page("/applications/{id:int}/block", take_block, "operate", ("POST",)),
     Page("/applications/{id:int}/unblock", take_unblock, "operate", ("POST",)),
     Page("/applications/{id:int}/letter", take_letter, "operate", ("POST",)),

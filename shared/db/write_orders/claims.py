@@ -26,6 +26,7 @@ from shared.db.tables import (
 from shared.db.write_orders.applications import follow_persons
 from shared.db.write_orders.claim_rows import as_claimable, order_rows
 from shared.db.write_orders.states import SILENT, Change, record_orders, stop_resends
+from shared.db.write_orders.upkeep import ring_when_due
 from shared.domain.mail_addresses import missing_address
 from shared.errors import InvalidInput
 

@@ -6,7 +6,7 @@ from alembic import op
 from shared.db.column_types import Identifier, Instant, PlainText
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:
