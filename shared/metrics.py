@@ -60,6 +60,8 @@ ORDERS = Gauge("kontaktpflege_orders", "Write orders that are not ended, or need
 OLDEST_AGE = Gauge("kontaktpflege_order_oldest_age_seconds", "How long the oldest order has been waiting", ["state"])
 #: `queue`: each of shared/bus/topology.py and its dead letters; not there while the broker cannot be asked.
 QUEUE_MESSAGES = Gauge("kontaktpflege_queue_messages", "Messages that wait, as `kontaktpflege queues` tells", ["queue"])
+SEALED = Gauge("kontaktpflege_history_sealed", "Rows of the history that are sealed: the number of its head")
+UNSEALED = Gauge("kontaktpflege_history_unsealed", "Rows of the history that wait for their seal")
 SENT_TODAY = Gauge("kontaktpflege_sent_today", "Letters sent since midnight, in the system's time zone")
 HELD = Gauge("kontaktpflege_held", "1 while nothing is sent because the database is older than what was sent from it")
 BLOCKED = Gauge("kontaktpflege_blocks", "Blocks in force")

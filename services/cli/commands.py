@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, _Command] = {
     "reduce": _Command("chores:reduce", "Reduce to core data what is due; --dry-run says what would go."),
     "mailbox": _Command("mailbox:app", "Mails that come back: take one from a mail server."),
     "hold": _Command("hold:app", "After a restored backup: why nothing is sent, release it."),
+    "audit": _Command("audit:app", "The history of all changes: verify that nobody has changed it."),
     "demo": _Command("demo:demo", "Show the product with its sample data."),
 }
 

@@ -1,4 +1,4 @@
-"""What is done once a day, after two at night: persons (D24) and core data (D42)."""
+"""What is done once a day, after two at night: persons (D24), core data (D42) and the history's head (S28)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -9,12 +9,17 @@ from shared.clock import Clock
 from shared.db.daily_chores import TakenChore, chore_due, end_chore, keep_chore, take_chore
 from shared.db.duplicates import assign_persons
 from shared.db.engine import Database
+from shared.db.history_seals import tell_head
 from shared.db.reduction import reduce_due
 
 #: Seconds between two looks whether a chore is due.
 LOOK_SECONDS = 15.0
 #: Each yields after every batch what it has done so far.
-CHORES: Mapping[str, Callable[..., AsyncIterator[Any]]] = {"duplicates": assign_persons, "core data": reduce_due}
+CHORES: Mapping[str, Callable[..., AsyncIterator[Any]]] = {
+    "duplicates": assign_persons,
+    "core data": reduce_due,
+    "history head": tell_head,
+}
 
 
 async def do_chores(database: Database, clock: Clock, log: Any, stop: asyncio.Event) -> None:

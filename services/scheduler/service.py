@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from services.scheduler.chores import LOOK_SECONDS, do_chores
+from services.scheduler.sealing import SEAL_SECONDS, seal
 from services.scheduler.state_metrics import LOOK_SECONDS as STATE_SECONDS
 from services.scheduler.state_metrics import tell_state
 from services.scheduler.sweep import sweep
@@ -20,7 +21,7 @@ from shared.settings import Settings
 async def run_scheduler(
     database: Database, bus: Bus, clock: Clock, settings: Settings, log: Any, stop: asyncio.Event
 ) -> None:
-    """Ticks, sweeps, does the day's chores and tells of how things stand, until `stop`."""
+    """Ticks, sweeps, seals the history, does the day's chores and tells of how things stand, until `stop`."""
     ring_again = timedelta(seconds=settings.kp_ring_again_seconds)
     async with asyncio.TaskGroup() as group:
         group.create_task(every(settings.kp_tick_seconds, partial(tick, database, bus, clock, log), stop, log))
@@ -29,4 +30,5 @@ async def run_scheduler(
         )
         if settings.kp_health_port is not None:
             group.create_task(every(STATE_SECONDS, partial(tell_state, database, clock), stop, log))
+        group.create_task(every(SEAL_SECONDS, partial(seal, database, clock), stop, log))
         group.create_task(every(LOOK_SECONDS, partial(do_chores, database, clock, log, stop), stop, log))

@@ -6,7 +6,9 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock, local_date
+from shared.db.audit_tables import unsealed_events
 from shared.db.engine import Database
+from shared.db.history_seals import load_head
 from shared.db.holds import load_hold
 from shared.db.service_instances import live_services
 from shared.db.system_settings import load_system_settings
@@ -14,7 +16,7 @@ from shared.db.system_state import count_for_persons, count_waiting, oldest_wait
 from shared.db.tables import blocks, contact_jobs, dispatch_runs
 from shared.domain.schedule import local_instant
 from shared.lifecycle import HEARTBEAT_SECONDS
-from shared.metrics import BLOCKED, HELD, JOBS, LAG, OLDEST_AGE, ORDERS, SENT_TODAY, SERVICES
+from shared.metrics import BLOCKED, HELD, JOBS, LAG, OLDEST_AGE, ORDERS, SEALED, SENT_TODAY, SERVICES, UNSEALED
 
 #: Seconds between two looks: a scrape gets what was seen last, however many ask.
 LOOK_SECONDS = 15.0
@@ -45,6 +47,8 @@ async def tell_state(database: Database, clock: Clock) -> None:
             SERVICES.labels(role).set(alive.get(role, 0))
         await _tell_jobs(connection)
         LAG.set(await _lag(connection, now))
+        SEALED.set((await load_head(connection)).number)
+        UNSEALED.set((await connection.execute(select(func.count()).select_from(unsealed_events))).scalar_one())
         BLOCKED.set(await _blocks_in_force(connection, today))
 
 

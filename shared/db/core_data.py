@@ -10,10 +10,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Text, bindparam, case, cast, delete, func, insert, literal, select, update
+from sqlalchemy import Text, and_, bindparam, case, cast, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, PlainText
+from shared.db.history_seals import erase_words
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
     applications,
@@ -78,8 +79,8 @@ async def erase_traces(connection: AsyncConnection, application_ids: Sequence[in
     """
     await _empty_entries(connection, _C.application_id.in_(application_ids))
     await _reduce_orders(connection, application_ids)
-    theirs = (_E.noun == "application", _E.record_id.in_(application_ids))
-    await connection.execute(update(events).where(*theirs).values(old=None, new=None, reason=None))
+    theirs = and_(_E.noun == "application", _E.record_id.in_(application_ids))
+    await erase_words(connection, theirs)
 
 
 async def _empty_entries(connection: AsyncConnection, whose: Any) -> None:
@@ -109,8 +110,7 @@ async def _reduce_orders(connection: AsyncConnection, application_ids: Sequence[
     erased = dict.fromkeys(("reply_text", "message_id", "body_hash"))
     await connection.execute(update(attempts).where(attempts.c.order_id.in_(ids)).values(erased))
     states = {name: case((_E.field == _O.state.name, _E[name])) for name in ("old", "new")}
-    theirs = (_E.noun == "order", _E.record_id.in_(ids))
-    await connection.execute(update(events).where(*theirs).values(**states, reason=None))
+    await erase_words(connection, and_(_E.noun == "order", _E.record_id.in_(ids)), **states)
 
 
 def _hashes(row: Any) -> dict[str, Any]:
@@ -135,8 +135,7 @@ async def _erase_persons(connection: AsyncConnection, application_ids: Sequence[
         return
     await _empty_entries(connection, _C.person_id.in_(people))
     await connection.execute(update(blocks).where(blocks.c.person_id.in_(people)).values(reason=REDUCED))
-    theirs = (_E.noun == "person", _E.record_id.in_(people))
-    await connection.execute(update(events).where(*theirs).values(old=None, new=None, reason=None))
+    await erase_words(connection, and_(_E.noun == "person", _E.record_id.in_(people)))
 
 
 async def _record(connection: AsyncConnection, application_ids: Sequence[int], now: datetime, author: str) -> None:

@@ -15,9 +15,10 @@ from services.mailer.letters import Letters
 from shared.db.column_types import lease_clock
 from shared.db.engine import Database
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import metadata, write_orders
+from shared.db.tables import write_orders
 from shared.db.write_orders.claims import ClaimedOrder
 from shared.db.write_orders.intents import give_back, renew
+from tests.services.history_guards import delete_everything
 from tests.services.order_model import CLAIMED, Model
 from tests.services.setup_files import apply
 from tests.services.state_moves import take_moves
@@ -72,8 +73,7 @@ class Stage(RuleBasedStateMachine):
 
     async def _empty(self) -> None:
         async with self.world.database.begin() as connection:
-            for table in reversed(metadata.sorted_tables):
-                await connection.execute(table.delete())
+            await delete_everything(connection)
             await take_moves(connection)
 
     def row(self, name: str) -> str:

@@ -22,6 +22,7 @@ from shared.db.tables import (
 )
 from shared.errors import InvalidInput
 from shared.setup import apply_setup, export_setup, read_setup
+from tests.services.history_guards import delete_everything
 from tests.services.setup_files import NOW, SETUP, apply, row, rows
 
 SAMPLE = Path(__file__).parents[2] / "services" / "cli" / "sample" / "setup.yaml"
@@ -70,8 +71,7 @@ async def test_an_export_makes_the_same_setup_in_an_empty_database(database: Dat
     await apply_setup(database, read_setup(SAMPLE), author="anna", now=NOW)
     await export_setup(database, tmp_path / "one.yaml")
     async with database.begin() as connection:
-        for table in reversed(TABLES):
-            await connection.execute(table.delete())
+        await delete_everything(connection)
     await apply_setup(database, read_setup(tmp_path / "one.yaml"), author="anna", now=NOW)
     await export_setup(database, tmp_path / "two.yaml")
     assert (tmp_path / "two.yaml").read_text() == (tmp_path / "one.yaml").read_text()

@@ -5,11 +5,12 @@ import random
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from shared.db import person_commands as people
-from shared.db.tables import application_statuses, applications, metadata
+from shared.db.tables import application_statuses, applications
 from tests.services.competing_jobs import Found, a_setup, invented, live_through
+from tests.services.history_guards import delete_everything
 from tests.services.world import DAY, MORNING, World
 
 DAYS = 5
@@ -44,8 +45,7 @@ async def lived(world: World, seed: int, leads: tuple[int, ...]) -> Found:
 
 async def emptied(world: World) -> None:
     async with world.database.begin() as connection:
-        for table in reversed(metadata.sorted_tables):
-            await connection.execute(delete(table))
+        await delete_everything(connection)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

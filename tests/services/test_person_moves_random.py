@@ -16,6 +16,7 @@ from shared.db.engine import Database
 from shared.db.order_commands import block
 from shared.db.tables import applications, blocks, metadata, persons, write_orders
 from tests.servers.fresh import fresh_database
+from tests.services.history_guards import delete_everything
 from tests.services.setup_files import apply
 from tests.services.world import DAY, SETUP, World
 
@@ -53,8 +54,7 @@ class History:
 
     async def begin(self) -> None:
         async with self.world.database.begin() as connection:
-            for table in reversed(metadata.sorted_tables):
-                await connection.execute(table.delete())
+            await delete_everything(connection)
         await self.world.begin(*map(self._row, NAMES), setup=self._setup())
 
     def _setup(self) -> str:

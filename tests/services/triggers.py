@@ -6,16 +6,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, event
 
+from shared.db.audit_tables import unsealed_events
 from shared.db.service_tables import person_changes
 from shared.db.tables import metadata
 
-_FIRST = import_module("shared.db.migrations.versions.0005_changed_people")
-_WISHES = import_module("shared.db.migrations.versions.0009_wishes_of_candidates")
+#: A table that comes with the migration -> the migration.
+_MIGRATIONS = {
+    person_changes: import_module("shared.db.migrations.versions.0005_changed_people"),
+    unsealed_events: import_module("shared.db.migrations.versions.0011_a_history_that_can_be_proven"),
+}
 
 
 @event.listens_for(metadata, "after_create")
 def _make_triggers(_: Any, connection: Connection, tables: Collection[Table] = (), **__: Any) -> None:
-    if person_changes in tables:
-        dialect = connection.dialect.name
-        for statement in (*_FIRST.triggers(dialect), *_WISHES.watch_wishes(dialect)):
-            connection.exec_driver_sql(statement)
+    for table, migration in _MIGRATIONS.items():
+        if table in tables:
+            for statement in migration.triggers(connection.dialect.name):
+                connection.exec_driver_sql(statement)

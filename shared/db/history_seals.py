@@ -1,0 +1,108 @@
+"""Sealing the history after the fact: in batches, one sealer at a time, nobody else waits (S28, decision 42)."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.audit_tables import event_seals, unsealed_events
+from shared.db.column_types import any_of
+from shared.db.engine import Database
+from shared.db.tables import events
+from shared.domain.audit_chain import BEGINNING, SALT_BYTES, digest_of_words, link_of
+
+_E, _S, _U = events.c, event_seals.c, unsealed_events.c
+#: Rows sealed in one transaction.
+BATCH = 1000
+#: The advisory lock of who seals.
+_LOCK = 0x6B70_61_7564
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last seal: it stands for the whole history before it. Written `NUMBER:HEX`."""
+
+    number: int
+    link: str
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.link}"
+
+
+async def load_head(connection: AsyncConnection) -> Head:
+    """The end of the chain; number 0 if nothing is sealed."""
+    last = select(_S.number, _S.link).order_by(_S.number.desc()).limit(1)
+    row = (await connection.execute(last)).first()
+    return Head(row.number, row.link) if row else Head(0, BEGINNING)
+
+
+async def seal_history(database: Database, now: datetime) -> AsyncIterator[int]:
+    """Seals what is committed, batch by batch; yields how many so far. Several at once: one of them does it."""
+    done = 0
+    while await _anything(database):
+        async with database.begin() as connection:
+            sealed = await seal_batch(connection, now)
+        if not sealed:
+            return
+        done += sealed
+        yield done
+
+
+async def seal_batch(connection: AsyncConnection, now: datetime, most: int = BATCH) -> int:
+    """Seals up to so many rows; 0 if there are none, or somebody else is at it. All or nothing."""
+    if not await _alone(connection):
+        return 0
+    head = await load_head(connection)
+    # Rows whose words are just being erased are passed over: sealed with what is to go, they would look tampered with.
+    waiting = select(events).join(unsealed_events, _U.event_id == _E.id).order_by(_E.id).limit(most)
+    rows = (await connection.execute(waiting.with_for_update(of=events, skip_locked=True))).mappings().all()
+    if not rows:
+        return 0
+    await connection.execute(insert(event_seals), _seals(head, rows, now))
+    await connection.execute(delete(unsealed_events).where(any_of(_U.event_id, [row["id"] for row in rows])))
+    return len(rows)
+
+
+async def _alone(connection: AsyncConnection) -> bool:
+    """Whether nobody else seals until this transaction has committed: the next one finds its seals."""
+    if connection.dialect.name == "sqlite":
+        return True
+    return bool((await connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK)))).scalar_one())
+
+
+def _seals(head: Head, rows: Sequence[RowMapping], now: datetime) -> list[dict[str, Any]]:
+    link, found = head.link, []
+    for number, row in enumerate(rows, head.number + 1):
+        salt = secrets.token_hex(SALT_BYTES)
+        words = digest_of_words(salt, row)
+        link = link_of(link, number, row, words)
+        found.append({"number": number, "event_id": row["id"], "salt": salt, "words": words, "link": link})
+    return [one | {"sealed_at": now} for one in found]
+
+
+async def erase_words(connection: AsyncConnection, whose: ColumnElement[bool], **kept: Any) -> None:
+    """Erases old and new value and reason of these events (D42); `kept` says what stays of them instead.
+
+    With them go the salts of their seals, so that no digest tells what they were.
+    """
+    values = {"old": None, "new": None, "reason": None} | kept
+    await connection.execute(update(events).where(whose).values(values))
+    # After the events: who was sealing them meanwhile has committed by now.
+    theirs = select(_E.id).where(whose)
+    await connection.execute(update(event_seals).where(_S.event_id.in_(theirs)).values(salt=None))
+
+
+async def tell_head(database: Database, **_: Any) -> AsyncIterator[str]:
+    """The head, for the log: whoever keeps that elsewhere can tell a history that was made anew."""
+    async with database.read() as connection:
+        yield str(await load_head(connection))
+
+
+async def _anything(database: Database) -> bool:
+    """Asked without the right to write: SQLite has one writer, and mostly nothing waits."""
+    async with database.read() as connection:
+        return (await connection.execute(select(_U.event_id).limit(1))).first() is not None
