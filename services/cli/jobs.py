@@ -13,7 +13,7 @@ from services.cli.job_letters import preview, send_test
 from services.cli.output import JSON_OPTION, print_fields, print_impact, print_json, print_table, say
 from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.job_list import list_jobs, show_job
-from shared.db.jobs import copy_job, create_job, delete_job, rehearse_job, set_job
+from shared.db.jobs import approve_job, copy_job, create_job, delete_job, refuse_job, rehearse_job, set_job
 from shared.db.order_list import count_orders_of_run
 from shared.db.run_commands import job_runs, release_held
 from shared.db.service_instances import live_services
@@ -154,6 +154,30 @@ def release(name: str = NAME) -> None:
     async def work(desk: Desk) -> None:
         released = await release_held(desk.database, name, author=desk.actor.name, now=desk.now)
         typer.echo(f"{name}: {released} held dispatches let go")
+
+    at_desk("operate", work)
+
+
+@app.command("approve")
+def approve(name: str = NAME) -> None:
+    """With four eyes: yes, the job may be An as it is now. By another user than who asked or changed it last."""
+
+    async def work(desk: Desk) -> None:
+        change = await approve_job(desk.database, name, author=desk.actor.name, now=desk.now)
+        typer.echo(f"{name}: approved")
+        for line in change.notes:
+            say(line)
+
+    at_desk("operate", work)
+
+
+@app.command("refuse")
+def refuse(name: str = NAME) -> None:
+    """With four eyes: no, the job stays Aus."""
+
+    async def work(desk: Desk) -> None:
+        await refuse_job(desk.database, name, author=desk.actor.name, now=desk.now)
+        typer.echo(f"{name}: refused, the job stays Aus")
 
     at_desk("operate", work)
 

@@ -9,7 +9,7 @@ from services.cli.context import ON_OPTION, Desk, at_desk, parse_day, parse_inst
 from services.cli.order_choice import ALL, IDS, JOB, STATE, TYPE, chosen, each, order_filter
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table
 from shared.db.manual_orders import TYPES, Wish, create_order
-from shared.db.order_commands import block, retry, settle, still_blocked, unblock
+from shared.db.order_commands import block, decide_resend, retry, settle, still_blocked, unblock
 from shared.db.order_list import list_orders, show_order
 from shared.errors import InvalidInput
 
@@ -28,6 +28,7 @@ SETTLED = {
     "resend": "queued again; it goes out at the earliest 15 minutes after its hand-over, after another last look",
     "failed": "settled as failed, nothing is sent",
 }
+ASKED = "a second user has to approve that it is sent again: asked for"
 TOO_LATE = "too late, this letter is handed over or has ended"
 COLUMNS = ("id", "job", "application", "occasion_day", "state", "planned_for", "sent_at", "email", "reason")
 
@@ -224,7 +225,29 @@ def settle_one(
         raise InvalidInput("decision", decision, f"one of {', '.join(SETTLED)}")
 
     async def work(desk: Desk) -> None:
-        await settle(desk.database, order_id, decision, now=desk.now, author=desk.actor.name)
-        typer.echo(f"order {order_id}: {SETTLED[decision]}")
+        done = await settle(desk.database, order_id, decision, now=desk.now, author=desk.actor.name)
+        typer.echo(f"order {order_id}: {SETTLED[decision] if done else ASKED}")
+
+    at_desk("operate", work)
+
+
+@app.command("approve")
+def approve(order_id: int = ID) -> None:
+    """With four eyes: yes, send the unclear letter again. By another user than who asked for it."""
+
+    async def work(desk: Desk) -> None:
+        await decide_resend(desk.database, order_id, approve=True, now=desk.now, author=desk.actor.name)
+        typer.echo(f"order {order_id}: {SETTLED['resend']}")
+
+    at_desk("operate", work)
+
+
+@app.command("refuse")
+def refuse(order_id: int = ID) -> None:
+    """With four eyes: no, the unclear letter is not sent again; it stays unclear."""
+
+    async def work(desk: Desk) -> None:
+        await decide_resend(desk.database, order_id, approve=False, now=desk.now, author=desk.actor.name)
+        typer.echo(f"order {order_id}: refused, it stays unclear")
 
     at_desk("operate", work)

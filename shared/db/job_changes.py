@@ -5,9 +5,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import (
+    ASKED,
+    LAPSED,
+    SEALED,
+    ask_for_job,
+    end_approvals,
+    four_eyes,
+    is_approved,
+    living_approval,
+)
+from shared.db.audit_tables import approvals
 from shared.db.history import Change, record_changes
 from shared.db.impact import Impact
 from shared.db.job_lineage import leave_lineage, new_lineage
@@ -29,7 +40,7 @@ from shared.domain.job_fields import job_columns, shown
 from shared.domain.text import fold
 from shared.errors import InvalidInput, NotFound
 
-_J = contact_jobs.c
+_J, _P = contact_jobs.c, approvals.c
 _SCHEDULE = {
     *("dispatch_mode", "cycle_months", "anchor_on", "dispatch_time", "time_zone", "lead_days", "working_days"),
     *("holidays", "valid_days"),
@@ -66,6 +77,9 @@ async def insert_job(
     await refuse_taken_name(connection, fields["name"], place)
     columns = await _with_defaults(connection, await _with_ids(connection, job_columns(fields), place))
     columns |= {"name_folded": fold(columns["name"]), "lineage_id": await new_lineage(connection, now)}
+    asks = columns["status"] == "on" and await four_eyes(connection)
+    if asks:
+        columns["status"], fields = "off", {**fields, "status": "off"}
     if columns["status"] == "on":
         columns |= {"on_since": now, "next_occasion_day": schedule_of(columns).first_upcoming(now)}
     else:
@@ -74,6 +88,9 @@ async def insert_job(
     change = JobChange(job_id, [(key, None, shown(key, value)) for key, value in fields.items() if value is not None])
     change.warnings = await warnings_of(connection, [job_id])
     await record_changes(connection, "job", job_id, columns["name"], "create", change.changes, author=author, now=now)
+    if asks:
+        await ask_for_job(connection, job_id, author=author, now=now)
+        change.notes.append(ASKED)
     return change
 
 
@@ -85,8 +102,12 @@ async def change_job(
     *,
     author: str,
     now: datetime,
+    approved: bool = False,
 ) -> JobChange:
-    """Changes a job: raises its epoch, so that nothing claimed under the old one is sent (I9)."""
+    """Changes a job: raises its epoch, so that nothing claimed under the old one is sent (I9).
+
+    With four eyes An only asks, and a change makes it Aus, unless `approved`: by a second user, or to rehearse (S23).
+    """
     # Aus takes the job's row alone: it must not wait for a plan that is being made.
     only_off = dict(fields) == {"status": "off"}
     job = await _locked(connection, job_id, with_lineage=not only_off)
@@ -95,20 +116,63 @@ async def change_job(
     columns = await _with_ids(connection, job_columns(fields), place)
     new = {key: value for key, value in columns.items() if value != job[key]}
     change = JobChange(job_id)
-    if not new:
-        return change
-    change.changes = _readable(job, fields, new)
+    allowed = dict(new)
+    asks = not only_off and await _withhold(connection, job, allowed)
+    if asks:
+        change.notes.append(LAPSED if "status" in allowed else ASKED)
+    new = new if approved else allowed
+    if new:
+        await _write(connection, job, fields, new, change, only_off=only_off, author=author, now=now)
+    if asks and not approved:
+        await ask_for_job(connection, job_id, author=author, now=now)
+    elif "status" in new:
+        await end_approvals(connection, and_(_P.job_id == job_id, _P.state == "waiting"), now)
+    return change
+
+
+async def _withhold(connection: AsyncConnection, job: Mapping[str, Any], new: dict[str, Any]) -> bool:
+    """Takes out of a change what needs a second user, or adds Aus; whether one is to be asked (S23)."""
+    if not new or not await four_eyes(connection):
+        return False
+    is_sealed = bool(SEALED & set(new))
+    if new.get("status") == "on" and (is_sealed or not await is_approved(connection, job["id"])):
+        del new["status"]
+        return True
+    if job["status"] == "on" and is_sealed:
+        new["status"] = "off"
+        return True
+    living = await living_approval(connection, job["id"]) if is_sealed else None
+    return living is not None and living["state"] == "waiting"
+
+
+async def _write(
+    connection: AsyncConnection,
+    job: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    new: dict[str, Any],
+    change: JobChange,
+    *,
+    only_off: bool,
+    author: str,
+    now: datetime,
+) -> None:
+    """Writes the columns that are new, with all that follows from them, and tells `change` of it."""
+    job_id = job["id"]
+    change.changes = _readable(job, {**fields, **_status_in(new)}, new)
     values = new | ({"name_folded": fold(new["name"])} if "name" in new else {})
     # With the rest in one UPDATE: a second one of the row would have PostgreSQL look at the lineage, and wait for it.
     values |= {"off_since": now} if new.get("status") == "off" else {}
     await connection.execute(update(contact_jobs).where(_J.id == job_id).values(**values, epoch=_J.epoch + 1))
-    change.notes = await _follow(connection, job, new, author=author, now=now)
+    change.notes += await _follow(connection, job, new, author=author, now=now)
     if not only_off:
         await wake_runs(connection, [job_id], now)
         change.warnings = await warnings_of(connection, [job_id])
     name = new.get("name", job["name"])
     await record_changes(connection, "job", job_id, name, "change", change.changes, author=author, now=now)
-    return change
+
+
+def _status_in(new: Mapping[str, Any]) -> dict[str, Any]:
+    return {"status": new["status"]} if "status" in new else {}
 
 
 async def _follow(

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import waiting_approval
 from shared.db.engine import Database
 from shared.db.history import load_history
 from shared.db.job_rows import load_job_row
@@ -71,10 +72,12 @@ async def _line(
     upcoming = await next_dispatch(connection, row, now)
     last = select(func.max(dispatch_runs.c.released_at)).where(dispatch_runs.c.job_id == row["id"])
     zone = ZoneInfo(row["time_zone"])
+    asked = await waiting_approval(connection, row["id"])
     dispatch = (row["dispatch_mode"], row["cycle_months"], row["anchor_on"])
     return {
         "name": row["name"],
         "status": shown("status", row["status"]),
+        "approval": f"asked for by {asked['asked_by']}" if asked else None,
         "query": row["query"],
         "letter": row["letter"],
         "dispatch": shown("dispatch", dispatch),

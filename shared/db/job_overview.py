@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import waiting_approvals
 from shared.db.job_basis import BASIS, basis_in
 from shared.db.job_rows import schedule_of
 from shared.db.runs import held_number
@@ -36,6 +37,8 @@ class JobGlance:
     failed: str | None
     #: Orders by state: of the last 30 days, and whatever is planned.
     counts: Mapping[str, int]
+    #: What a second user is asked (S23), if somebody asks.
+    asked: Mapping[str, Any] | None = None
     #: Letters sent on each of the last 30 occasion days, oldest first.
     sent_by_day: list[int] = field(default_factory=list)
 
@@ -58,7 +61,7 @@ class JobGlance:
 async def glance_at_jobs(
     connection: AsyncConnection, now: datetime, today: date, job_id: int | None = None
 ) -> list[JobGlance]:
-    """Every job (or one) by name: four statements, however many jobs there are."""
+    """Every job (or one) by name: five statements, however many jobs there are."""
     names = (application_queries.c.name.label("query"), form_letters.c.name.label("letter"), *BASIS[3:])
     statement = (
         select(contact_jobs, *names)
@@ -71,8 +74,9 @@ async def glance_at_jobs(
     counts = await _counts(connection, today, job_id)
     runs = await _open_runs(connection, job_id)
     last = await _last_releases(connection, job_id)
+    asked = await waiting_approvals(connection)
     return [
-        _glance(job, counts.get(job["id"], {}), runs.get(job["id"], []), last.get(job["id"]), now, today)
+        _glance(job, counts.get(job["id"], {}), runs.get(job["id"], []), last.get(job["id"]), asked, now, today)
         for job in jobs
     ]
 
@@ -122,6 +126,7 @@ def _glance(
     counts: _Counts,
     runs: list[Mapping[str, Any]],
     last_at: datetime | None,
+    asked: Mapping[int, Mapping[str, Any]],
     now: datetime,
     today: date,
 ) -> JobGlance:
@@ -149,5 +154,6 @@ def _glance(
         held=next((one for one in reasons if one.startswith("held:")), None),
         failed=next((one.removeprefix("failed: ") for one in reasons if one.startswith("failed: ")), None),
         counts=by_state,
+        asked=asked.get(job["id"]),
         sent_by_day=[by_day.get(day, 0) for day in days],
     )

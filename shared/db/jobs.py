@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import delete, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import decide, end_approvals, seal_of_job, waiting_approval
+from shared.db.audit_tables import approvals
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
 from shared.db.impact import NextDispatch, compare, next_dispatches
@@ -21,9 +23,9 @@ from shared.db.transactions import in_transaction
 from shared.db.write_orders import JOB_DELETED, withdraw_open_orders_of_job
 from shared.domain.job_fields import REQUIRED_JOB_FIELDS, read_job_fields, read_name
 from shared.domain.text import fold
-from shared.errors import InvalidInput, Outdated
+from shared.errors import InvalidInput, Outdated, Refused
 
-_J = contact_jobs.c
+_J, _P = contact_jobs.c, approvals.c
 
 
 async def create_job(database: Database, pairs: Mapping[str, str], *, author: str, now: datetime) -> JobChange:
@@ -82,7 +84,7 @@ async def rehearse_job(
         job_id = (await load_job_row(connection, name))["id"]
         before = await seen(connection, job_id)
         async with connection.begin_nested() as rehearsal:
-            change = await change_job(connection, job_id, fields, place, author=author, now=now)
+            change = await change_job(connection, job_id, fields, place, author=author, now=now, approved=True)
             after = await seen(connection, job_id)
             await rehearsal.rollback()
         return change, before, after
@@ -121,6 +123,7 @@ async def delete_job(database: Database, name: str, *, author: str, now: datetim
         job = await _locked(connection, name)
         withdrawn = await withdraw_open_orders_of_job(connection, job["id"], now=now, author=author)
         r = dispatch_runs.c
+        await end_approvals(connection, _P.job_id == job["id"], now)
         open_runs = update(dispatch_runs).where(r.job_id == job["id"], r.state == "open")
         await connection.execute(open_runs.values(state="skipped", reason=JOB_DELETED, due_at=None))
         await connection.execute(delete(contact_jobs).where(_J.id == job["id"]))
@@ -129,6 +132,46 @@ async def delete_job(database: Database, name: str, *, author: str, now: datetim
         return withdrawn
 
     return await in_transaction(database, remove)
+
+
+async def approve_job(
+    database: Database, name: str, *, author: str, now: datetime, seal: str | None = None
+) -> JobChange:
+    """A second user's yes: the job is An, if it is what was asked for, and with a `seal` what was shown (S23).
+
+    Raises Refused if nobody asks, for whoever asked or changed it last; Outdated.
+    """
+
+    async def work(connection: AsyncConnection) -> JobChange:
+        job, asked = await _asked(connection, name)
+        if {asked["seal"], seal or asked["seal"]} != {await seal_of_job(connection, job["id"])}:
+            raise Outdated("it has changed since it was shown; look at it again")
+        await decide(connection, asked, "approved", author=author, now=now)
+        await record_changes(connection, "job", job["id"], job["name"], "approve", [], author=author, now=now)
+        place = f"job {name!r}"
+        return await change_job(connection, job["id"], {"status": "on"}, place, author=author, now=now, approved=True)
+
+    return await in_transaction(database, work)
+
+
+async def refuse_job(database: Database, name: str, *, author: str, now: datetime) -> None:
+    """A no, by anybody: the job stays Aus. Raises Refused if nobody asks."""
+
+    async def work(connection: AsyncConnection) -> None:
+        job, asked = await _asked(connection, name)
+        await decide(connection, asked, "refused", author=author, now=now)
+        await record_changes(connection, "job", job["id"], job["name"], "refuse", [], author=author, now=now)
+
+    await in_transaction(database, work)
+
+
+async def _asked(connection: AsyncConnection, name: str) -> tuple[dict[str, Any], Mapping[Any, Any]]:
+    """The locked job, and what is asked of a second user."""
+    job = await _locked(connection, name)
+    asked = await waiting_approval(connection, job["id"])
+    if asked is None:
+        raise Refused("no approval is asked for")
+    return job, asked
 
 
 async def _locked(connection: AsyncConnection, name: str) -> dict[str, Any]:

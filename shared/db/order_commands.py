@@ -7,7 +7,17 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import (
+    approval_of_order,
+    ask_for_order,
+    decide,
+    end_approvals,
+    four_eyes,
+    seal_of_order,
+)
+from shared.db.audit_tables import approvals
 from shared.db.engine import Database
+from shared.db.history import record_changes
 from shared.db.letter_data import load_letter_version
 from shared.db.recipients import standing_blocks
 from shared.db.tables import applications, attempts, write_orders
@@ -20,6 +30,7 @@ from shared.db.write_orders.interventions import (
     unblock_order,
 )
 from shared.db.write_orders.outcomes import settle_as_sent
+from shared.errors import Outdated, Refused
 from shared.retry import retry_conflicts
 
 T = TypeVar("T")
@@ -67,15 +78,45 @@ async def retry(database: Database, order_id: int, *, now: datetime, author: str
     await _in_transaction(database, lambda connection: retry_order(connection, order_id, now=now, author=author))
 
 
-async def settle(database: Database, order_id: int, decision: str, *, now: datetime, author: str) -> None:
-    """A person's decision on an unclear order: sent, resend or failed. Refused for any other order."""
+async def settle(database: Database, order_id: int, decision: str, *, now: datetime, author: str) -> bool:
+    """A person's decision on an unclear order: sent, resend or failed. Refused for any other order.
 
-    async def work(connection: AsyncConnection) -> None:
+    With four eyes a resend is only asked for (S23): False, nothing is decided yet.
+    """
+
+    async def work(connection: AsyncConnection) -> bool:
         order = await lock_unclear(connection, order_id)
+        if decision == "resend" and await four_eyes(connection):
+            await ask_for_order(connection, order, author=author, now=now)
+            return False
+        await end_approvals(connection, approvals.c.order_id == order_id, now)
         if decision == "sent":
             await settle_as_sent(connection, order_id, await _evidence(connection, order, now), now=now, author=author)
         else:
             await settle_unclear(connection, order, decision, now=now, author=author)
+        return True
+
+    return await _in_transaction(database, work)
+
+
+async def decide_resend(database: Database, order_id: int, *, approve: bool, now: datetime, author: str) -> None:
+    """A second user's yes or no to sending an unclear letter again (S23).
+
+    Raises Refused if nobody asks for it, the order is not unclear any more, or it is the same user; Outdated.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        order = await lock_unclear(connection, order_id)
+        asked = await approval_of_order(connection, order_id)
+        if asked is None:
+            raise Refused("no approval is asked for")
+        if approve and asked["seal"] != seal_of_order(order):
+            raise Outdated("it has changed since it was shown; look at it again")
+        await decide(connection, asked, "approved" if approve else "refused", author=author, now=now)
+        verb, name = "approve" if approve else "refuse", order["job_name"]
+        await record_changes(connection, "order", order_id, name, verb, [], author=author, now=now)
+        if approve:
+            await settle_unclear(connection, order, "resend", now=now, author=author)
 
     await _in_transaction(database, work)
 

@@ -27,6 +27,8 @@ class SystemSettings:
     sync_minutes: float = 5
     frequency_cap_days: int = 0
     duplicate_keys: tuple[str, ...] = ("salutation", "first_name", "last_name", "birth_date")
+    #: Whether An, and sending an unclear letter again, need a second user (S23).
+    four_eyes: bool = False
     #: Made once per database; part of every Message-ID.
     instance_id: str = ""
 

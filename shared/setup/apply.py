@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Table, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import ASKED, LAPSED, ask_for_job, outdated_jobs
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
 from shared.db.impact import NextDispatch, compare, next_dispatches
@@ -53,7 +54,7 @@ async def apply_setup(
     """
 
     async def work(connection: AsyncConnection) -> Difference:
-        application = _Application(connection, author, now)
+        application = _Application(connection, author, now, dry_run)
         await application.begin()
         if check is not None:
             await check(connection)
@@ -84,8 +85,8 @@ async def _rehearse(
 class _Application:
     """One application of a file: what author, moment and difference are shared by."""
 
-    def __init__(self, connection: AsyncConnection, author: str, now: datetime) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, author: str, now: datetime, rehearses: bool) -> None:
+        self._connection, self._rehearses = connection, rehearses
         self._who: dict[str, Any] = {"author": author, "now": now}
         self._difference = Difference()
         #: A change of settings or statuses may concern any job.
@@ -189,7 +190,8 @@ class _Application:
         if row is None:
             change = await insert_job(self._connection, entry.fields, entry.place, **self._who)
         else:
-            change = await change_job(self._connection, row["id"], entry.fields, entry.place, **self._who)
+            given: dict[str, Any] = {**self._who, "approved": self._rehearses}
+            change = await change_job(self._connection, row["id"], entry.fields, entry.place, **given)
         self._difference.add("job", entry.name, "changed" if row else "created", change.changes)
         self._difference.notes += [(entry.name, text) for text in change.notes]
         if change.changes:
@@ -232,3 +234,15 @@ class _Application:
         await self._connection.execute(update(contact_jobs).where(j.id.in_(touched)).values(epoch=j.epoch + 1))
         await wake_runs(self._connection, touched, self._who["now"])
         self._saved_jobs += users_of_changed
+        for job in await outdated_jobs(self._connection, users_of_changed):
+            await self._ask_again(job)
+
+    async def _ask_again(self, job: Mapping[Any, Any]) -> None:
+        """Query or letter have changed under an approval: the job is Aus until a second user has looked (S23)."""
+        self._difference.notes.append((job["name"], LAPSED if job["status"] == "on" else ASKED))
+        if self._rehearses:
+            return  # what is asked is whom the change would reach once it is approved
+        if job["status"] == "on":
+            place = f"job {job['name']!r}"
+            await change_job(self._connection, job["id"], {"status": "off"}, place, **self._who)
+        await ask_for_job(self._connection, job["id"], **self._who)

@@ -75,6 +75,13 @@ def _number(low: float, high: float) -> Reader:
     return read
 
 
+def _yes_no(place: str, value: Any) -> bool:
+    found = {"yes": True, "no": False, "true": True, "false": False}.get(str(value).lower())
+    if found is None:
+        raise InvalidInput(place, value, "must be yes or no")
+    return found
+
+
 _SETTINGS: dict[str, Reader] = {
     "time_zone": read_zone,
     "reduce_core_data": _reduction,
@@ -86,4 +93,5 @@ _SETTINGS: dict[str, Reader] = {
     "sync_minutes": _number(0.05, 60),
     "frequency_cap_days": whole_number(0, 3660),
     "duplicate_keys": _names_among(_KEYS),
+    "four_eyes": _yes_no,
 }

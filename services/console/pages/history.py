@@ -206,6 +206,8 @@ SETTING_VALUES = {
     "after_months": "some months after the rejection",
     "march_1": "1 March",
     "february_28": "28 February",
+    "True": "yes",
+    "False": "no",
     "salutation": "salutation",
     "title": "title",
     "first_name": "first name",
@@ -256,6 +258,7 @@ FIELDS = {
     "duplicate_keys": "duplicate keys",
     "core_data_keeps": "core data keeps",
     "reduce_core_data": "reduction to core data",
+    "four_eyes": "approval by a second user",
     "leap_day_birthday": "birthday on 29 February",
 }
 

@@ -54,6 +54,9 @@ ACTIONS = {
     "copy": "copied",
     "delete": "deleted",
     "release": "held dispatch let go",
+    "ask_approval": "approval asked for",
+    "approve": "approved",
+    "refuse": "approval refused",
 }
 #: English texts of the service functions, with values in them, and the message that each becomes.
 _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (

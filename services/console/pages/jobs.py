@@ -16,7 +16,7 @@ from shared.db.impact import Impact
 from shared.db.job_basis import Shown
 from shared.db.job_orders import names_of, open_orders_by_state
 from shared.db.job_overview import JobGlance, glance_at_job, glance_at_jobs
-from shared.db.jobs import copy_job, delete_job, rehearse_job, set_job
+from shared.db.jobs import approve_job, copy_job, delete_job, refuse_job, rehearse_job, set_job
 from shared.db.run_commands import release_held
 from shared.db.transactions import in_transaction
 from shared.errors import InvalidInput, Outdated, Refused
@@ -99,6 +99,8 @@ async def switch_on(visit: Visit) -> Response:
     except Outdated:
         return await _asked_on(visit, 409)
     said = " ".join(told(visit, change.notes))
+    if not change.changes:
+        return visit.go(_back(visit, job.id), "%(job)s stays off until another user approves it.", job=name)
     return visit.go(_back(visit, job.id), "%(job)s is on. %(notes)s", job=name, notes=said)
 
 
@@ -215,12 +217,28 @@ async def take_release(visit: Visit) -> Response:
     return visit.go(f"/jobs/{job.id}/dispatch", "The held dispatch is let go.")
 
 
+async def take_approval(visit: Visit) -> Response:
+    """A second user's yes or no to a job that is to be An, as it was shown (S23)."""
+    job = await load_glance(visit)
+    name, here = job.row["name"], f"/jobs/{job.id}"
+    if visit.field("decision") != "approve":
+        await refuse_job(visit.database, name, author=visit.author, now=visit.now)
+        return visit.go(here, "%(job)s: refused, it stays off.", job=name)
+    try:
+        change = await approve_job(visit.database, name, author=visit.author, now=visit.now, seal=visit.field("seal"))
+    except Outdated:
+        return visit.go(here, "This has changed since it was shown. Please look at it again.")
+    said = " ".join(told(visit, change.notes))
+    return visit.go(here, "%(job)s is on. %(notes)s", job=name, notes=said)
+
+
 PAGES = (
     Page("/jobs", show_jobs, "view"),
     Page("/jobs/excel", export_jobs, "view"),
     Page("/jobs/{id:int}/off", switch_off, "operate", ("POST",)),
     Page("/jobs/{id:int}/on", ask_on, "operate"),
     Page("/jobs/{id:int}/on", switch_on, "operate", ("POST",)),
+    Page("/jobs/{id:int}/approval", take_approval, "operate", ("POST",)),
     Page("/jobs/{id:int}/run", ask_run, "operate"),
     Page("/jobs/{id:int}/run", take_run, "operate", ("POST",)),
     Page("/jobs/{id:int}/release", take_release, "operate", ("POST",)),

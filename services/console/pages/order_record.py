@@ -9,7 +9,8 @@ from services.console.pages.block_form import block_one, read_block
 from services.console.routing import Page
 from services.console.visits import Visit
 from services.console.words import translated_reason
-from shared.db.order_commands import retry, settle, still_blocked, unblock
+from shared.db.approvals import approval_of_order
+from shared.db.order_commands import decide_resend, retry, settle, still_blocked, unblock
 from shared.db.order_list import STATES, show_order
 from shared.db.order_pages import load_order_record
 
@@ -31,6 +32,9 @@ ACTS = {
     "last_look": "stopped by the last look",
     "expire": "expired",
     "status_not_set": "status not set",
+    "ask_approval": "approval asked for",
+    "approve": "approved",
+    "refuse": "approval refused",
 }
 #: First digit of a mail server's answer, and what it means.
 ANSWERS = {
@@ -51,6 +55,7 @@ async def _page(visit: Visit, status: int = 200, errors: Mapping[str, str] | Non
     async with visit.database.read() as connection:
         order = await load_order_record(connection, order_id)
         found = await show_order(connection, order_id)
+        asked = await approval_of_order(connection, order_id)
     tries = [_said(visit, one) for one in found["attempt_history"]]
     typed = {name: visit.field(name) for name in ("reason", "scope", "until")}
     return visit.render(
@@ -60,6 +65,7 @@ async def _page(visit: Visit, status: int = 200, errors: Mapping[str, str] | Non
         tries=tries,
         events=found["events"],
         states=STATES,
+        asked=asked,
         typed=typed,
         errors=errors or {},
         acts={name: visit.text(text) for name, text in ACTS.items()},
@@ -105,8 +111,19 @@ async def take_decision(visit: Visit) -> Response:
     decision = visit.field("decision")
     if decision not in _DECISIONS:
         return await _page(visit, 422)
-    await settle(visit.database, visit.path("id"), decision, now=visit.now, author=visit.author)
+    done = await settle(visit.database, visit.path("id"), decision, now=visit.now, author=visit.author)
+    if not done:
+        return visit.go(_here(visit), "Another user has to approve that the letter is sent again.")
     return visit.go(_here(visit), "The letter is settled.")
+
+
+async def take_approval(visit: Visit) -> Response:
+    """A second user's yes or no to sending an unclear letter again (S23)."""
+    approve = visit.field("decision") == "approve"
+    await decide_resend(visit.database, visit.path("id"), approve=approve, now=visit.now, author=visit.author)
+    if approve:
+        return visit.go(_here(visit), "Approved: the letter is sent again.")
+    return visit.go(_here(visit), "Refused: the letter is not sent again.")
 
 
 def _here(visit: Visit) -> str:
@@ -119,4 +136,5 @@ PAGES = (
     Page("/orders/{id:int}/unblock", take_unblock, "operate", ("POST",)),
     Page("/orders/{id:int}/retry", take_retry, "operate", ("POST",)),
     Page("/orders/{id:int}/settle", take_decision, "operate", ("POST",)),
+    Page("/orders/{id:int}/approval", take_approval, "operate", ("POST",)),
 )

@@ -31,7 +31,7 @@ from shared.setup.records import save_settings
 from shared.setup.settings_fields import DUPLICATE_KEYS, read_setting
 
 #: Settings that a form gives as texts, and those that are numbers.
-_TEXTS = ("time_zone", "leap_day_birthday", "sender", "company")
+_TEXTS = ("time_zone", "leap_day_birthday", "sender", "company", "four_eyes")
 _NUMBERS = ("catch_up_hours", "sync_minutes", "frequency_cap_days")
 
 
@@ -127,6 +127,7 @@ def _as_typed(current: dict[str, Any]) -> dict[str, Any]:
         **current,
         "reduce_core_data": "after_months" if is_later else reduction,
         "after_months": reduction["after_months"] if is_later else "",
+        "four_eyes": "yes" if current["four_eyes"] else "no",
     }
 
 

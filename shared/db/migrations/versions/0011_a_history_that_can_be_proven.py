@@ -38,10 +38,38 @@ def upgrade() -> None:
         sa.Column("event_id", Identifier, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_unsealed_events")),
     )
+    _make_approvals()
     for statement in triggers(op.get_bind().dialect.name):
         op.execute(statement)
     # What there is already is sealed from now on: of what was done to it before nobody can tell.
     op.execute("INSERT INTO unsealed_events (event_id) SELECT id FROM events")
+
+
+def _make_approvals() -> None:
+    op.create_table(
+        "approvals",
+        sa.Column("id", Identifier, autoincrement=True, nullable=False),
+        sa.Column("job_id", Identifier, nullable=True),
+        sa.Column("order_id", Identifier, nullable=True),
+        sa.Column("seal", PlainText, nullable=False),
+        sa.Column("asked_by", PlainText, nullable=False),
+        sa.Column("asked_at", Instant(), nullable=False),
+        sa.Column("configured_by", PlainText, nullable=True),
+        sa.Column("state", PlainText, nullable=False),
+        sa.Column("decided_by", PlainText, nullable=True),
+        sa.Column("decided_at", Instant(), nullable=True),
+        sa.Column("ended_at", Instant(), nullable=True),
+        sa.CheckConstraint("state IN ('waiting', 'approved', 'refused', 'lapsed')", name=op.f("ck_approvals__state")),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["contact_jobs.id"], name=op.f("fk_approvals__job_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(["order_id"], ["write_orders.id"], name=op.f("fk_approvals__order_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
+    )
+    for key, living in (("job", "state IN ('waiting', 'approved')"), ("order", "state = 'waiting'")):
+        where = sa.text(living)
+        name, column = f"uq_approvals__{key}", f"{key}_id"
+        op.create_index(name, "approvals", [column], unique=True, postgresql_where=where, sqlite_where=where)
 
 
 def triggers(dialect: str) -> Iterator[str]:
