@@ -10,8 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.evaluator.evaluate import run_evaluator
-from services.mailbox.imap import ImapPlace, imap_place
-from services.mailbox.service import run_mailbox
+from services.mailer.again import write_again
 from services.mailer.service import run_mailer
 from services.mailer.trial_mail import send_trial_mail
 from services.scheduler.service import run_scheduler
@@ -158,7 +157,7 @@ async def _console(
     async def send_trial(mail: TrialMail) -> str:
         return await send_trial_mail(mail, settings, clock.now(), log)
 
-    surroundings = Surroundings(database, settings, clock, mails, send_trial, provider)
+    surroundings = Surroundings(database, settings, clock, mails, send_trial, provider, write_again)
     await _alive("console", database, partial(run_console, surroundings, log), log, stop)
 
 

@@ -1,16 +1,17 @@
 """`kontaktpflege person`: one human being, however many applications."""
 
-from enum import StrEnum
+from pathlib import Path
+from typing import Any
 
 import typer
 
 from services.cli.context import Desk, at_desk, parse_day
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
-from shared.db.candidate_requests import finish, open_requests
-from shared.db.candidate_wishes import LESS
-from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock, want_as_usual, want_less
+from services.mailer.again import write_again
+from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock
 from shared.db.person_file import show_person
-from shared.db.returned_addresses import restore_address
+from shared.errors import InvalidInput
+from shared.evidence import write_evidence
 
 app = typer.Typer(no_args_is_help=True, help="Persons: show, opt out and in, block and unblock.")
 APPLICATION = typer.Argument(help="External id of any application of the person.")
@@ -40,6 +41,26 @@ def show(application: str = APPLICATION, as_json: bool = JSON_OPTION) -> None:
                 print_table(title, columns, ([row[column] for column in columns] for row in rows))
 
     at_desk("view", work)
+
+
+@app.command("evidence")
+def evidence(
+    application: str = APPLICATION,
+    out: Path = typer.Option(..., "--out", help="The zip to write.", dir_okay=False),
+) -> None:
+    """Everything that is kept of a person, for an information request (Art. 15 GDPR); the history tells of it."""
+
+    async def work(desk: Desk) -> None:
+        if out.suffix != ".zip":
+            raise InvalidInput("--out", str(out), "the evidence file is a .zip")
+        who: dict[str, Any] = {"author": desk.actor.name, "now": desk.now}
+        try:
+            counts = await write_evidence(desk.database, application, out, write_again, **who)
+        except OSError as exc:
+            raise InvalidInput("--out", str(out), f"cannot be written: {exc.strerror}") from exc
+        typer.echo(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
+
+    at_desk("admin", work)
 
 
 @app.command("opt-out")

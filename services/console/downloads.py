@@ -88,6 +88,11 @@ def _come_back(visit: Visit) -> Response:
     return response
 
 
+def send_once(folder: "tempfile.TemporaryDirectory[str]", file: Path, name: str) -> Response:
+    """A file in a folder of its own, which is removed once it is sent."""
+    return _Once(folder, file, filename=name)
+
+
 class _Once(FileResponse):
     """A file that is removed once it is sent, or whatever else became of that."""
 

@@ -11,6 +11,7 @@ from shared.clock import Clock, local_date
 from shared.db.engine import Database
 from shared.db.letter_trials import TrialMail
 from shared.db.system_settings import load_system_settings
+from shared.evidence import WriteAgain
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Surroundings:
     send_trial: Callable[[TrialMail], Awaitable[str]] | None = None
     #: Who vouches for company accounts; None: people sign in with passwords only.
     provider: "Provider | None" = None
+    #: Writes a letter that was sent once more, for the evidence file; given where letters can be written.
+    write_again: WriteAgain | None = None
     #: Turns to make a list as a file: each takes a core, a connection of the database and room on the disk.
     exporting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

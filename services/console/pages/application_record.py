@@ -1,12 +1,15 @@
 """One application with its person: facts, timeline, duplicates, and what may be done."""
 
+import tempfile
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
+from services.console.downloads import send_once
 from services.console.formats import in_zone
 from services.console.pages.history import ACTIONS
 from services.console.routing import Page
@@ -20,8 +23,9 @@ from shared.db.person_file import show_person
 from shared.db.returned_addresses import restore_address
 from shared.db.suppressions import CANDIDATE
 from shared.db.tables import application_statuses, applications, contact_jobs
-from shared.db.timeline import WISHED, person_timeline
-from shared.errors import InvalidInput, NotFound
+from shared.db.timeline import person_timeline
+from shared.errors import InvalidInput, NotFound, Refused
+from shared.evidence import write_evidence
 
 _A = applications.c
 #: Authors that are no people.
@@ -92,6 +96,22 @@ async def take_opt_out(visit: Visit) -> Response:
     done = await opt_out(visit.database, name, reason=reason, author=visit.author, now=visit.now)
     message = "Opted out of contact care. Letters stopped: %(stopped)s; too late: %(late)s."
     return visit.go(_here(visit), message, stopped=done.stopped, late=done.too_late)
+
+
+async def take_evidence(visit: Visit) -> Response:
+    """Everything that is kept of the person, as a zip (Art. 15 GDPR)."""
+    name, write_again = await _external_id(visit), visit.surroundings.write_again
+    if write_again is None:
+        raise Refused("this console writes no letters; use the command line: person evidence")
+    folder = tempfile.TemporaryDirectory(prefix="kontaktpflege-")
+    file = Path(folder.name) / "evidence.zip"
+    try:
+        async with visit.surroundings.exporting:
+            await write_evidence(visit.database, name, file, write_again, author=visit.author, now=visit.now)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return send_once(folder, file, f"{visit.text('evidence')}-{visit.path('id')}.zip")
 
 
 async def take_opt_in(visit: Visit) -> Response:
@@ -198,6 +218,7 @@ async def _shown(visit: Visit, kind: str, letter: str, at: datetime | None) -> R
 RECORD_PAGES = (
     Page("/applications/{id:int}", show, "view"),
     Page("/applications/{id:int}/opt-out", take_opt_out, "operate", ("POST",)),
+    Page("/applications/{id:int}/evidence", take_evidence, "admin", ("POST",)),
     Page("/applications/{id:int}/opt-in", take_opt_in, "operate", ("POST",)),
     Page("/applications/{id:int}/address-works", take_address_works, "operate", ("POST",)),
     Page("/applications/{id:int}/wish", take_wish, "operate", ("POST",)),

@@ -11,6 +11,7 @@ from services.console.downloads import download
 from services.console.pages.job_words import field_value, told
 from services.console.routing import Page
 from services.console.visits import Visit, whole
+from shared.db.approvals import ASKED
 from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.impact import Impact
 from shared.db.job_basis import Shown
@@ -85,7 +86,8 @@ async def _asked_on(visit: Visit, status: int = 200) -> Response:
     values = await impact_values(visit, change.impact)
     back = visit.field("back") or visit.asked("back")
     notes = told(visit, change.notes)
-    return visit.render("job_on.html", status, job=job, notes=notes, back=back, outdated=status != 200, **values)
+    values |= {"asks": ASKED in change.notes, "back": back}
+    return visit.render("job_on.html", status, job=job, notes=notes, outdated=status != 200, **values)
 
 
 async def switch_on(visit: Visit) -> Response:

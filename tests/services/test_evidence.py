@@ -1,0 +1,168 @@
+"""The evidence file (Art. 15 GDPR): everything about one person, as sent, and nothing about anybody else."""
+
+import json
+import zipfile
+from datetime import timedelta
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from services.mailer.again import write_again
+from shared.db.audit_tables import event_seals
+from shared.db.core_data import reduce_to_core_data
+from shared.db.jobs import approve_job
+from shared.db.order_commands import block as block_order
+from shared.db.person_commands import block, opt_out
+from shared.db.system_settings import SystemSettings
+from shared.db.tables import applications, custom_fields, events
+from shared.errors import NotFound
+from shared.evidence import write_evidence
+from tests.services.audit_world import seal
+from tests.services.command_line import CommandLine
+from tests.services.import_files import Files, lines
+from tests.services.running import running, settings_for, until
+from tests.services.setup_files import row, rows
+from tests.services.world import JOB, MORNING, SETUP, World
+from tests.smtp_oracle import SmtpOracle
+from tests.smtp_scripts import well_behaved
+
+#: Two people of one name and birthday, and of two duplicate sets. Whatever is the other one's has ZZ in it.
+COLUMNS = "external_id,duplicate_set,salutation,first_name,last_name,birth_date,email,status,phone,custom.Hobby"
+PEOPLE = (
+    "A1,S1,Frau,Ana,Eins,1990-01-02,a1@x.example,Neu,+49 1,Tanz",
+    "A2,S1,Frau,Ana,Eins,1990-01-02,a2@x.example,Pool,,",
+    "ZZ1,ZZS,Frau,Ana,Eins,1990-01-02,zz@x.example,Neu,ZZ1,ZZHobby",
+)
+WRITING = SETUP.replace("sync_minutes: 5", "sync_minutes: 5, four_eyes: yes").replace(
+    '"Guten Tag {{ applicant.last_name }}"', '"{{ salutation_line }} {{ application.custom.hobby | default(1) }}"'
+)
+
+
+async def made(world: World, out: Path, application: str = "A1") -> tuple[dict[str, int], dict[str, bytes]]:
+    """The counts that are answered, and the files by name."""
+    counts = await write_evidence(world.database, application, out, write_again, author="chef", now=MORNING)
+    with zipfile.ZipFile(out) as file:
+        assert file.testzip() is None
+        return counts, {name: file.read(name) for name in file.namelist()}
+
+
+def listed(files: dict[str, bytes], name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in files[f"{name}.jsonl"].decode().splitlines()]
+
+
+async def sent(world: World, folder: Path) -> dict[str, bytes]:
+    """The mails of a dispatch by the real mailer, by recipient."""
+    await world.begin(setup=WRITING)
+    assert not (await Files(world.database, world.folder).applications(lines(COLUMNS, *PEOPLE))).bad_rows
+    entry = "external_id,application,person,at,medium,direction,subject,body,user"
+    contacts = (
+        "K1,A2,,2026-01-01T10:00:00Z,phone,outgoing,Anruf,Nichts,c",
+        "K2,,S1,2025-01-01T10:00:00Z,note,internal,Notiz,,",
+    )
+    await Files(world.database, world.folder).contacts(
+        lines(entry, *contacts, "K3,ZZ1,,2025-01-01T10:00:00Z,note,internal,ZZsubject,ZZbody,ZZuser")
+    )
+    await approve_job(world.database, JOB, author="bert", now=MORNING)
+    async with SmtpOracle(folder / "ledger", well_behaved) as oracle:
+        async with running(world, settings_for(folder, oracle.url)):
+            await world.run()
+            await until(world, lambda states: states == {"A1": "sent", "ZZ1": "sent"})
+        return {one.recipient: one.content for one in oracle.mails}
+
+
+@pytest.mark.timeout(120)
+async def test_s28_letters_are_in_it_byte_for_byte_and_nobody_else_is(world: World, tmp_path: Path) -> None:
+    mails = await sent(world, tmp_path)
+    assert len(mails) == 2
+    await opt_out(world.database, "A2", reason="will nicht", author="anna", now=MORNING)
+    await block(world.database, "A1", job=JOB, until=None, reason="Pause", author="anna", now=MORNING)
+    await block(world.database, "ZZ1", job=JOB, until=None, reason="ZZreason", author="ZZanna", now=MORNING)
+    await seal(world.database)
+    counts, files = await made(world, tmp_path / "a.zip", "A2")
+    assert counts == {"letters": 1, "applications": 2, "blocks": 1, "contacts": 3, "history": counts["history"]}
+    (letter,) = listed(files, "letters")
+    assert files[letter["file"]] == mails["a1@x.example"]
+    mail = message_from_bytes(files[letter["file"]], policy=policy.SMTP)
+    assert "Sehr geehrte Frau Eins Tanz" in mail.get_body().get_content()  # type: ignore[union-attr]
+    assert (letter["state"], letter["letter_is"], letter["letter_version"]) == ("sent", "same", 1)
+    assert letter["tries"][0]["reply_code"] == 250 and letter["tries"][0]["body_hash"]
+    assert letter["configured_by"] == {"job": "anna", "letter": "anna"}
+    (approval,) = letter["approved"]
+    assert (approval["asked_by"], approval["decided_by"]) == ("anna", "bert")
+    assert [one["external_id"] for one in listed(files, "applications")] == ["A1", "A2"]
+    assert listed(files, "applications")[0]["custom"] == {"Hobby": "Tanz"}
+    assert [one["reason"] for one in listed(files, "blocks")] == ["Pause"]
+    assert {one["subject"] for one in listed(files, "contacts")} >= {"Anruf", "Notiz"}
+    about = json.loads(files["index.json"])
+    assert about["opted_out_at"] and about["made_by"] == "chef" and about["counts"] == counts
+    assert b"ZZ" not in b"".join(files.values()).replace(b"ZZ==", b"")
+    assert "Art. 15 DSGVO" in files["README.txt"].decode() and "Art. 15 GDPR" in files["README.txt"].decode()
+    assert letter["file"] in files["index.html"].decode()
+
+
+@pytest.mark.timeout(120)
+async def test_s28_what_is_not_kept_any_more_is_said(world: World, tmp_path: Path) -> None:
+    await sent(world, tmp_path)
+    async with world.database.begin() as connection:
+        a1 = update(applications).where(applications.c.external_id == "A1")
+        await connection.execute(a1.values(last_name="Neu-Eins"))
+    _, files = await made(world, tmp_path / "b.zip")
+    (letter,) = listed(files, "letters")
+    assert (letter["letter_is"], letter["subject"]) == ("version", "Guten Tag") and letter["tries"][0]["body_hash"]
+    version = json.loads(files[letter["file"]])
+    assert "{{ salutation_line }}" in version["text"] and not [one for one in files if one.endswith(".eml")]
+    found = await row(world.database, applications, external_id="A1")
+    async with world.database.begin() as connection:
+        await reduce_to_core_data(connection, [found["id"]], SystemSettings(core_data_keeps=()), MORNING)
+    _, files = await made(world, tmp_path / "c.zip")
+    (letter,) = listed(files, "letters")
+    assert letter["letter_is"] == "version" and letter["tries"][0]["body_hash"] is None
+    assert b"Tanz" not in b"".join(files.values())
+
+
+async def test_s28_each_export_is_in_the_history_and_in_itself(world: World, tmp_path: Path) -> None:
+    await world.queued()
+    order = (await world.order("A1"))["id"]
+    await block_order(
+        world.database, order, scope="letter", reason="so", until=None, now=MORNING + timedelta(1), author="anna"
+    )
+    await seal(world.database)
+    for number in (1, 2):
+        _, files = await made(world, tmp_path / f"{number}.zip")
+        told = listed(files, "history")
+        assert [one["author"] for one in told if one["action"] == "evidence"] == ["chef"] * number
+        assert [one["seal"] for one in told if one["action"] == "evidence"][-1] is None  # not sealed yet
+    numbers = {one["event_id"]: one["number"] for one in await rows(world.database, event_seals)}
+    (blocked,) = [one for one in told if one["action"] == "block" and one["noun"] == "order"]
+    assert blocked["seal"] == numbers[blocked["id"]] and len(blocked["link"]) == 64
+    (letter,) = listed(files, "letters")
+    assert (letter["state"], letter["letter_is"], letter["file"]) == ("blocked", "not_sent", None)
+    with pytest.raises(NotFound):
+        await made(world, tmp_path / "x.zip", "nobody")
+    async with world.database.read() as connection:
+        made_ones = await connection.execute(select(events.c.id).where(events.c.action == "evidence"))
+        assert len(made_ones.all()) == 2
+
+
+async def test_s28_names_cannot_break_the_index(world: World, tmp_path: Path) -> None:
+    await world.begin('A1,,"<script>alert(1)</script>",a1@x.example,Neu,')
+    found = await row(world.database, applications, external_id="A1")
+    field = {"application_id": found["id"], "name_folded": "x", "name": "</script>", "value": "<b>", "value_folded": ""}
+    async with world.database.begin() as connection:
+        await connection.execute(insert(custom_fields).values(field))
+    await world.run()
+    _, files = await made(world, tmp_path / "a.zip")
+    assert b"<script" not in files["index.html"] and b"<b>" not in files["index.html"]
+
+
+def test_s28_on_the_command_line(cli: CommandLine) -> None:
+    answer = cli("person", "evidence", "A1", "--out", "a.zip")
+    assert answer.code == 0 and "1 applications" in answer.out
+    assert zipfile.ZipFile(cli.folder / "a.zip").testzip() is None
+    assert "needs 'admin'" in cli.says_one_line("person", "evidence", "A1", "--out", "b.zip", KP_USER="a.weber")
+    assert "is a .zip" in cli.says_one_line("person", "evidence", "A1", "--out", "b.txt")
+    assert "there is no application" in cli.says_one_line("person", "evidence", "A7", "--out", "b.zip")
+    assert not (cli.folder / "b.zip").exists()
