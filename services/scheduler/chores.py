@@ -1,4 +1,4 @@
-"""What is done once a day, after two at night: persons (D24), core data (D42) and the history's head (S28)."""
+"""What is done once a day, after two at night: persons (D24), core data (D42), the history's head, what is outdated."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,6 +11,7 @@ from shared.db.duplicates import assign_persons
 from shared.db.engine import Database
 from shared.db.history_seals import tell_head
 from shared.db.reduction import reduce_due
+from shared.db.retention import remove_outdated
 
 #: Seconds between two looks whether a chore is due.
 LOOK_SECONDS = 15.0
@@ -19,6 +20,7 @@ CHORES: Mapping[str, Callable[..., AsyncIterator[Any]]] = {
     "duplicates": assign_persons,
     "core data": reduce_due,
     "history head": tell_head,
+    "retention": remove_outdated,
 }
 
 

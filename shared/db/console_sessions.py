@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
@@ -81,12 +81,16 @@ async def _begin(database: Database, user_id: int, now: datetime) -> NewSession:
     }
 
     async def work(connection: AsyncConnection) -> None:
-        old = (_S.seen_at < now - IDLE) | (_S.created_at < now - LONGEST)
-        await connection.execute(delete(console_sessions).where(old))
+        await connection.execute(delete(console_sessions).where(ended_before(now)))
         await connection.execute(insert(console_sessions).values(**row))
 
     await in_transaction(database, work)
     return NewSession(user_id, token)
+
+
+def ended_before(now: datetime) -> ColumnElement[bool]:
+    """Sessions that let nobody in any more."""
+    return or_(_S.seen_at < now - IDLE, _S.created_at < now - LONGEST)
 
 
 async def knows_password(database: Database, name: str, password: str) -> bool:

@@ -1,0 +1,23 @@
+"""What is removed every night because its time is over, and what nothing else removes (docs/retention.md)."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete
+
+from shared.db.console_sessions import ended_before
+from shared.db.engine import Database
+from shared.db.service_tables import console_sessions, service_instances
+
+#: A process that was killed cannot sign off; so long after its last sign of life its row goes.
+GONE_FOR = timedelta(days=7)
+
+
+async def remove_outdated(database: Database, *, now: datetime, **_: Any) -> AsyncIterator[int]:
+    """Sessions that have ended, and signs of life of processes long gone; yields how many rows."""
+    async with database.begin() as connection:
+        sessions = await connection.execute(delete(console_sessions).where(ended_before(now)))
+        silent = service_instances.c.seen_at < now - GONE_FOR
+        instances = await connection.execute(delete(service_instances).where(silent))
+    yield sessions.rowcount + instances.rowcount
