@@ -10,6 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.evaluator.evaluate import run_evaluator
+from services.mailbox.imap import ImapPlace, imap_place
+from services.mailbox.service import run_mailbox
 from services.mailer.again import write_again
 from services.mailer.service import run_mailer
 from services.mailer.trial_mail import send_trial_mail

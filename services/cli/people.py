@@ -1,5 +1,6 @@
 """`kontaktpflege person`: one human being, however many applications."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import typer
 from services.cli.context import Desk, at_desk, parse_day
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
 from services.mailer.again import write_again
-from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock
+from shared.db.candidate_requests import finish, open_requests
+from shared.db.candidate_wishes import LESS
+from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock, want_as_usual, want_less
 from shared.db.person_file import show_person
+from shared.db.returned_addresses import restore_address
 from shared.errors import InvalidInput
 from shared.evidence import write_evidence
 

@@ -23,7 +23,7 @@ from shared.db.person_file import show_person
 from shared.db.returned_addresses import restore_address
 from shared.db.suppressions import CANDIDATE
 from shared.db.tables import application_statuses, applications, contact_jobs
-from shared.db.timeline import person_timeline
+from shared.db.timeline import WISHED, person_timeline
 from shared.errors import InvalidInput, NotFound, Refused
 from shared.evidence import write_evidence
 
