@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from shared.domain.consent import Answer
 from shared.domain.link_tokens import LinkTokens, Purpose
 from shared.settings import Settings
+
+#: A link for one answer is none for the other.
+CONSENT_PURPOSES = {Answer.STAY: Purpose.CONSENT_STAY, Answer.DELETE: Purpose.CONSENT_DELETE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,11 @@ class PublicLinks:
     def preferences(self, order_id: int) -> str:
         """Where the recipient of an order says what contact care may be; a POST there is RFC 8058's one click."""
         return f"{self.url}/p/{self.tokens.sign_id(Purpose.PREFERENCES, order_id)}"
+
+    def consent(self, order_id: int, placeholder: str) -> str:
+        """Where the recipient of a consent letter gives the answer that the placeholder (`links.stay`) stands for."""
+        answer = Answer(placeholder.removeprefix("links."))
+        return f"{self.url}/consent/{answer}/{self.tokens.sign_id(CONSENT_PURPOSES[answer], order_id)}"
 
 
 def public_links(settings: Settings) -> PublicLinks | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from services.mailer.compose import MailHeaders, attachment_part, compose, messa
 from shared.db.letter_data import StoredLetter, load_custom_fields, load_letter_version, load_users
 from shared.db.system_settings import SystemSettings
 from shared.db.write_orders.claims import ClaimedOrder
+from shared.domain.consent import CONSENT_LINKS
 from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, write_letter
 from shared.domain.mail_addresses import split_sender
 from shared.domain.return_paths import ReturnPaths
@@ -98,14 +99,13 @@ class Letters:
         """Renders and composes one letter; the same order gives the same bytes on every attempt (I12)."""
         custom = dict(writing.custom_fields.get(order.application["id"], {}))
         day = order.mail_date.astimezone(ZoneInfo(order.time_zone))
-        link = self._links.preferences(order.id) if self._links else None
         occasion = Occasion(
             wishes=(order.sender, order.sender_fallback),
             users=writing.users,
             system_sender=writing.settings.sender,
             company=writing.settings.company,
             today=day.date(),
-            preferences_link=link,
+            link=partial(self._link, order),
         )
         letter = self._ready[order.letter_id, order.letter_version]
         rendered, sender = write_letter(letter.forms, {**order.application, "custom": custom}, occasion)
@@ -115,11 +115,18 @@ class Letters:
             sender=sender,
             recipient=order.email,
             date=day,
-            unsubscribe=link,
+            unsubscribe=self._links.preferences(order.id) if self._links else None,
         )
         content = compose(rendered, headers, letter.attachments, letter.quoted)
         if self._sign is not None:
             content = self._sign(content, day)
         body_hash = sha256(content).hexdigest()
-        envelope_from = self._return_paths.of(order.id) if self._return_paths else sender.email
-        return Mail(envelope_from, order.email, rendered.subject, order.message_id, content, body_hash)
+        return Mail(sender.email, order.email, rendered.subject, order.message_id, content, body_hash)
+
+    def _link(self, order: ClaimedOrder, placeholder: str) -> str | None:
+        if self._links is None:
+            return None
+        if placeholder in CONSENT_LINKS:
+            # Only a job asks for consent: a letter by hand has no such links.
+            return self._links.consent(order.id, placeholder) if order.job_id is not None else None
+        return self._links.preferences(order.id)

@@ -1,4 +1,4 @@
-"""What is done once a day, after two at night: persons (D24), core data (D42), the history's head, what is outdated."""
+"""What is done once a day, after two at night: persons (D24), consent, core data (D42)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 from shared.clock import Clock
+from shared.db.consent_outcomes import carry_out_due
 from shared.db.daily_chores import TakenChore, chore_due, end_chore, keep_chore, take_chore
 from shared.db.duplicates import assign_persons
 from shared.db.engine import Database
@@ -18,9 +19,8 @@ LOOK_SECONDS = 15.0
 #: Each yields after every batch what it has done so far.
 CHORES: Mapping[str, Callable[..., AsyncIterator[Any]]] = {
     "duplicates": assign_persons,
+    "consent": carry_out_due,
     "core data": reduce_due,
-    "history head": tell_head,
-    "retention": remove_outdated,
 }
 
 

@@ -8,17 +8,7 @@ from typing import Any
 from sqlalchemy import and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.approvals import (
-    ASKED,
-    LAPSED,
-    SEALED,
-    ask_for_job,
-    end_approvals,
-    four_eyes,
-    is_approved,
-    living_approval,
-)
-from shared.db.audit_tables import approvals
+from shared.db.consent_jobs import check_letters_of_jobs, consent_of, rejecting_status
 from shared.db.history import Change, record_changes
 from shared.db.impact import Impact
 from shared.db.job_lineage import leave_lineage, new_lineage
@@ -30,6 +20,7 @@ from shared.db.plan_effect import PlanEffect
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import (
     application_queries,
+    application_statuses,
     contact_jobs,
     dispatch_runs,
     form_letter_versions,
@@ -53,6 +44,12 @@ _DEFAULTS = {
     "priority": 10,
     "on_unclear": "ask",
     "working_days": "as_is",
+}
+#: Where the names that a field gives have become ids.
+_COLUMNS = {
+    "query": ["query_id"],
+    "letter": ["letter_id"],
+    "consent": ["consent_answer_days", "consent_status_id"],
 }
 
 
@@ -85,6 +82,7 @@ async def insert_job(
     else:
         columns |= {"off_since": now}
     job_id = (await connection.execute(insert(contact_jobs).values(columns).returning(_J.id))).scalar_one()
+    await check_letters_of_jobs(connection, [job_id], place)
     change = JobChange(job_id, [(key, None, shown(key, value)) for key, value in fields.items() if value is not None])
     change.warnings = await warnings_of(connection, [job_id])
     await record_changes(connection, "job", job_id, columns["name"], "create", change.changes, author=author, now=now)
@@ -163,7 +161,9 @@ async def _write(
     # With the rest in one UPDATE: a second one of the row would have PostgreSQL look at the lineage, and wait for it.
     values |= {"off_since": now} if new.get("status") == "off" else {}
     await connection.execute(update(contact_jobs).where(_J.id == job_id).values(**values, epoch=_J.epoch + 1))
-    change.notes += await _follow(connection, job, new, author=author, now=now)
+    if {"consent_answer_days", "letter_id"} & set(new):
+        await check_letters_of_jobs(connection, [job_id], place)
+    change.notes = await _follow(connection, job, new, author=author, now=now)
     if not only_off:
         await wake_runs(connection, [job_id], now)
         change.warnings = await warnings_of(connection, [job_id])
@@ -211,8 +211,10 @@ async def _locked(connection: AsyncConnection, job_id: int, *, with_lineage: boo
     await lock_jobs(connection, _J.id == job_id, with_lineage=with_lineage)
     statement = (
         select(contact_jobs, application_queries.c.name.label("query"), form_letters.c.name.label("letter"))
+        .add_columns(application_statuses.c.name.label("consent_status"))
         .join(application_queries, application_queries.c.id == _J.query_id)
         .join(form_letters, form_letters.c.id == _J.letter_id)
+        .outerjoin(application_statuses, application_statuses.c.id == _J.consent_status_id)
         .where(_J.id == job_id)
     )
     row = (await connection.execute(statement)).mappings().first()
@@ -229,10 +231,13 @@ async def _with_defaults(connection: AsyncConnection, columns: Mapping[str, Any]
 
 
 async def _with_ids(connection: AsyncConnection, columns: dict[str, Any], place: str) -> dict[str, Any]:
-    """Names of query and letter become ids; named users must exist."""
+    """Names of query, letter and status become ids; named users must exist."""
     for key, table in (("query", application_queries), ("letter", form_letters)):
         if key in columns:
             columns[f"{key}_id"] = await id_of(connection, table, key, columns.pop(key), f"{place}, {key}")
+    if "consent_status" in columns:
+        status = columns.pop("consent_status")
+        columns["consent_status_id"] = await rejecting_status(connection, status, place) if status else None
     for key in ("sender", "sender_fallback"):
         if (columns.get(key) or "").startswith("user:"):
             await id_of(connection, users, "user", columns[key].removeprefix("user:"), f"{place}, {key}")
@@ -242,7 +247,7 @@ async def _with_ids(connection: AsyncConnection, columns: dict[str, Any], place:
 def _readable(job: Mapping[str, Any], fields: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     found: list[Change] = []
     for key, value in fields.items():
-        columns = {"query": ["query_id"], "letter": ["letter_id"]}.get(key) or list(job_columns({key: value}))
+        columns = _COLUMNS.get(key) or list(job_columns({key: value}))
         if any(column in new for column in columns):
             found.append((key, shown(key, _old(job, key)), shown(key, value)))
     return found
@@ -251,6 +256,8 @@ def _readable(job: Mapping[str, Any], fields: Mapping[str, Any], new: Mapping[st
 def _old(job: Mapping[str, Any], key: str) -> Any:
     if key == "dispatch":
         return job["dispatch_mode"], job["cycle_months"], job["anchor_on"]
+    if key == "consent":
+        return consent_of(job)
     return job["dispatch_time" if key == "time" else key]
 
 

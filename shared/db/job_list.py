@@ -8,13 +8,20 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.approvals import waiting_approval
+from shared.db.consent_jobs import consent_of, count_answers
 from shared.db.engine import Database
 from shared.db.history import load_history
 from shared.db.job_rows import load_job_row
 from shared.db.job_schedule import next_dispatch
 from shared.db.run_commands import job_runs
-from shared.db.tables import application_queries, contact_jobs, dispatch_runs, form_letters, write_orders
+from shared.db.tables import (
+    application_queries,
+    application_statuses,
+    contact_jobs,
+    dispatch_runs,
+    form_letters,
+    write_orders,
+)
 from shared.domain.job_fields import shown
 
 _J, _O = contact_jobs.c, write_orders.c
@@ -45,16 +52,23 @@ async def show_job(database: Database, name: str, now: datetime) -> dict[str, An
         row = (await connection.execute(_with_names().where(_J.id == job["id"]))).mappings().one()
         line = await _line(connection, row, (await _counts(connection)).get(job["id"], {}), now)
         history = await load_history(connection, "job", job["id"])
-    fields = {key: row[key] for key in _FILE}
+        answers = (await count_answers(connection, [job["id"]])).get(job["id"])
+    fields: dict[str, Any] = {key: row[key] for key in _FILE}
+    fields |= {"consent": shown("consent", consent_of(row))}
+    if answers is not None:
+        zone = ZoneInfo(row["time_zone"])
+        told = {name: getattr(answers, name) for name in ("asked", "stay", "delete", "silent", "lapsed", "void")}
+        fields["consent_answers"] = told | {"next_silence": _local(answers.next_silence, zone)}
     return {**line, **fields, "runs": await job_runs(database, name), "history": history}
 
 
 def _with_names() -> Any:
     names = (application_queries.c.name.label("query"), form_letters.c.name.label("letter"))
     return (
-        select(contact_jobs, *names)
+        select(contact_jobs, *names, application_statuses.c.name.label("consent_status"))
         .join(application_queries, application_queries.c.id == _J.query_id)
         .join(form_letters, form_letters.c.id == _J.letter_id)
+        .outerjoin(application_statuses, application_statuses.c.id == _J.consent_status_id)
     )
 
 

@@ -16,7 +16,7 @@ from shared.db.system_settings import SystemSettings, load_system_settings
 from shared.db.tables import applications, contact_jobs, form_letters, persons
 from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, write_letter
 from shared.domain.letters import RenderedLetter, Sender, UnrenderableLetter
-from shared.domain.placeholders import sample_value
+from shared.domain.placeholders import sample_link
 from shared.errors import InvalidInput, NotFound
 
 #: Applications on which a letter is tried out.
@@ -76,9 +76,8 @@ async def occasion_of(
     names = {one["recruiter"] for one in samples if one["recruiter"]}
     names |= {wish.removeprefix("user:") for wish in wishes if wish and wish.startswith("user:")}
     users = await load_users(connection, names)
-    # Nobody's link: a letter that is tried out belongs to no order.
-    link = str(sample_value("links.preferences"))
-    return Occasion(wishes, users, settings.sender, settings.company, now.astimezone(zone).date(), link)
+    # Nobody's links: a letter that is tried out belongs to no order.
+    return Occasion(wishes, users, settings.sender, settings.company, now.astimezone(zone).date(), sample_link)
 
 
 def _failure(forms: LetterForms, application: Any, occasion: Occasion) -> str | None:

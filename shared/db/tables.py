@@ -17,12 +17,14 @@ import shared.db.audit_tables
 import shared.db.service_tables  # noqa: F401 - with them the metadata is the whole schema
 from shared.db.candidate_tables import candidate_requests, suppressions
 from shared.db.column_types import Identifier, Instant, Json, PlainText
+from shared.db.consent_tables import consent_requests
 from shared.db.letter_tables import attachments, form_letter_versions, form_letters, letter_layouts
 from shared.db.table_parts import beginnings_index, id_column, metadata, named_columns, partial_index, ref_column
 
 __all__ = [
     "attachments",
     "candidate_requests",
+    "consent_requests",
     "form_letter_versions",
     "form_letters",
     "letter_layouts",
@@ -206,6 +208,9 @@ contact_jobs = Table(
     #: Every occasion before this day has its run; the tick goes on from here.
     Column("next_occasion_day", Date),
     Column("copied_from", PlainText),
+    #: Of a job that asks for consent: days to answer, and the status that silence and "delete me" set.
+    Column("consent_answer_days", Integer),
+    ref_column("consent_status_id", "application_statuses", nullable=True),
     CheckConstraint("status IN ('on', 'off')", name="status"),
     CheckConstraint("dispatch_mode IN ('rolling', 'cyclic')", name="dispatch_mode"),
     CheckConstraint("on_unclear IN ('ask', 'resend')", name="on_unclear"),

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.consent_answers import CONSENT_ACTS
 from shared.db.person_file import job_names
 from shared.db.tables import applications, blocks, contact_entries, events, persons, write_orders
 
@@ -19,15 +20,16 @@ WISHED = (
     *("no_birthday", "birthday", "yearly", "not_yearly", "ask_correction", "ask_deletion"),
     *("take_back_correction", "take_back_deletion", "done_correction", "done_deletion"),
 )
+#: What else happened about a letter.
+_OF_LETTERS = ("status_not_set", *CONSENT_ACTS)
 _LETTER = (_O.id, _O.type, _O.task, _O.job_name.label("job"), _O.state, _O.reason)
 
 
 async def person_timeline(connection: AsyncConnection, person_id: int) -> list[dict[str, Any]]:
     """The newest entries of all applications of a person, each with `kind`, `at` (UTC) and `author` (None: nobody).
 
-    Kinds: contact, letter, block, lift, opt_out, opt_in, those of WISHED, status, status_not_set, reduce,
-    give_up_address, restore_address. What the person had before it was merged with this one is told as far as it was
-    carried over (D24).
+    Kinds: contact, letter, block, lift, opt_out, opt_in, those of WISHED, status, status_not_set, reduce, those of
+    CONSENT_ACTS. What the person had before it was merged with this one is told as far as it was carried over (D24).
     """
     # As values: within an OR a subquery would have PostgreSQL read the whole table.
     theirs = list((await connection.execute(select(_A.id).where(_A.person_id == person_id))).scalars())
@@ -49,7 +51,8 @@ async def _rows(connection: AsyncConnection, statement: Select[Any], kind: str) 
 def _contacts(person_id: int, application_ids: list[int]) -> Select[Any]:
     whose = or_(_C.application_id.in_(application_ids), _C.person_id == person_id)
     columns = (_C.at, _C.author, _C.medium, _C.direction, _C.subject)
-    return select(*columns).where(whose).order_by(_C.at.desc())
+    # An answer to a consent letter is told by its event.
+    return select(*columns).where(whose, ~_C.identity.startswith("consent:")).order_by(_C.at.desc())
 
 
 def _letters(application_ids: list[int]) -> Select[Any]:
@@ -86,7 +89,7 @@ async def _events(
             *(_E.noun == "application", _E.record_id.in_(application_ids)),
             or_(_E.field == "status", _E.action.in_(("reduce", "give_up_address", "restore_address"))),
         ),
-        and_(_E.noun == "order", _E.record_id.in_(order_ids), _E.action == "status_not_set"),
+        and_(_E.noun == "order", _E.record_id.in_(order_ids), _E.action.in_(_OF_LETTERS)),
     )
     columns = (_E.at, _E.author, _E.action, _E.noun, _E.record_name, _E.old, _E.new, _E.reason)
     rows = (await connection.execute(select(*columns).where(whose).order_by(_E.id.desc()).limit(SHOWN))).mappings()

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays as holiday_calendars
 
+from shared.domain.consent import FEWEST_DAYS, MOST_DAYS, Consent
 from shared.domain.mail_addresses import split_sender
 from shared.errors import InvalidInput
 
@@ -141,12 +142,22 @@ def read_text(place: str, value: Any) -> str:
     return value
 
 
+def read_consent(place: str, value: Any) -> Consent:
+    """{answer_days: 30, status: NAME}; `answer_days=30 status=NAME` on a command line."""
+    if isinstance(value, str) and (found := re.fullmatch(r"\s*answer_days[=:]\s*(\S+?),?\s+status[=:]\s*(.+)", value)):
+        value = {"answer_days": found[1], "status": found[2]}
+    if not isinstance(value, Mapping) or set(value) != {"answer_days", "status"}:
+        raise InvalidInput(place, value, "must be {answer_days: 30, status: NAME}, the name of a rejected status")
+    days = whole_number(FEWEST_DAYS, MOST_DAYS)(f"{place}, answer_days", value["answer_days"])
+    return Consent(days, read_name(f"{place}, status", value["status"]))
+
+
 def or_none(read: Reader) -> Reader:
     """A reader that takes an empty value as unknown."""
     return lambda place, value: None if value in (None, "") else read(place, value)
 
 
-#: Key in a setup file and in `job set` -> its reader. `dispatch` fills three columns.
+#: Key in a setup file and in `job set` -> its reader. `dispatch` fills three columns, `consent` two.
 JOB_FIELDS: dict[str, Reader] = {
     "name": read_name,
     "status": read_status,
@@ -165,6 +176,7 @@ JOB_FIELDS: dict[str, Reader] = {
     "on_unclear": one_of("ask", "resend"),
     "working_days": one_of("as_is", "next", "previous"),
     "holidays": or_none(read_holidays),
+    "consent": or_none(read_consent),
 }
 
 
@@ -189,12 +201,18 @@ def shown(key: str, value: Any) -> Any:
     if key == "dispatch":
         mode, months, anchor = value
         return mode if mode == "rolling" else f"every {months} months from {anchor}"
-    return value
+    return str(value) if isinstance(value, Consent) else value
 
 
 def job_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The read fields under the names of the table's columns; `query` and `letter` stay names."""
-    columns = {("dispatch_time" if key == "time" else key): value for key, value in fields.items() if key != "dispatch"}
+    """The read fields under the names of the table's columns; `query`, `letter` and `consent_status` stay names."""
+    composite = ("dispatch", "consent")
+    plain = {key: value for key, value in fields.items() if key not in composite}
+    columns = {("dispatch_time" if key == "time" else key): value for key, value in plain.items()}
+    if "consent" in fields:
+        consent = fields["consent"]
+        columns |= {"consent_answer_days": consent.answer_days if consent else None}
+        columns |= {"consent_status": consent.status if consent else None}
     if "dispatch" in fields:
         columns |= dict(zip(("dispatch_mode", "cycle_months", "anchor_on"), fields["dispatch"], strict=True))
     return columns

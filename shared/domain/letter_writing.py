@@ -1,6 +1,6 @@
 """A letter to one applicant: the text in the applicant's language, filled from the records (D6, D43)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -40,8 +40,8 @@ class Occasion:
     company: str | None
     #: The send day in the job's time zone.
     today: date
-    #: The recipient's own link to the candidates' page; None where letters have none.
-    preferences_link: str | None = None
+    #: Makes the recipient's own link that a placeholder stands for; asked only for those that the letter names.
+    link: Callable[[str], str | None] | None = None
 
 
 def compile_forms(texts: Sequence[LetterText], *, composed: bool) -> LetterForms:
@@ -62,7 +62,7 @@ def write_letter(
         sender=sender,
         company_name=occasion.company,
         today=occasion.today,
-        preferences_link=occasion.preferences_link,
+        link=occasion.link,
     )
     return forms.for_language(application["language"]).render(context), sender
 

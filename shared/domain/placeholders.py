@@ -1,10 +1,11 @@
 """What a letter may name (D43): the documented placeholders, and the plain values that stand for them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from shared.domain.consent import DELETE_LINK, STAY_LINK
 from shared.domain.text import fold
 from shared.errors import KontaktpflegeError
 
@@ -79,6 +80,18 @@ PLACEHOLDERS: list[Placeholder] = [
         "Link zur Seite, auf der Bewerber sagen, wie viel Post sie möchten",
         "https://firma.example/p/beispiel",
     ),
+    Placeholder(
+        STAY_LINK,
+        "link: stay in the pool (consent jobs)",
+        "Link: im Pool bleiben (Einwilligungs-Aufträge)",
+        "https://firma.example/consent/stay/beispiel",
+    ),
+    Placeholder(
+        DELETE_LINK,
+        "link: please delete me (consent jobs)",
+        "Link: bitte löschen (Einwilligungs-Aufträge)",
+        "https://firma.example/consent/delete/beispiel",
+    ),
     Placeholder("today", "day of sending", "Tag des Versands", "2026-11-23", is_date=True),
 ]
 
@@ -96,8 +109,8 @@ class LetterContext:
     sender: Sender
     company_name: str | None
     today: date
-    #: The recipient's own link; None where letters have none.
-    preferences_link: str | None = None
+    #: The recipient's own link that a placeholder of the group `links` stands for; None: letters have none.
+    link: Callable[[str], str | None] | None = None
 
     def value(self, path: str) -> Any:
         """The plain value of a placeholder: str, date or None, never a row or an object with methods (S2)."""
@@ -114,7 +127,12 @@ class LetterContext:
                 return (self.recruiter or {}).get(name)
             case "sender":
                 return self.sender.email if name == "email" else self.sender.display_name
-        return {"company": self.company_name, "links": self.preferences_link}.get(group, self.today)
+        return self._of_the_letter(group, path)
+
+    def _of_the_letter(self, group: str, path: str) -> Any:
+        if group == "links":
+            return self.link(path) if self.link else None
+        return self.company_name if group == "company" else self.today
 
     def _custom(self, name: str) -> Any:
         # Names of custom fields ignore case, like all names.
@@ -127,3 +145,8 @@ def sample_value(path: str) -> str | date:
     name = f"{CUSTOM}NAME" if path.startswith(CUSTOM) else path
     placeholder = next(one for one in PLACEHOLDERS if one.name == name)
     return date.fromisoformat(placeholder.example) if placeholder.is_date else placeholder.example
+
+
+def sample_link(path: str) -> str:
+    """What stands for a link in a letter that belongs to no order: it leads nowhere."""
+    return str(sample_value(path))

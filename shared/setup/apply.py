@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Table, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.approvals import ASKED, LAPSED, ask_for_job, outdated_jobs
+from shared.db.consent_jobs import check_letters_of_jobs
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
 from shared.db.impact import NextDispatch, compare, next_dispatches
@@ -228,6 +228,7 @@ class _Application:
         j = contact_jobs.c
         uses = j.query_id.in_(self._touched_queries) | j.letter_id.in_(self._touched_letters)
         users_of_changed = list((await self._connection.execute(select(j.id).where(uses))).scalars())
+        await check_letters_of_jobs(self._connection, users_of_changed, "letters")
         touched = (
             list((await self._connection.execute(select(j.id))).scalars()) if self._all_touched else users_of_changed
         )

@@ -8,6 +8,7 @@ import yaml
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.consent_jobs import consent_of
 from shared.db.engine import Database
 from shared.db.letter_changes import load_content
 from shared.db.system_settings import as_plain, load_system_settings
@@ -92,6 +93,8 @@ async def _jobs(connection: AsyncConnection) -> list[dict[str, Any]]:
         select(contact_jobs, application_queries.c.name.label("query"), form_letters.c.name.label("letter"))
         .join(application_queries, application_queries.c.id == contact_jobs.c.query_id)
         .join(form_letters, form_letters.c.id == contact_jobs.c.letter_id)
+        .add_columns(application_statuses.c.name.label("consent_status"))
+        .outerjoin(application_statuses, application_statuses.c.id == contact_jobs.c.consent_status_id)
         .order_by(contact_jobs.c.id)
     )
     found = []
@@ -100,6 +103,8 @@ async def _jobs(connection: AsyncConnection) -> list[dict[str, Any]]:
         job = {"name": row["name"], "status": shown("status", row["status"])}
         job |= {"query": row["query"], "letter": row["letter"], "time": row["dispatch_time"]}
         job["dispatch"] = cyclic if row["dispatch_mode"] == "cyclic" else "rolling"
+        consent = consent_of(row)
+        job["consent"] = {"answer_days": consent.answer_days, "status": consent.status} if consent else None
         found.append(_known(job | {name: row[name] for name in _JOB}))
     return found
 

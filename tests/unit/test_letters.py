@@ -328,6 +328,6 @@ def test_a_letter_that_asks_has_its_recipients_link_and_else_none() -> None:
     check_letter("Probe", letter)
     compiled = compile_letter(letter)
     link = "https://firma.example/p/abc234"
-    with_link = compiled.render(replace(context(), preferences_link=link))
+    with_link = compiled.render(replace(context(), link=lambda _: link))
     assert f'href="{link}"' in str(with_link.html) and link in with_link.text
     assert "Weniger Post" not in str(compiled.render(context()).html)

@@ -9,15 +9,17 @@ from sqlalchemy import Row, Select, Table, and_, bindparam, case, func, insert, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList, any_of
-from shared.db.core_data import erase_traces, reduce_to_core_data
-from shared.db.history import StatusChange, record_status_changes
+from shared.db.consent_questions import Question, note_questions
+from shared.db.core_data import erase_traces
+from shared.db.history import StatusChange
+from shared.db.letter_statuses import set_statuses
 from shared.db.prepared import Prepared, PreparedForRows, Rows, together
-from shared.db.system_settings import load_system_settings
 from shared.db.tables import (
     application_statuses,
     applications,
     attempts,
     contact_entries,
+    contact_jobs,
     events,
     form_letter_versions,
     persons,
@@ -26,7 +28,7 @@ from shared.db.tables import (
 from shared.db.write_orders.states import SILENT, Change, record_orders
 from shared.errors import Refused
 
-_O, _A, _P, _T = write_orders.c, applications.c, persons.c, attempts.c
+_O, _A, _P, _T, _J = write_orders.c, applications.c, persons.c, attempts.c, contact_jobs.c
 #: Outcomes of attempts that the mail server did not accept, for certain.
 _DEFINITE = ("deferred", "put off", "refused")
 
@@ -83,6 +85,7 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement],
         await _log_contacts(connection, sent)
         await _touch_last_contacts(connection, sent)
     await _write_failed(connection, [one for one in held if one.state == "failed"], author)
+    await note_questions(connection, [_question(row, one) for row, one in sent if row.consent_answer_days])
     await _set_statuses(connection, sent, author)
     # Reduced while the letter was being handed over: what T3 has just written down is no core data either (D42).
     reduced = {rows[one.order_id].application_id for one in settlements if _is_reduced(rows.get(one.order_id))}
@@ -137,12 +140,14 @@ def _orders() -> Select[Any]:
     columns = (
         *(_O.id, _O.state, _O.type, _O.job_name, _O.lease_token, _O.claimed_status_id, _O.application_id),
         *(_A.person_id, _A.external_id, _A.status_id, _A.reduced_at, version.sets_status_id),
+        *(_O.job_id, _O.time_zone, _J.consent_answer_days, _J.consent_status_id),
         application_statuses.c.meta.label("sets_meta"),
     )
     source = (
         write_orders.join(applications, _A.id == _O.application_id)
         .outerjoin(form_letter_versions, and_(version.letter_id == _O.letter_id, version.version == _O.letter_version))
         .outerjoin(application_statuses, application_statuses.c.id == version.sets_status_id)
+        .outerjoin(contact_jobs, _J.id == _O.job_id)
     )
     ours = select(*columns).select_from(source).where(any_of(_O.id, _IDS)).order_by(_O.id)
     return ours.with_for_update(of=write_orders)
@@ -268,6 +273,10 @@ async def _write_failed(connection: AsyncConnection, failed: Sequence[Settlement
     await _write_unsent(connection, rest)
 
 
+def _question(row: Row[Any], one: Settlement) -> Question:
+    return Question(row.id, row.job_id, row.consent_status_id, one.at, row.consent_answer_days, row.time_zone)
+
+
 async def _set_statuses(connection: AsyncConnection, sent: Sequence[tuple[Row[Any], Settlement]], author: str) -> None:
     """D41, D42 for accepted letters: statuses, pool, core data."""
     by_status: dict[tuple[int, str], list[tuple[Row[Any], Settlement]]] = {}
@@ -279,31 +288,14 @@ async def _set_statuses(connection: AsyncConnection, sent: Sequence[tuple[Row[An
         else:
             await connection.execute(insert(events).values(_not_set(row, one, author)))
     for (status_id, meta), group in by_status.items():
-        await _set_status(connection, status_id, meta, group)
-        changed = {
-            row.application_id: StatusChange(
-                row.application_id, row.external_id, row.status_id, status_id, one.settled_at or one.at
+        given = [
+            (
+                StatusChange(row.application_id, row.external_id, row.status_id, status_id, one.settled_at or one.at),
+                one.at,
             )
             for row, one in group
-        }
-        await record_status_changes(connection, list(changed.values()), author)
-        settings = await load_system_settings(connection) if meta == "rejected" else None
-        if settings is not None and settings.reduce_core_data == "at_once":
-            ids = [row.application_id for row, _ in group]
-            await reduce_to_core_data(connection, ids, settings, group[0][1].at, author)
-
-
-async def _set_status(
-    connection: AsyncConnection, status_id: int, meta: str, group: Sequence[tuple[Row[Any], Settlement]]
-) -> None:
-    """The letter's status, dated where it rejects (D42); who is rejected leaves the pool (D41)."""
-    values: dict[str, Any] = {"status_id": status_id, "rejected_by_letter_at": None}
-    if meta == "rejected":
-        at = bindparam("_at", type_=_A.rejected_by_letter_at.type)
-        values |= {"in_pool": False, "pool_since": None, "rejected_by_letter_at": at}
-    statement = update(applications).where(_A.id == bindparam("_id")).values(values)
-    rows = [{"_id": row.application_id, **({"_at": one.at} if meta == "rejected" else {})} for row, one in group]
-    await connection.execute(statement, rows)
+        ]
+        await set_statuses(connection, status_id, meta, given, author)
 
 
 def _not_set(row: Row[Any], one: Settlement, author: str) -> dict[str, Any]:

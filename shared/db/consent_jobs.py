@@ -1,0 +1,80 @@
+"""Jobs that ask for consent: their letter, their status, and how their questions stand."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.letter_data import load_letter_version
+from shared.db.named_records import id_of
+from shared.db.tables import application_statuses, consent_requests, contact_jobs, form_letters
+from shared.domain.consent import Consent
+from shared.domain.consent_letters import check_links
+from shared.domain.letter_writing import compile_forms
+from shared.errors import InvalidInput
+
+_J, _L, _R, _S = contact_jobs.c, form_letters.c, consent_requests.c, application_statuses.c
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How the questions of a job stand: each asked one is in one of the other numbers."""
+
+    asked: int
+    #: Consent renewed; deletion asked for, or carried out.
+    stay: int
+    delete: int
+    #: No answer so far.
+    silent: int
+    #: No answer in time: rejected.
+    lapsed: int
+    #: Closed without a consequence: something else happened meanwhile.
+    void: int
+    #: When the first of the silent ones is rejected, as far as the job is An.
+    next_silence: datetime | None
+
+
+def consent_of(job: Mapping[Any, Any]) -> Consent | None:
+    """What a job's row with `consent_status` as a name says of consent."""
+    return Consent(job["consent_answer_days"], job["consent_status"]) if job["consent_answer_days"] else None
+
+
+async def rejecting_status(connection: AsyncConnection, name: str, place: str) -> int:
+    """The id of the status; raises InvalidInput unless it rejects: only what is rejected is ever reduced (D42)."""
+    place = f"{place}, consent, status"
+    status_id = await id_of(connection, application_statuses, "status", name, place)
+    meta = (await connection.execute(select(_S.meta).where(_S.id == status_id))).scalar_one()
+    if meta != "rejected":
+        raise InvalidInput(place, name, f"must have the meta status rejected, not {meta}")
+    return status_id
+
+
+async def check_letters_of_jobs(connection: AsyncConnection, job_ids: Collection[int], place: str) -> None:
+    """Raises InvalidInput where the letter of one of these jobs does not fit to what the job asks."""
+    columns = (_J.name, _J.consent_answer_days, _L.id, _L.version, _L.name.label("letter"))
+    jobs = select(*columns).join(form_letters, _L.id == _J.letter_id).where(_J.id.in_(job_ids)).order_by(_J.id)
+    for job in (await connection.execute(jobs)).all():
+        stored = await load_letter_version(connection, job.id, job.version)
+        forms = compile_forms(stored.texts, composed=stored.composed)
+        asks = job.consent_answer_days is not None
+        check_links(f"{place}: job {job.name!r}", job.letter, forms, asks_consent=asks)
+
+
+async def count_answers(connection: AsyncConnection, job_ids: Collection[int]) -> dict[int, Answers]:
+    """How the questions of these jobs stand; jobs that never asked are not among them."""
+    columns = (_R.job_id, _R.outcome, _R.answer, func.count().label("number"), func.min(_R.due_at).label("first"))
+    rows = await connection.execute(select(*columns).where(_R.job_id.in_(job_ids)).group_by(*columns[:3]))
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        one = found.setdefault(row.job_id, dict.fromkeys(("stay", "delete", "silent", "lapsed", "void"), 0))
+        standing = {"deleted": "delete"}.get(row.outcome, row.outcome) or row.answer or "silent"
+        one[standing] += row.number
+        if standing == "silent":
+            one["next_silence"] = row.first
+    return {
+        job_id: Answers(asked=sum(v for k, v in one.items() if k != "next_silence"), **{"next_silence": None, **one})
+        for job_id, one in found.items()
+    }

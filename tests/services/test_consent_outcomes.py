@@ -1,0 +1,410 @@
+"""Consent letters: what silence and answers lead to, and what is no silence."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+
+from shared.db.consent_answers import ERASED, NO_QUESTION, answer_question, load_question
+from shared.db.duplicates import assign_persons
+from shared.db.jobs import delete_job
+from shared.db.order_commands import settle
+from shared.db.person_commands import block, opt_out
+from shared.db.tables import application_statuses as statuses
+from shared.db.tables import applications, consent_requests, contact_entries, persons
+from shared.db.timeline import person_timeline
+from shared.domain.consent import Answer
+from shared.errors import NotFound, Refused
+from tests.services.consent_world import (
+    CONSENT,
+    JOB,
+    LAST_DAY,
+    PERSON,
+    SILENCE,
+    acts,
+    answer,
+    application,
+    asked,
+    night,
+    outcome,
+    question,
+    with_setting,
+)
+from tests.services.setup_files import row, rows
+from tests.services.world import DAY, MORNING, World
+
+
+async def status_of(world: World, name: str = "A1") -> tuple[str | None, bool]:
+    """An application's meta status, and whether it is reduced."""
+    found = await application(world, name)
+    metas = {one["id"]: one["meta"] for one in await rows(world.database, statuses)}
+    return metas.get(found["status_id"]), found["reduced_at"] is not None
+
+
+async def in_pool(world: World, *names: str) -> None:
+    async with world.database.begin() as connection:
+        which = applications.c.external_id.in_(names)
+        await connection.execute(update(applications).where(which).values(in_pool=True, pool_since=DAY))
+
+
+async def test_a_sent_letter_asks_until_the_end_of_the_last_day(world: World) -> None:
+    (order,) = await asked(world)
+    found = await question(world, order)
+    assert (found["asked_at"], found["answer"], found["outcome"]) == (MORNING, None, None)
+    async with world.database.read() as connection:
+        assert (await load_question(connection, order)).answer_by == LAST_DAY.date()
+    assert await night(world, LAST_DAY) == 0
+    assert await night(world) == 1
+
+
+async def test_silence_rejects_and_reduces_as_the_setting_says(world: World) -> None:
+    (order,) = await asked(world, setup=with_setting("at_once"))
+    await in_pool(world, "A1")
+    assert await night(world) == 1
+    assert await outcome(world, order) == ("lapsed", None)
+    assert await status_of(world) == ("rejected", True)
+    assert (await application(world))["in_pool"] is False
+    assert await acts(world, order) == [("consent_lapsed", "scheduler")]
+    # Once more changes nothing.
+    assert await night(world, SILENCE + timedelta(days=1)) == 0
+
+
+@pytest.mark.parametrize("setting", ["off", "{after_months: 6}"])
+async def test_silence_without_reduction_at_once_only_rejects(world: World, setting: str) -> None:
+    await asked(world, setup=with_setting(setting))
+    await night(world)
+    found = await application(world)
+    assert await status_of(world) == ("rejected", False)
+    assert (found["email"], found["rejected_by_letter_at"]) == ("a1@x.example", SILENCE)
+
+
+async def test_stay_renews_and_counts_as_contact(world: World) -> None:
+    (order,) = await asked(world, setup=with_setting("at_once"))
+    said = await answer(world, order, "stay")
+    assert (said.answer, said.is_open, said.answer_by) == (Answer.STAY, True, None)
+    assert await night(world) == 0
+    found = await application(world)
+    assert await status_of(world) == ("new", False)
+    at = MORNING + timedelta(hours=1)
+    person = await row(world.database, persons, id=found["person_id"])
+    assert (found["last_contact_at"], person["last_contact_at"], found["last_outgoing_at"]) == (at, at, MORNING)
+    assert await acts(world, order) == [("consent_stay", "candidate")]
+
+
+@pytest.mark.parametrize("setting", ["off", "at_once", "{after_months: 6}"])
+async def test_delete_is_carried_out_after_a_whole_day_whatever_the_setting(world: World, setting: str) -> None:
+    (order,) = await asked(world, setup=with_setting(setting))
+    said = await answer(world, order, "delete")
+    assert said.deleted_on == DAY + timedelta(days=2)
+    assert await night(world, MORNING + timedelta(days=1, hours=16)) == 0
+    assert await night(world, MORNING + timedelta(days=2)) == 1
+    assert await outcome(world, order) == ("deleted", None)
+    assert await status_of(world) == ("rejected", True)
+    assert (await application(world))["email"] is None
+    assert await acts(world, order) == [("consent_delete", "candidate"), ("consent_deleted", "candidate")]
+    with pytest.raises(Refused, match=ERASED):
+        await answer(world, order, "stay")
+
+
+async def test_the_later_answer_counts_until_it_is_carried_out(world: World) -> None:
+    (order,) = await asked(world)
+    await answer(world, order, "delete")
+    await answer(world, order, "stay")
+    assert await night(world, SILENCE) == 0
+    # Consent that was renewed can be withdrawn as easily, any time.
+    world.clock.set(SILENCE + timedelta(days=100))
+    await answer(world, order, "delete")
+    assert await night(world, SILENCE + timedelta(days=103)) == 1
+    assert (await status_of(world))[1]
+
+
+async def test_the_same_answer_again_changes_nothing(world: World) -> None:
+    (order,) = await asked(world)
+    first = await answer(world, order, "delete")
+    # Else a reader who clicks every day would never be deleted.
+    assert await answer(world, order, "delete", timedelta(hours=20)) == first
+    assert await acts(world, order) == [("consent_delete", "candidate")]
+    entries = [one for one in await rows(world.database, contact_entries) if one["direction"] == "incoming"]
+    assert len(entries) == 1
+
+
+async def test_an_answer_after_the_last_day_counts_while_nobody_has_carried_out_silence(world: World) -> None:
+    (order,) = await asked(world)
+    world.clock.set(LAST_DAY)
+    await answer(world, order, "stay")
+    assert await night(world) == 0
+    assert await status_of(world) == ("new", False)
+
+
+async def test_stay_takes_silence_back_while_nothing_is_erased(world: World) -> None:
+    (order,) = await asked(world, setup=with_setting("{after_months: 6}"))
+    await in_pool(world, "A1")
+    await night(world)
+    said = await answer(world, order, "stay", timedelta(days=5))
+    assert (said.answer, said.is_lapsed) == (Answer.STAY, False)
+    found = await application(world)
+    assert await status_of(world) == ("new", False)
+    assert (found["in_pool"], found["pool_since"], found["rejected_by_letter_at"]) == (True, DAY, None)
+    assert await outcome(world, order) == (None, None)
+
+
+async def test_stay_after_silence_leaves_a_status_that_somebody_has_set_since(world: World) -> None:
+    (order,) = await asked(world, setup=with_setting("{after_months: 6}"))
+    await night(world)
+    await world.applicants(PERSON.replace("Neu", "Pool"))
+    await answer(world, order, "stay")
+    assert (await status_of(world))[0] == "pool"
+
+
+async def test_stay_after_the_reduction_is_told_that_it_is_too_late(world: World) -> None:
+    (order,) = await asked(world, setup=with_setting("at_once"))
+    await night(world)
+    with pytest.raises(Refused, match=ERASED):
+        await answer(world, order, "stay")
+    async with world.database.read() as connection:
+        assert not (await load_question(connection, order)).is_open
+
+
+async def test_silence_waits_while_the_job_is_aus_and_deletions_do_not(world: World) -> None:
+    silent, asks = await asked(world, PERSON, "B1,,Zwei,b1@x.example,Neu,")
+    await answer(world, asks, "delete")
+    await world.change(JOB, status="Aus")
+    assert await night(world) == 1
+    assert await outcome(world, silent) == (None, None)
+    assert await outcome(world, asks) == ("deleted", None)
+    await world.change(JOB, status="An")
+    assert await night(world, SILENCE + timedelta(days=30)) == 1
+    assert await outcome(world, silent) == ("lapsed", None)
+
+
+@pytest.mark.parametrize("how", ["deleted", "asks no more"])
+async def test_a_job_that_is_gone_or_asks_no_more_lets_nobody_lapse(world: World, how: str) -> None:
+    silent, asks = await asked(world, PERSON, "B1,,Zwei,b1@x.example,Neu,")
+    if how == "deleted":
+        await delete_job(world.database, JOB, author="anna", now=world.clock.now())
+    else:
+        await world.change(JOB, consent="", letter="Brief")
+    await answer(world, asks, "delete")
+    assert await night(world) == 1
+    assert await outcome(world, silent) == (None, None)
+    assert await status_of(world, "B1") == ("rejected", True)
+
+
+@pytest.mark.parametrize("state", ["unclear", "failed", "queued"])
+async def test_silence_to_a_letter_that_is_not_known_to_have_arrived_is_no_answer(world: World, state: str) -> None:
+    await world.begin(PERSON, setup=CONSENT)
+    await world.run(JOB)
+    (held,) = (await world.claim(*await world.turn())).orders
+    await world.intend(held)
+    later = {"not_before": SILENCE + timedelta(days=1)} if state == "queued" else {}
+    await world.settle(held, state, reason="as it was", **later)
+    assert await night(world, SILENCE + timedelta(days=365)) == 0
+    assert await status_of(world) == ("new", False)
+    assert await rows(world.database, consent_requests) == []
+
+
+async def test_silence_to_nobody_without_address_is_no_answer(world: World) -> None:
+    await asked(world, "A1,,Eins,,Neu,")
+    assert "no_address" in {one["state"] for one in await world.rows()}
+    assert await night(world) == 0
+
+
+async def test_an_answer_proves_that_an_unclear_letter_arrived(world: World) -> None:
+    await world.begin(PERSON, setup=CONSENT)
+    await world.run(JOB)
+    (held,) = (await world.claim(*await world.turn())).orders
+    await world.intend(held)
+    await world.settle(held, "unclear", reason="no answer")
+    await answer(world, held.id, "delete")
+    # Settled as sent afterwards: the question is dated, the answer stays.
+    await settle(world.database, held.id, "sent", now=world.clock.now(), author="anna")
+    found = await question(world, held.id)
+    assert (found["asked_at"], found["answer"]) == (MORNING, "delete")
+    assert await night(world, MORNING + timedelta(days=2)) == 1
+    assert await status_of(world) == ("rejected", True)
+
+
+async def test_settled_as_sent_by_a_person_asks_from_the_hand_over_on(world: World) -> None:
+    await world.begin(PERSON, setup=CONSENT)
+    await world.run(JOB)
+    (held,) = (await world.claim(*await world.turn())).orders
+    await world.intend(held)
+    await world.settle(held, "unclear", reason="no answer")
+    world.clock.advance(timedelta(days=3))
+    await settle(world.database, held.id, "sent", now=world.clock.now(), author="anna")
+    assert (await question(world, held.id))["asked_at"] == MORNING
+    assert await night(world) == 1
+
+
+async def changed_status(world: World) -> None:
+    await world.applicants(PERSON.replace("Neu", "Pool"))
+
+
+async def wrote_back(world: World) -> None:
+    theirs = await application(world)
+    entry = {"identity": "id:1", "application_id": theirs["id"], "at": MORNING + timedelta(days=1), "medium": "mail"}
+    async with world.database.begin() as connection:
+        await connection.execute(insert(contact_entries).values(entry | {"direction": "incoming"}))
+
+
+async def opted_out(world: World) -> None:
+    await opt_out(world.database, "A1", reason=None, author="anna", now=MORNING + timedelta(days=1))
+
+
+async def blocked(world: World) -> None:
+    who: dict[str, Any] = {"author": "anna", "now": MORNING + timedelta(days=1)}
+    await block(world.database, "A1", job=None, until=None, reason="we talk", **who)
+
+
+async def moved(world: World) -> None:
+    await world.applicants(PERSON.replace("a1@", "new@"))
+
+
+async def came_back(world: World) -> None:
+    async with world.database.begin() as connection:
+        await connection.execute(update(applications).values(usable_email=None))
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (changed_status, "status changed since"),
+        (wrote_back, "heard from since"),
+        (opted_out, "opted out"),
+        (blocked, "blocked since"),
+        (moved, "address changed since"),
+        (came_back, "no usable address any more"),
+    ],
+)
+async def test_whoever_something_else_happened_to_is_not_silent(world: World, happens: Any, reason: str) -> None:
+    one, other = await asked(world, PERSON, "B1,,Zwei,b1@x.example,Neu,", setup=with_setting("at_once"))
+    await happens(world)
+    if happens is came_back:
+        other = one
+    assert await night(world) == 2
+    assert await outcome(world, one) == ("void", reason)
+    assert not (await status_of(world))[1]
+    assert await acts(world, one) == [("consent_void", "scheduler")]
+    if other != one:
+        assert await outcome(world, other) == ("lapsed", None)
+    # What they answer later still counts.
+    await answer(world, one, "delete")
+    assert await night(world, SILENCE + timedelta(days=3)) == 1
+    assert (await status_of(world))[1]
+
+
+async def test_a_letter_that_sets_a_status_itself_lets_its_silent_readers_lapse(world: World) -> None:
+    setup = CONSENT.replace('subject: "Dürfen wir?",', 'subject: "Dürfen wir?", sets_status: Pool,')
+    (order,) = await asked(world, setup=setup)
+    assert (await status_of(world))[0] == "pool"
+    assert await night(world) == 1
+    assert await outcome(world, order) == ("lapsed", None)
+    assert (await status_of(world))[0] == "rejected"
+
+
+@pytest.mark.parametrize("what", ["delete", "silence"])
+async def test_nobody_who_was_hired_is_rejected(world: World, what: str) -> None:
+    setup = CONSENT.replace("statuses: [", "statuses: [{name: Eingestellt, meta: hired}, ")
+    (order,) = await asked(world, setup=setup)
+    if what == "delete":
+        await answer(world, order, "delete")
+    await world.applicants(PERSON.replace("Neu", "Eingestellt"))
+    assert await night(world) == 1
+    assert await outcome(world, order) == ("void", "hired")
+    assert await status_of(world) == ("hired", False)
+
+
+async def test_delete_takes_what_else_the_person_has_in_the_pool_and_silence_does_not(world: World) -> None:
+    same = ("A1,S1,Eins,a1@x.example,Neu,", "A2,S1,Eins,a1@x.example,Pool,", "A3,S1,Eins,a1@x.example,Pool,")
+    others = ("B1,S2,Zwei,b1@x.example,Neu,", "B2,S2,Zwei,b1@x.example,Pool,")
+    asks, _ = await asked(world, *same, *others)
+    await in_pool(world, "A2", "B2")
+    await answer(world, asks, "delete")
+    assert await night(world) == 2
+    assert [await status_of(world, name) for name in ("A1", "A2")] == [("rejected", True)] * 2
+    # An application of its own outside of the pool is a recruiter's matter.
+    assert await status_of(world, "A3") == ("pool", False)
+    assert await status_of(world, "B1") == ("rejected", False)
+    assert await status_of(world, "B2") == ("pool", False)
+
+
+async def merge(world: World) -> None:
+    """A1 and B1 turn out to be one person."""
+    await world.applicants("A1,S1,Eins,a1@x.example,Neu,", "B1,S1,Zwei,b1@x.example,Neu,")
+    async for _ in assign_persons(world.database, now=world.clock.now(), author="scheduler"):
+        pass
+
+
+@pytest.mark.parametrize("merged_first", [True, False])
+async def test_merged_persons_have_answered_once_they_answered_one_letter(world: World, merged_first: bool) -> None:
+    one, other = await asked(world, "A1,,Eins,a1@x.example,Neu,", "B1,,Zwei,b1@x.example,Neu,")
+    if merged_first:
+        await merge(world)
+    await answer(world, one, "stay")
+    if not merged_first:
+        await merge(world)
+    assert await night(world) == 1
+    assert await outcome(world, other) == ("void", "answered another letter since")
+    assert [await status_of(world, name) for name in ("A1", "B1")] == [("new", False)] * 2
+
+
+@pytest.mark.parametrize("later", ["stay", "delete"])
+async def test_of_merged_persons_answers_the_later_counts(world: World, later: str) -> None:
+    one, other = await asked(world, "A1,,Eins,a1@x.example,Neu,", "B1,,Zwei,b1@x.example,Neu,")
+    await answer(world, one, "delete")
+    await answer(world, other, later)
+    await merge(world)
+    await night(world, MORNING + timedelta(days=3))
+    kept = later == "stay"
+    assert await outcome(world, one) == (("void", "answered another letter since") if kept else ("deleted", None))
+    assert [(await status_of(world, name))[1] for name in ("A1", "B1")] == [not kept] * 2
+
+
+async def test_who_was_reduced_meanwhile_is_left_alone(world: World) -> None:
+    (order,) = await asked(world)
+    async with world.database.begin() as connection:
+        await connection.execute(update(applications).values(reduced_at=MORNING))
+    assert await night(world) == 1
+    assert await outcome(world, order) == ("void", "reduced to core data")
+
+
+async def test_letters_that_ask_nothing_take_no_answer(world: World) -> None:
+    (order,) = await world.queued(PERSON)
+    await world.send(order)
+    with pytest.raises(Refused, match=NO_QUESTION):
+        await answer(world, order, "stay")
+    with pytest.raises(NotFound):
+        await answer_question(world.database, 4711, Answer.STAY, now=MORNING)
+    assert await rows(world.database, consent_requests) == []
+
+
+async def test_the_timeline_tells_who_answered_what(world: World) -> None:
+    (order,) = await asked(world, setup=with_setting("{after_months: 6}"))
+    await night(world)
+    await answer(world, order, "stay")
+    async with world.database.read() as connection:
+        told = await person_timeline(connection, (await application(world))["person_id"])
+    kinds = [(one["kind"], one["author"]) for one in told if one["kind"] != "letter"]
+    assert kinds == [
+        ("consent_stay", "candidate"),
+        ("status", "candidate"),
+        ("status", "scheduler"),
+        ("consent_lapsed", "scheduler"),
+        ("contact", None),
+    ]
+
+
+async def test_many_are_carried_out_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.db.consent_outcomes.BATCH", 2)
+    people = [f"A{number},,Name{number},a{number}@x.example,Neu," for number in range(5)]
+    orders = await asked(world, *people)
+    assert await night(world) == 5
+    assert {await outcome(world, one) for one in orders} == {("lapsed", None)}
+
+
+async def test_the_last_day_is_one_of_the_jobs_time_zone(world: World) -> None:
+    setup = CONSENT.replace("repeat_guard_days: 365,", "repeat_guard_days: 365, time_zone: America/New_York,")
+    (order,) = await asked(world, setup=setup)
+    due = (await question(world, order))["due_at"]
+    assert due == datetime.fromisoformat("2026-12-24T00:00:00-05:00")
