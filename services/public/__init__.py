@@ -2,7 +2,8 @@
 
 Consumes: nothing from the queues; requests from anywhere in the world.
 Publishes: nothing; it writes rows through the functions that the command line uses.
-Owns: one page in German and English below /p/, for the links of `shared/public_links.py`.
+Owns: pages in German and English for the links of `shared/public_links.py`: below /p/ what contact care may be, below
+    /consent/ the answers to a consent letter.
 On failure: a page that says what happened; nothing is half done. What is no genuine link is refused with one page,
     whatever it is.
 Safe twice: GET and HEAD change nothing; every POST is one transaction, and said again it changes nothing.

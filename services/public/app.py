@@ -1,6 +1,6 @@
-"""The candidates' page as an ASGI application (S25): one address, which a letter's link names."""
+"""The candidates' page as an ASGI application (S25): addresses that a letter's links name."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.resources import files
 
@@ -12,12 +12,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from services.public.consent import show_consent
+from services.public.desk import Desk, field_of
 from services.public.rendering import page, refusal
 from shared.clock import Clock
 from shared.db.candidate_wishes import Wish, load_wishes, say
 from shared.db.engine import Database
 from shared.db.person_commands import OfOrder
-from shared.domain.link_tokens import LinkTokens, Purpose
+from shared.domain.link_tokens import Purpose
 from shared.errors import Conflict, InvalidInput, InvalidSettings, NotFound, Refused, Unavailable
 from shared.logs import get_logger
 from shared.settings import Settings
@@ -45,14 +47,8 @@ MOST_BYTES = 32 * 1024
 MOST_REQUESTS, SECONDS = 120, 60.0
 
 
-@dataclass(frozen=True)
-class _Desk:
-    """What a request is answered with."""
-
-    database: Database
-    clock: Clock
-    tokens: LinkTokens
-    bound: Bound
+#: Answers a request within its bounds, of which the form was read before anything else.
+Handler = Callable[[Desk, Request, FormData | None], Awaitable[Response]]
 
 
 def build_public(database: Database, clock: Clock, settings: Settings) -> Headers:
@@ -60,13 +56,14 @@ def build_public(database: Database, clock: Clock, settings: Settings) -> Header
     tokens = settings.link_tokens()
     if tokens is None:
         raise InvalidSettings("setting KP_LINK_KEYS: is needed for the candidates' page")
-    desk = _Desk(database, clock, tokens, Bound(MOST_REQUESTS, SECONDS))
+    desk = Desk(database, clock, tokens, Bound(MOST_REQUESTS, SECONDS))
     static = StaticFiles(directory=str(files("services.public") / "static"))
     app = Starlette(
         routes=[
             Mount("/static", static),
             Route("/robots.txt", _robots),
-            Route("/p/{token}", partial(_answer, desk), methods=["GET", "POST"]),
+            Route("/p/{token}", partial(_answer, desk, _preferences), methods=["GET", "POST"]),
+            Route("/consent/{answer}/{token}", partial(_answer, desk, show_consent), methods=["GET", "POST"]),
         ],
         exception_handlers={HTTPException: _elsewhere, Exception: _broken},
     )
@@ -74,16 +71,12 @@ def build_public(database: Database, clock: Clock, settings: Settings) -> Header
     return Headers(Prefixed(app, prefix) if prefix else app, HEADERS)
 
 
-async def _answer(desk: _Desk, request: Request) -> Response:
+async def _answer(desk: Desk, handle: Handler, request: Request) -> Response:
     if not desk.bound.allows(household_of(request.client.host if request.client else "")):
         return refusal(request, 429, "too_many")
     try:
         # Read before the link is looked at: whether it is genuine is not told by how a request is taken.
-        form = await _form_of(request)
-        order_id = desk.tokens.id_of(Purpose.PREFERENCES, request.path_params["token"])
-        if order_id is None:
-            return refusal(request, 403, "no_link")
-        return await _for_order(desk, request, OfOrder(order_id), form)
+        return await handle(desk, request, await _form_of(request))
     except TooLarge:
         return refusal(request, 413, "too_large")
     except NotFound:
@@ -93,7 +86,14 @@ async def _answer(desk: _Desk, request: Request) -> Response:
         return refusal(request, 503, "away")
 
 
-async def _for_order(desk: _Desk, request: Request, order: OfOrder, form: FormData | None) -> Response:
+async def _preferences(desk: Desk, request: Request, form: FormData | None) -> Response:
+    order_id = desk.tokens.id_of(Purpose.PREFERENCES, request.path_params["token"])
+    if order_id is None:
+        raise NotFound("order", None)
+    return await _for_order(desk, request, OfOrder(order_id), form)
+
+
+async def _for_order(desk: Desk, request: Request, order: OfOrder, form: FormData | None) -> Response:
     status, note = 200, ""
     if form is not None:
         wish, words = _said(form)
@@ -111,20 +111,15 @@ async def _for_order(desk: _Desk, request: Request, order: OfOrder, form: FormDa
         wishes = await load_wishes(connection, order, desk.clock.now())
     if wishes is None:
         raise NotFound("order", order.id)
-    return page(request, status, wishes, note, typed=_field(form, "words") if status != 200 else "")
+    return page(request, status, wishes, note, typed=field_of(form, "words") if status != 200 else "")
 
 
 def _said(form: FormData) -> tuple[Wish | None, str | None]:
     """What a form wants: a button of the page, or RFC 8058's one click of a mail program."""
     if form.get("List-Unsubscribe") == "One-Click":
         return Wish.OPT_OUT, None
-    given = _field(form, "wish")
-    return (Wish(given) if given in {one.value for one in Wish} else None), _field(form, "words")
-
-
-def _field(form: FormData | None, name: str) -> str:
-    value = form.get(name, "") if form is not None else ""
-    return value.replace("\r\n", "\n").strip() if isinstance(value, str) else ""
+    given = field_of(form, "wish")
+    return (Wish(given) if given in {one.value for one in Wish} else None), field_of(form, "words")
 
 
 async def _form_of(request: Request) -> FormData | None:

@@ -29,6 +29,7 @@ NOTES = {
 }
 REFUSALS = {
     "no_link": "This link is not valid. Please use the link of one of our letters as it stands there.",
+    "no_question": "This letter does not ask you anything any more.",
     "too_many": "Too many requests. Please try again in a minute.",
     "too_large": "That was too long. Nothing was changed.",
     "away": "We cannot be reached at the moment. Nothing was changed; please try again in some minutes.",
@@ -49,12 +50,12 @@ def page(request: Request, status: int, wishes: Wishes, note: str, *, typed: str
     """What holds now, and what can be said; `note`: what has just been done, or why it was not."""
     said = text(language_of(request), NOTES.get(note, note))
     values: dict[str, Any] = {"wishes": wishes, "note": said, "typed": typed, "longest": LONGEST_WORDS}
-    return _filled(request, "preferences.html", status, {**values, "is_error": status != 200})
+    return filled(request, "preferences.html", status, {**values, "is_error": status != 200})
 
 
 def refusal(request: Request, status: int, why: str) -> Response:
     """A page that tells nothing but why it is none."""
-    return _filled(request, "refusal.html", status, {"said": text(language_of(request), REFUSALS[why])})
+    return filled(request, "refusal.html", status, {"said": text(language_of(request), REFUSALS[why])})
 
 
 def text(language: str, message: str) -> str:
@@ -62,7 +63,8 @@ def text(language: str, message: str) -> str:
     return _catalog(language).gettext(message)
 
 
-def _filled(request: Request, template: str, status: int, values: dict[str, Any]) -> Response:
+def filled(request: Request, template: str, status: int, values: dict[str, Any]) -> Response:
+    """A template in the language of the request."""
     language = language_of(request)
     prefix = str(request.scope.get("root_path", ""))
     html = _environment(language).get_template(template).render(language=language, prefix=prefix, **values)

@@ -51,8 +51,6 @@ class Question:
     deleted_on: date | None = None
     #: True: rejected for want of an answer; "stay" still takes that back.
     is_lapsed: bool = False
-    #: Language of the person, as the application says it.
-    language: str | None = None
 
 
 async def load_question(connection: AsyncConnection, order_id: int) -> Question:
@@ -102,7 +100,7 @@ async def record_consent(
 def _about(order_id: int) -> Select[Any]:
     columns = (
         *(_O.id, _O.type, _O.job_id, _O.job_name, _O.time_zone, _O.application_id, _A.external_id, _A.person_id),
-        *(_A.status_id, _A.reduced_at, _A.language, _J.consent_answer_days, _J.consent_status_id),
+        *(_A.status_id, _A.reduced_at, _J.consent_answer_days, _J.consent_status_id),
         *(_R[name] for name in _STATE),
         *(_R.order_id.label("asked"), _R.status_id.label("rejecting_id"), _R.prior_pool_since),
     )
@@ -183,5 +181,4 @@ def _question(row: Mapping[str, Any]) -> Question:
         answer_by=due - timedelta(days=1) if due and answer is None else None,
         deleted_on=due if answer is Answer.DELETE else None,
         is_lapsed=row["outcome"] == "lapsed",
-        language=row["language"],
     )
