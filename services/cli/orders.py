@@ -8,9 +8,11 @@ import typer
 from services.cli.context import ON_OPTION, Desk, at_desk, parse_day, parse_instant
 from services.cli.order_choice import ALL, IDS, JOB, STATE, TYPE, chosen, each, order_filter
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table
+from shared.db.consent_answers import answer_question
 from shared.db.manual_orders import TYPES, Wish, create_order
 from shared.db.order_commands import block, decide_resend, retry, settle, still_blocked, unblock
 from shared.db.order_list import list_orders, show_order
+from shared.domain.consent import Answer
 from shared.errors import InvalidInput
 
 app = typer.Typer(
@@ -249,5 +251,25 @@ def refuse(order_id: int = ID) -> None:
     async def work(desk: Desk) -> None:
         await decide_resend(desk.database, order_id, approve=False, now=desk.now, author=desk.actor.name)
         typer.echo(f"order {order_id}: refused, it stays unclear")
+
+    at_desk("operate", work)
+
+
+@app.command("answer")
+def answer_one(
+    order_id: int = ID,
+    answer: str = typer.Argument(
+        metavar="stay|delete",
+        help="stay: consent is renewed; delete: rejected and reduced to core data, after a day of grace.",
+    ),
+) -> None:
+    """Write down what somebody answered to a consent letter by another way, such as the telephone."""
+    if answer not in {one.value for one in Answer}:
+        raise InvalidInput("answer", answer, f"one of {', '.join(Answer)}")
+
+    async def work(desk: Desk) -> None:
+        found = await answer_question(desk.database, order_id, Answer(answer), now=desk.now, author=desk.actor.name)
+        then = f"deletion on {found.deleted_on}" if found.deleted_on else "consent renewed"
+        typer.echo(f"order {order_id}: {answer}, {then}")
 
     at_desk("operate", work)
