@@ -122,7 +122,13 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
      "letter %(id)s of the same person, job and day is sent or unclear; there is no second one"),
     (r"order \S+: its job was deleted, nothing more is sent for it",
      "its job was deleted: nothing more is sent for it"),
+    (r"must have the meta status rejected, not (?P<meta>\w+)", "the status must be one that rejects"),
+    (r"must be \{answer_days: 30, status: NAME\}, .+", "give the days to answer, and a status that rejects"),
     # Letters.
+    (r"write \{\{ (?P<name>\S+) \}\} into its (?P<part>\w+) \((?P<language>\w+)\): the job asks for consent",
+     "this letter lacks %(name)s in its part %(part)s (%(language)s); a letter that asks for consent needs it"),
+    (r"take \{\{ (?P<name>\S+) \}\} out, or give the job `consent`: it asks for none",
+     "this letter names %(name)s, which leads nowhere: the job asks for no consent"),
     (r"attachment (?P<name>.+) exists with other content; .+",
      "an attachment named %(name)s exists with other content; a stored file never changes"),
     (r"attachment (?P<name>.+) belongs to a version of letter (?P<letter>.+); it is kept for it",

@@ -52,15 +52,24 @@ async def rejecting_status(connection: AsyncConnection, name: str, place: str) -
     return status_id
 
 
-async def check_letters_of_jobs(connection: AsyncConnection, job_ids: Collection[int], place: str) -> None:
-    """Raises InvalidInput where the letter of one of these jobs does not fit to what the job asks."""
+async def check_letters_of_jobs(connection: AsyncConnection, job_ids: Collection[int], place: str = "") -> None:
+    """Raises InvalidInput where the letter of one of these jobs does not fit to what the job asks.
+
+    `place`: where the one job stands, in words of the input.
+    """
     columns = (_J.name, _J.consent_answer_days, _L.id, _L.version, _L.name.label("letter"))
     jobs = select(*columns).join(form_letters, _L.id == _J.letter_id).where(_J.id.in_(job_ids)).order_by(_J.id)
     for job in (await connection.execute(jobs)).all():
         stored = await load_letter_version(connection, job.id, job.version)
         forms = compile_forms(stored.texts, composed=stored.composed)
         asks = job.consent_answer_days is not None
-        check_links(f"{place}: job {job.name!r}", job.letter, forms, asks_consent=asks)
+        check_links(place or f"job {job.name!r}", job.letter, forms, asks_consent=asks)
+
+
+async def count_overdue(connection: AsyncConnection, job_id: int, now: datetime) -> int:
+    """How many of the job's silent people have had their last day: while it is An, the next night rejects them."""
+    silent = (_R.job_id == job_id, _R.answer.is_(None), _R.due_at <= now)
+    return int((await connection.execute(select(func.count()).where(*silent))).scalar_one())
 
 
 async def count_answers(connection: AsyncConnection, job_ids: Collection[int]) -> dict[int, Answers]:

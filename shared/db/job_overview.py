@@ -13,7 +13,14 @@ from shared.db.approvals import waiting_approvals
 from shared.db.job_basis import BASIS, basis_in
 from shared.db.job_rows import schedule_of
 from shared.db.runs import held_number
-from shared.db.tables import application_queries, contact_jobs, dispatch_runs, form_letters, write_orders
+from shared.db.tables import (
+    application_queries,
+    application_statuses,
+    contact_jobs,
+    dispatch_runs,
+    form_letters,
+    write_orders,
+)
 from shared.errors import NotFound
 
 #: Days that a glance goes back.
@@ -61,12 +68,16 @@ class JobGlance:
 async def glance_at_jobs(
     connection: AsyncConnection, now: datetime, today: date, job_id: int | None = None
 ) -> list[JobGlance]:
-    """Every job (or one) by name: five statements, however many jobs there are."""
-    names = (application_queries.c.name.label("query"), form_letters.c.name.label("letter"), *BASIS[3:])
+    """Every job (or one) by name: four statements, however many jobs there are."""
+    names = (
+        *(application_queries.c.name.label("query"), form_letters.c.name.label("letter"), *BASIS[3:]),
+        application_statuses.c.name.label("consent_status"),
+    )
     statement = (
         select(contact_jobs, *names)
         .join(application_queries, application_queries.c.id == _J.query_id)
         .join(form_letters, form_letters.c.id == _J.letter_id)
+        .outerjoin(application_statuses, application_statuses.c.id == _J.consent_status_id)
         .order_by(_J.name_folded)
     )
     statement = statement if job_id is None else statement.where(_J.id == job_id)

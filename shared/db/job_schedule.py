@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.consent_jobs import count_overdue
 from shared.db.job_rows import schedule_of
 from shared.db.runs import NewRun, record_run
 from shared.db.system_settings import load_system_settings
@@ -37,6 +38,8 @@ async def switch_on(connection: AsyncConnection, job: Mapping[str, Any], *, auth
     values = {"on_since": now, "next_occasion_day": upcoming}
     await connection.execute(update(contact_jobs).where(_J.id == job["id"]).values(**values))
     passed = [f"{withdrawn} orders whose send moment passed while Aus were withdrawn"] if withdrawn else []
+    if job["consent_answer_days"] and (overdue := await count_overdue(connection, job["id"], now)):
+        passed.append(f"{overdue} people who have not answered in time are rejected in the coming night")
     moment = schedule.send_moment(upcoming).astimezone(schedule.time_zone)
     return [*passed, f"An: next dispatch {moment:%Y-%m-%d %H:%M} ({job['time_zone']})"]
 

@@ -228,7 +228,7 @@ class _Application:
         j = contact_jobs.c
         uses = j.query_id.in_(self._touched_queries) | j.letter_id.in_(self._touched_letters)
         users_of_changed = list((await self._connection.execute(select(j.id).where(uses))).scalars())
-        await check_letters_of_jobs(self._connection, users_of_changed, "letters")
+        await check_letters_of_jobs(self._connection, users_of_changed)
         touched = (
             list((await self._connection.execute(select(j.id))).scalars()) if self._all_touched else users_of_changed
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.db.consent_answers import Question, answer_question
 from shared.db.consent_outcomes import carry_out_due
+from shared.db.tables import application_statuses as statuses
 from shared.db.tables import applications, consent_requests, events
 from shared.domain.consent import Answer
 from tests.services.setup_files import row, rows
@@ -69,3 +70,10 @@ async def acts(world: World, order: int) -> list[tuple[str, str]]:
     """(what, who) in the order's history, as far as it is about consent."""
     found = await rows(world.database, events, noun="order", record_id=order)
     return [(one["action"], one["author"]) for one in found if one["action"].startswith("consent_")]
+
+
+async def status_of(world: World, name: str = "A1") -> tuple[str | None, bool]:
+    """An application's meta status, and whether it is reduced."""
+    found = await application(world, name)
+    metas = {one["id"]: one["meta"] for one in await rows(world.database, statuses)}
+    return metas.get(found["status_id"]), found["reduced_at"] is not None

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from services.cli.doctor.database import jobs
+from services.cli.doctor.findings import Installation, Trouble
 from shared.db.consent_jobs import count_answers
 from shared.db.engine import Database
 from shared.db.job_list import show_job
 from shared.db.jobs import copy_job, rehearse_job
 from shared.db.tables import contact_jobs, events
 from shared.errors import InvalidInput
+from shared.settings import load_settings
 from shared.setup.export import export_setup
 from tests.services.consent_world import CONSENT, JOB, LETTER, PERSON, SILENCE, answer, asked, night, with_setting
 from tests.services.setup_files import NOW, apply, row, rows
@@ -120,3 +123,23 @@ async def test_who_has_an_answer_is_not_asked_again_within_the_guard(world: Worl
     world.clock.set(SILENCE)
     await world.run(JOB, SILENCE.date())
     assert await world.turn() == []
+
+
+async def test_doctor_says_which_job_asks_in_vain_without_links(world: World) -> None:
+    await world.begin(setup=CONSENT)
+    given = {"KP_PUBLIC_URL": "https://firma.example", "KP_LINK_KEYS": "0123456789abcdef" * 2}
+    assert isinstance(await jobs(Installation(load_settings(given), world.database, "all")), str)
+    for missing in given:
+        settings = load_settings({key: value for key, value in given.items() if key != missing})
+        (trouble,) = await jobs(Installation(settings, world.database, "all"))
+        assert isinstance(trouble, Trouble) and trouble.grave and "KP_LINK_KEYS" in trouble.fix
+        assert trouble.place == f"job {JOB!r}, consent"
+        assert isinstance(await jobs(Installation(settings, world.database, "scheduler")), str)
+
+
+async def test_switched_on_it_says_how_many_are_rejected_at_night(world: World) -> None:
+    await asked(world, PERSON, "B1,,Zwei,b1@x.example,Neu,")
+    await world.change(JOB, status="Aus")
+    world.clock.set(SILENCE)
+    change = await rehearse_job(world.database, JOB, {"status": "An"}, author="anna", now=world.clock.now())
+    assert "2 people who have not answered in time are rejected in the coming night" in change.notes

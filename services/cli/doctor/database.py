@@ -20,6 +20,7 @@ from shared.db.system_settings import load_system_settings
 from shared.db.tables import contact_jobs, form_letters
 from shared.domain.letter_writing import compile_forms
 from shared.errors import InvalidInput, Unavailable
+from shared.public_links import public_links
 
 #: A database clock further away than this makes due times and leases disagree visibly.
 CLOCK_TOLERANCE_SECONDS = 5.0
@@ -130,8 +131,9 @@ async def hold(installation: Installation) -> Answer:
 
 
 async def jobs(installation: Installation) -> Answer:
-    """Whether the query and the letter of every job that is An can be used."""
-    columns = (_J.name, _J.query_id, _J.letter_id, form_letters.c.version)
+    """Whether the query and the letter of every job that is An can be used, and the links in it signed."""
+    columns = (_J.name, _J.query_id, _J.letter_id, form_letters.c.version, _J.consent_answer_days)
+    signs = public_links(installation.settings) is not None or not installation.runs("mailer")
     statement = select(*columns).join(form_letters, form_letters.c.id == _J.letter_id).where(_J.status == "on")
     troubles = []
     async with installation.database.read() as connection:
@@ -143,4 +145,7 @@ async def jobs(installation: Installation) -> Answer:
                 compile_forms(stored.texts, composed=stored.composed)
             except InvalidInput as exc:
                 troubles.append(Trouble(f"job {row.name!r}, {exc.place}", repr(exc.value), exc.fix))
+            if row.consent_answer_days and not signs:
+                fix = "give KP_PUBLIC_URL and KP_LINK_KEYS, and run `run public`"
+                troubles.append(Trouble(f"job {row.name!r}, consent", "its letters fail without links", fix))
     return troubles or f"{len(rows)} are An, with queries and letters that can be used"

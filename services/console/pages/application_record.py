@@ -12,9 +12,11 @@ from starlette.responses import Response
 from services.console.downloads import send_once
 from services.console.formats import in_zone
 from services.console.pages.history import ACTIONS
+from services.console.pages.order_record import ACTS
 from services.console.routing import Page
 from services.console.visits import Visit
 from shared.db.candidate_wishes import LESS
+from shared.db.consent_answers import CONSENT_ACTS
 from shared.db.letter_trials import write_stored
 from shared.db.manual_orders import TASKS, TYPES, Wish, create_order, letters_with_meta
 from shared.db.person_commands import block, opt_in, opt_out, unblock, want_as_usual, want_less
@@ -66,7 +68,7 @@ async def _render(visit: Visit, status: int = 200, errors: dict[str, str] | None
         person=person,
         timeline=timeline,
         services=_SERVICES,
-        acts={name: ACTIONS[name] for name in WISHED},
+        acts={name: ACTIONS[name] for name in WISHED} | {name: ACTS[name] for name in CONSENT_ACTS},
         duplicates=duplicates,
         jobs=jobs,
         offered=offered,

@@ -14,6 +14,7 @@ from services.console.pages.letters import in_frame
 from services.console.pages.plan_words import plan_sentences
 from services.console.routing import Page
 from services.console.visits import Visit
+from shared.db.consent_jobs import count_answers
 from shared.db.job_overview import JobGlance
 from shared.db.jobs import create_job, rehearse_job, set_job
 from shared.db.letter_samples import preview_letter
@@ -30,6 +31,8 @@ async def show_job(visit: Visit) -> Response:
 
 
 async def _form(visit: Visit, job: JobGlance, values: Values, status: int = 200, **errors: str) -> Response:
+    async with visit.database.read() as connection:
+        answers = (await count_answers(connection, [job.id])).get(job.id)
     return visit.render(
         "job_file.html",
         status,
@@ -39,6 +42,7 @@ async def _form(visit: Visit, job: JobGlance, values: Values, status: int = 200,
         choices=await choices(visit, values),
         calendar=next_days(job.row, visit.now, visit.language),
         undo=may_undo(visit, job),
+        answers=answers,
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from services.console.pages.job_words import VALUES, told
 from services.console.visits import Visit
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import application_queries, form_letters, users
+from shared.db.tables import application_queries, application_statuses, form_letters, users
 from shared.domain.job_fields import JOB_FIELDS, REQUIRED_JOB_FIELDS
 from shared.errors import InvalidInput
 
@@ -22,8 +22,11 @@ _PLAIN = (
 )
 _FORM = (
     *_PLAIN,
+    *("consent_days", "consent_status"),
     *("mode", "every_months", "anchor", "sender", "sender_address", "sender_fallback", "sender_fallback_address"),
 )
+#: Where the parts of `consent` are typed.
+_CONSENT = {"consent": "consent_days", "answer_days": "consent_days", "status": "consent_status"}
 _COUNTRIES = {"DE": "Germany", "AT": "Austria", "CH": "Switzerland"}
 
 
@@ -44,6 +47,7 @@ def values_of(row: Mapping[str, Any]) -> Values:
     values = {key: "" if row.get(key) is None else str(row[key]) for key in _PLAIN if key != "time"}
     values |= {"time": row["dispatch_time"], "mode": row["dispatch_mode"]}
     values |= {"every_months": str(row["cycle_months"] or ""), "anchor": str(row["anchor_on"] or "")}
+    values |= {"consent_days": str(row["consent_answer_days"] or ""), "consent_status": row["consent_status"] or ""}
     for key in ("sender", "sender_fallback"):
         wish = row[key] or ""
         is_known = wish in ("", "recruiter") or wish.startswith("user:")
@@ -59,6 +63,8 @@ def pairs_of(values: Values) -> dict[str, str]:
         pairs["dispatch"] = f"every_months={values['every_months']} anchor={values['anchor']}"
     else:
         pairs["dispatch"] = "rolling"
+    days, status = values["consent_days"], values["consent_status"]
+    pairs["consent"] = f"answer_days={days} status={status}" if days else ""
     for key in ("sender", "sender_fallback"):
         address = values[f"{key}_address"]
         pairs[key] = f"address:{address}" if values[key] == "address" else values[key]
@@ -96,6 +102,7 @@ def _cycle_errors(visit: Visit, values: Values) -> dict[str, str]:
 def error_of(visit: Visit, exc: InvalidInput) -> dict[str, str]:
     """A refusal beside the field that it is about."""
     key = exc.place.rpartition(", ")[2]
+    key = _CONSENT.get(key, key)
     if key not in _FORM and str(exc.value) in _FORM:
         key = str(exc.value)
     if key in ("sender", "sender_fallback") and str(exc.value).startswith("address:"):
@@ -114,12 +121,16 @@ async def choices(visit: Visit, values: Values) -> dict[str, Any]:
         known = select(users.c.name, users.c.display_name).order_by(users.c.name_folded)
         people = [(f"user:{row.name}", row.display_name) for row in (await connection.execute(known)).all()]
         zone = (await load_system_settings(connection)).time_zone
+        s = application_statuses.c
+        final = select(s.name).where(s.meta == "rejected").order_by(s.name_folded)
+        rejecting = list((await connection.execute(final)).scalars())
     an_address = ("address", visit.text("a fixed address"))
     found["sender"] = [("recruiter", visit.text(VALUES["recruiter"])), *people, an_address]
     found["sender_fallback"] = [("", visit.text("the sender of the system")), *people, an_address]
     zones = [one for one in sorted(available_timezones()) if "/" in one and not one.startswith(("Etc/", "posix"))]
     usual = list(dict.fromkeys((zone, "Europe/Berlin", "Europe/Vienna", "Europe/Zurich")))
     found["time_zone"] = [(one, one) for one in dict.fromkeys((*usual, *zones))]
+    found["consent_status"] = [("", visit.text("none")), *((name, name) for name in rejecting)]
     found["mode"] = [
         ("rolling", visit.text("every day (rolling)")),
         ("cyclic", visit.text("every few months (cyclic)")),

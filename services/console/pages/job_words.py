@@ -31,6 +31,7 @@ FIELDS = {
     "on_unclear": "When it is unclear whether a letter was sent",
     "working_days": "Working days",
     "holidays": "Public holidays",
+    "consent": "Consent",
     "copied_from": "Copied from",
     "fresh": "Guard begins anew",
     "withdrawn_orders": "Withdrawn letters",
@@ -73,6 +74,10 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "Letters withdrawn because their moment passed while off: %(count)s.",
     ),
     (
+        re.compile(r"^(?P<count>\d+) people who have not answered in time are rejected in the coming night$"),
+        "People who have not answered in time and are rejected in the coming night: %(count)s.",
+    ),
+    (
         re.compile(r"^job '.*': a repeat guard of (?P<days>\d+) days can swallow the next dispatch$"),
         "A repeat guard of %(days)s days can swallow the next dispatch.",
     ),
@@ -81,6 +86,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "The query asks for the pool, but the letter sets no status.",
     ),
 )
+_CONSENT = re.compile(r"^answer_days=(\d+) status=(.+)$")
 _MONTHS = re.compile(r"^every (\d+) months from (\S+)$")
 
 
@@ -115,6 +121,8 @@ def field_value(visit: Visit, key: str | None, value: Any) -> str:
     if found := _MONTHS.match(text):
         day = formats_of(visit.language)["day"](found[2])
         return visit.text("every %(months)s months from %(day)s", months=found[1], day=day)
+    if key == "consent" and (found := _CONSENT.match(text)):
+        return visit.text("%(days)s days to answer, then: %(status)s", days=found[1], status=found[2])
     if text.startswith(("user:", "address:")):
         return text.partition(":")[2]
     return visit.text(VALUES.get(text, text))

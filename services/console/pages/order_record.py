@@ -32,9 +32,11 @@ ACTS = {
     "last_look": "stopped by the last look",
     "expire": "expired",
     "status_not_set": "status not set",
-    "ask_approval": "approval asked for",
-    "approve": "approved",
-    "refuse": "approval refused",
+    "consent_stay": "wants to stay in the pool",
+    "consent_delete": "asks to be deleted",
+    "consent_deleted": "rejected and erased as the person asked",
+    "consent_lapsed": "rejected: no answer in time",
+    "consent_void": "no answer, and nothing comes of it",
 }
 #: First digit of a mail server's answer, and what it means.
 ANSWERS = {
