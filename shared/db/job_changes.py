@@ -282,6 +282,10 @@ def _doubts(job: Mapping[Any, Any]) -> list[str]:
         days = job["repeat_guard_days"]
         found.append(f"a repeat guard of {days} days can swallow the next dispatch")
     asks_pool = any(one["field"] in ("in_pool", "dwell_months") for one in job["filters"])
-    if asks_pool and job["sets_status_id"] is None:
+    answer_days = job["consent_answer_days"]
+    if asks_pool and job["sets_status_id"] is None and answer_days is None:
         found.append("its query asks for the pool, but its letter sets no status")
+    if answer_days is not None and job["repeat_guard_days"] <= answer_days:
+        guard = job["repeat_guard_days"]
+        found.append(f"a repeat guard of {guard} days asks again before the {answer_days} days to answer are over")
     return found

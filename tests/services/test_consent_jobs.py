@@ -143,3 +143,13 @@ async def test_switched_on_it_says_how_many_are_rejected_at_night(world: World) 
     world.clock.set(SILENCE)
     change = await rehearse_job(world.database, JOB, {"status": "An"}, author="anna", now=world.clock.now())
     assert "2 people who have not answered in time are rejected in the coming night" in change.notes
+
+
+async def test_a_guard_that_ends_before_the_answer_is_due_is_warned_of_and_a_pool_query_is_not(world: World) -> None:
+    await world.begin(setup=CONSENT.replace("{field: status, in: [Neu]}", "{field: in_pool, is: true}"))
+    assert (await world.change(JOB, repeat_guard_days="31")).warnings == []
+    (warning,) = (await world.change(JOB, repeat_guard_days="30")).warnings
+    assert "a repeat guard of 30 days asks again before the 30 days to answer are over" in warning
+    # Without consent the letter should set a status (D41).
+    (warning,) = (await world.change(JOB, consent="", letter="Brief")).warnings
+    assert "its query asks for the pool, but its letter sets no status" in warning

@@ -82,6 +82,10 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "A repeat guard of %(days)s days can swallow the next dispatch.",
     ),
     (
+        re.compile(r"^job '.*': a repeat guard of (?P<guard>\d+) days asks again before the (?P<days>\d+) days to .*$"),
+        "A repeat guard of %(guard)s days asks again before the %(days)s days to answer are over.",
+    ),
+    (
         re.compile(r"^job '.*': its query asks for the pool, but its letter sets no status$"),
         "The query asks for the pool, but the letter sets no status.",
     ),
