@@ -29,8 +29,12 @@ async def console(world: World) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", follow_redirects=True) as one:
         one.headers["Accept-Language"] = "de"
-        await one.post("/sign-in", data={"name": "chef", "password": PASSWORD})
+        await sign_in(one)
         yield one
+
+
+async def sign_in(one: httpx.AsyncClient) -> None:
+    await one.post("/sign-in", data={"name": "chef", "password": PASSWORD})
 
 
 def fields_of(page: str) -> dict[str, str]:
@@ -92,6 +96,7 @@ async def test_the_job_file_counts_answers_and_the_timeline_tells_them(world: Wo
         await world.change(JOB, status="Aus")
         assert "nicht, solange der Auftrag aus ist" in (await one.get(f"/jobs/{job}")).text
         world.clock.set(SILENCE)
+        await sign_in(one)
         asked_on = (await one.get(f"/jobs/{job}/on")).text
         assert "denen in der kommenden Nacht abgesagt wird: 1" in asked_on
         await world.change(JOB, status="An")

@@ -1,5 +1,6 @@
 """Consent letters and their jobs: what a job's `consent` may say, and which links its letter needs."""
 
+from collections.abc import Callable
 from datetime import date
 from functools import partial
 
@@ -86,8 +87,8 @@ def test_a_letter_with_links_that_lead_nowhere_is_refused(where: str) -> None:
     check_links("job", "Brief", forms(letter("<p>Hallo</p>", "Hallo")), asks_consent=False)
 
 
-def occasion() -> Occasion:
-    return Occasion((None,), {}, "HR <hr@firma.example>", None, date(2026, 11, 23))
+def occasion(link: Callable[[str], str] | None = None) -> Occasion:
+    return Occasion((None,), {}, "HR <hr@firma.example>", None, date(2026, 11, 23), link)
 
 
 APPLICATION = dict.fromkeys(("recruiter", "recruiter_folded", "language"))
@@ -96,7 +97,7 @@ APPLICATION = dict.fromkeys(("recruiter", "recruiter_folded", "language"))
 def test_the_links_are_those_of_the_order_and_the_same_each_time() -> None:
     compiled = forms(letter(HTML, BOTH))
     one, again, other = (
-        write_letter(compiled, APPLICATION, occasion(), partial(LINKS.consent, order))[0] for order in (1, 1, 2)
+        write_letter(compiled, APPLICATION, occasion(partial(LINKS.consent, order)))[0] for order in (1, 1, 2)
     )
     assert one == again != other
     stay, delete = one.text.split()
@@ -112,9 +113,9 @@ def test_no_link_is_signed_that_the_letter_does_not_name() -> None:
         made.append(path)
         return "https://x.example"
 
-    write_letter(forms(letter(None, "Hallo")), APPLICATION, occasion(), link)
+    write_letter(forms(letter(None, "Hallo")), APPLICATION, occasion(link))
     assert made == []
-    write_letter(forms(letter(HTML, BOTH)), APPLICATION, occasion(), link)
+    write_letter(forms(letter(HTML, BOTH)), APPLICATION, occasion(link))
     assert sorted(made) == sorted(CONSENT_LINKS)
 
 
