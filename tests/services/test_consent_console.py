@@ -101,6 +101,7 @@ async def test_the_job_file_counts_answers_and_the_timeline_tells_them(world: Wo
         assert "denen in der kommenden Nacht abgesagt wird: 1" in asked_on
         await world.change(JOB, status="An")
         await night(world, SILENCE + timedelta(hours=1))
+        await sign_in(one)
         for name, told in (
             ("A1", "möchte im Bewerber-Pool bleiben"),
             ("B1", "auf Wunsch der Person abgesagt und gelöscht"),
