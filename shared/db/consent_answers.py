@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -70,7 +70,7 @@ async def answer_question(
         row = await _locked(connection, order_id)
         if row["reduced_at"] is not None or row["outcome"] == "deleted":
             raise Refused(ERASED)
-        if row["answer"] != answer or row["outcome"] is not None:
+        if row["answer"] != answer or row["outcome"] is not None or row["asked_again"]:
             await _write(connection, row, answer, now)
             if row["outcome"] == "lapsed" and answer is Answer.STAY:
                 await _give_back(connection, row, now, author)
@@ -103,6 +103,7 @@ def _about(order_id: int) -> Select[Any]:
         *(_A.status_id, _A.reduced_at, _J.consent_answer_days, _J.consent_status_id),
         *(_R[name] for name in _STATE),
         *(_R.order_id.label("asked"), _R.status_id.label("rejecting_id"), _R.prior_pool_since),
+        _asked_again().label("asked_again"),
     )
     source = (
         write_orders.join(applications, _A.id == _O.application_id)
@@ -110,6 +111,19 @@ def _about(order_id: int) -> Select[Any]:
         .outerjoin(consent_requests, _R.order_id == _O.id)
     )
     return select(*columns).select_from(source).where(_O.id == order_id)
+
+
+def _asked_again() -> ColumnElement[bool]:
+    """Another letter has asked the person since this answer: the same answer, by the old link, is a new one."""
+    other, theirs, orders = consent_requests.alias(), applications.alias(), write_orders.alias()
+    later = (
+        select(other.c.order_id)
+        .join(orders, orders.c.id == other.c.order_id)
+        .join(theirs, theirs.c.id == orders.c.application_id)
+        .where(theirs.c.person_id == _A.person_id, other.c.order_id != _R.order_id)
+        .where(other.c.asked_at > _R.answered_at)
+    )
+    return exists(later.correlate(consent_requests, applications))
 
 
 async def _row(connection: AsyncConnection, statement: Select[Any], order_id: int) -> dict[str, Any]:
@@ -172,13 +186,13 @@ SUBJECTS = {Answer.STAY: "wants to stay in the pool", Answer.DELETE: "asks to be
 
 
 def _question(row: Mapping[str, Any]) -> Question:
-    answer = Answer(row["answer"]) if row["answer"] else None
+    answer = Answer(row["answer"]) if row["answer"] and not row["asked_again"] else None
     due = row["due_at"].astimezone(ZoneInfo(row["time_zone"])).date() if row["due_at"] else None
     erased = row["reduced_at"] is not None or row["outcome"] == "deleted"
     return Question(
         answer=answer,
         is_open=not erased,
-        answer_by=due - timedelta(days=1) if due and answer is None else None,
+        answer_by=due - timedelta(days=1) if due and row["answer"] is None else None,
         deleted_on=due if answer is Answer.DELETE else None,
         is_lapsed=row["outcome"] == "lapsed",
     )

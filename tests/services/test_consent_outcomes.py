@@ -1,5 +1,6 @@
 """Consent letters: what silence and answers lead to, and what is no silence."""
 
+import asyncio
 from datetime import datetime, timedelta
 
 import pytest
@@ -259,6 +260,24 @@ async def test_the_timeline_tells_who_answered_what(world: World) -> None:
         ("consent_lapsed", "scheduler"),
         ("contact", None),
     ]
+
+
+async def test_an_answer_that_meets_the_night_counts_or_is_told_that_it_is_too_late(world: World) -> None:
+    people = [f"A{number},,Name{number},a{number}@x.example,Neu," for number in range(4)]
+    orders = await asked(world, *people, setup=with_setting("at_once"))
+    world.clock.set(SILENCE)
+
+    async def say(order: int) -> bool:
+        try:
+            await answer_question(world.database, order, Answer.STAY, now=SILENCE)
+        except Refused:
+            return False
+        return True
+
+    _, *counted = await asyncio.gather(night(world), *(say(one) for one in orders))
+    for order, name, stays in zip(orders, ("A0", "A1", "A2", "A3"), counted, strict=True):
+        assert await outcome(world, order) == ((None, None) if stays else ("lapsed", None))
+        assert (await status_of(world, name))[1] is not stays
 
 
 async def test_many_are_carried_out_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from shared.db.consent_answers import load_question
 from shared.db.order_commands import settle
 from shared.db.person_commands import block, opt_out
 from shared.db.tables import applications, consent_requests, contact_entries
@@ -138,6 +139,23 @@ async def test_a_letter_that_sets_a_status_itself_lets_its_silent_readers_lapse(
     assert await night(world) == 1
     assert await outcome(world, order) == ("lapsed", None)
     assert (await status_of(world))[0] == "rejected"
+
+
+async def test_an_answer_by_the_link_of_an_earlier_letter_is_one_to_the_later(world: World) -> None:
+    (first,) = await asked(world, setup=CONSENT.replace("repeat_guard_days: 365,", "repeat_guard_days: 31,"))
+    await answer(world, first, "stay")
+    world.clock.set(SILENCE + timedelta(days=300))
+    await world.run(JOB, None)
+    (second,) = await world.turn()
+    await world.send(second)
+    async with world.database.read() as connection:
+        assert (await load_question(connection, first)).answer is None
+    said = await answer(world, first, "stay")
+    assert said == await answer(world, first, "stay")
+    assert len(await acts(world, first)) == 2
+    assert await night(world, SILENCE + timedelta(days=400)) == 1
+    assert await outcome(world, second) == ("void", "answered another letter since")
+    assert await status_of(world) == ("new", False)
 
 
 @pytest.mark.parametrize("what", ["delete", "silence"])
