@@ -102,6 +102,7 @@ def test_s25_consent_is_renewed_withdrawn_or_lapses(stack: Stack, smtp: MailServ
             assert browser.post(own["zwei"]["delete"], data={"answer": "delete"}).status_code == 200
     assert answers(stack) == {"asked": 3, "stay": 1, "delete": 1, "silent": 1, "lapsed": 0, "void": 0,
                               "next_silence": "2026-12-24T00:00:00+01:00"}  # fmt: skip
+    by_telephone(stack)
     assert set(stack.stop().values()) == {0}
 
     run_night(stack, "2026-11-24T02:30:00+01:00")
@@ -120,6 +121,17 @@ def test_s25_consent_is_renewed_withdrawn_or_lapses(stack: Stack, smtp: MailServ
     }
     assert len(smtp.accepted) == 3
     assert not any(link.rpartition("/")[2] in all_logs(stack) for theirs in links.values() for link in theirs)
+
+
+def by_telephone(stack: Stack) -> None:
+    """Operators write down what they hear; the later answer counts, whoever wrote it down."""
+    orders = {one["application"]: str(one["id"]) for one in stack.answer("order", "list", "--job", JOB)}
+    assert "deletion on 2026-11-25" in stack.cli("order", "answer", orders["stays"], "delete").stdout
+    assert "consent renewed" in stack.cli("order", "answer", orders["stays"], "stay").stdout
+    refused = stack.cli("order", "answer", orders["silent"], "perhaps", check=False)
+    assert refused.returncode == 1 and "one of stay, delete" in refused.stderr
+    missing = stack.cli("order", "answer", "4711", "stay", check=False)
+    assert missing.returncode == 1 and "4711" in missing.stderr
 
 
 def one_link(links: set[str], url: str, kind: str) -> str:
