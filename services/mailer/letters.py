@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from uuid import UUID
@@ -121,7 +122,8 @@ class Letters:
         if self._sign is not None:
             content = self._sign(content, day)
         body_hash = sha256(content).hexdigest()
-        return Mail(sender.email, order.email, rendered.subject, order.message_id, content, body_hash)
+        envelope_from = self._return_paths.of(order.id) if self._return_paths else sender.email
+        return Mail(envelope_from, order.email, rendered.subject, order.message_id, content, body_hash)
 
     def _link(self, order: ClaimedOrder, placeholder: str) -> str | None:
         if self._links is None:

@@ -1,4 +1,4 @@
-"""What is done once a day, after two at night: persons (D24), consent, core data (D42)."""
+"""What is done once a day, after two at night: persons (D24), consent, core data (D42), the history, old rows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,6 +21,8 @@ CHORES: Mapping[str, Callable[..., AsyncIterator[Any]]] = {
     "duplicates": assign_persons,
     "consent": carry_out_due,
     "core data": reduce_due,
+    "history head": tell_head,
+    "retention": remove_outdated,
 }
 
 

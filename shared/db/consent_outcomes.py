@@ -29,6 +29,7 @@ from shared.db.tables import (
     contact_jobs,
     form_letter_versions,
     persons,
+    returned_mails,
     write_orders,
 )
 from shared.domain.consent import Answer
@@ -121,7 +122,8 @@ def _why_not() -> ColumnElement[str | None]:
         (and_(silent, _heard_from()), "heard from since"),
         (and_(silent, _P.opted_out_at.is_not(None)), "opted out"),
         (and_(silent, _blocked_since()), "blocked since"),
-        # A returned mail takes the usable address away; to another address nobody has written.
+        (and_(silent, _came_back()), "the letter came back"),
+        # To another address nobody has written.
         (and_(silent, _A.usable_email.is_(None)), "no usable address any more"),
         (and_(silent, _A.email.is_distinct_from(_O.email)), "address changed since"),
         else_=None,
@@ -142,6 +144,13 @@ def _answered_later() -> ColumnElement[bool]:
         .where(other.c.answered_at > said, another)
         .correlate(consent_requests, applications)
     )
+
+
+def _came_back() -> ColumnElement[bool]:
+    """For whatever reason it was returned, for a while or for good: who did not get the letter is not silent."""
+    returned = returned_mails.c
+    back = select(returned.id).where(returned.order_id == _R.order_id, returned.kind.in_(("hard", "soft", "refused")))
+    return exists(back.correlate(consent_requests))
 
 
 def _heard_from() -> ColumnElement[bool]:

@@ -8,6 +8,17 @@ from typing import Any
 from sqlalchemy import and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import (
+    ASKED,
+    LAPSED,
+    SEALED,
+    ask_for_job,
+    end_approvals,
+    four_eyes,
+    is_approved,
+    living_approval,
+)
+from shared.db.audit_tables import approvals
 from shared.db.consent_jobs import check_letters_of_jobs, consent_of, rejecting_status
 from shared.db.history import Change, record_changes
 from shared.db.impact import Impact
@@ -121,6 +132,8 @@ async def change_job(
     new = new if approved else allowed
     if new:
         await _write(connection, job, fields, new, change, only_off=only_off, author=author, now=now)
+    if {"consent_answer_days", "letter_id"} & set(new):
+        await check_letters_of_jobs(connection, [job_id], place)
     if asks and not approved:
         await ask_for_job(connection, job_id, author=author, now=now)
     elif "status" in new:
@@ -161,9 +174,7 @@ async def _write(
     # With the rest in one UPDATE: a second one of the row would have PostgreSQL look at the lineage, and wait for it.
     values |= {"off_since": now} if new.get("status") == "off" else {}
     await connection.execute(update(contact_jobs).where(_J.id == job_id).values(**values, epoch=_J.epoch + 1))
-    if {"consent_answer_days", "letter_id"} & set(new):
-        await check_letters_of_jobs(connection, [job_id], place)
-    change.notes = await _follow(connection, job, new, author=author, now=now)
+    change.notes += await _follow(connection, job, new, author=author, now=now)
     if not only_off:
         await wake_runs(connection, [job_id], now)
         change.warnings = await warnings_of(connection, [job_id])

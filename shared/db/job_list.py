@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import waiting_approval
 from shared.db.consent_jobs import consent_of, count_answers
 from shared.db.engine import Database
 from shared.db.history import load_history

@@ -68,7 +68,7 @@ class JobGlance:
 async def glance_at_jobs(
     connection: AsyncConnection, now: datetime, today: date, job_id: int | None = None
 ) -> list[JobGlance]:
-    """Every job (or one) by name: four statements, however many jobs there are."""
+    """Every job (or one) by name: five statements, however many jobs there are."""
     names = (
         *(application_queries.c.name.label("query"), form_letters.c.name.label("letter"), *BASIS[3:]),
         application_statuses.c.name.label("consent_status"),

@@ -28,8 +28,9 @@ _LETTER = (_O.id, _O.type, _O.task, _O.job_name.label("job"), _O.state, _O.reaso
 async def person_timeline(connection: AsyncConnection, person_id: int) -> list[dict[str, Any]]:
     """The newest entries of all applications of a person, each with `kind`, `at` (UTC) and `author` (None: nobody).
 
-    Kinds: contact, letter, block, lift, opt_out, opt_in, those of WISHED, status, status_not_set, reduce, those of
-    CONSENT_ACTS. What the person had before it was merged with this one is told as far as it was carried over (D24).
+    Kinds: contact, letter, block, lift, opt_out, opt_in, those of WISHED, status, status_not_set, reduce,
+    give_up_address, restore_address, those of CONSENT_ACTS. What the person had before it was merged with this one is
+    told as far as it was carried over (D24).
     """
     # As values: within an OR a subquery would have PostgreSQL read the whole table.
     theirs = list((await connection.execute(select(_A.id).where(_A.person_id == person_id))).scalars())

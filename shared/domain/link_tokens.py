@@ -28,6 +28,8 @@ class Purpose(StrEnum):
 
     #: The candidate's page about contact care; the subject is an order's id.
     PREFERENCES = "preferences"
+    #: What comes back to this address is about the letter of an order; the subject is the order's id.
+    RETURN_PATH = "return_path"
     #: One answer to a consent letter each; the subject is an order's id.
     CONSENT_STAY = "consent: stay"
     CONSENT_DELETE = "consent: delete"

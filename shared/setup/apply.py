@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Table, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.approvals import ASKED, LAPSED, ask_for_job, outdated_jobs
 from shared.db.consent_jobs import check_letters_of_jobs
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes

@@ -9,7 +9,7 @@ from sqlalchemy import insert, update
 from shared.db.consent_answers import load_question
 from shared.db.order_commands import settle
 from shared.db.person_commands import block, opt_out
-from shared.db.tables import applications, consent_requests, contact_entries
+from shared.db.tables import applications, consent_requests, contact_entries, returned_mails
 from tests.services.consent_world import (
     CONSENT,
     JOB,
@@ -104,9 +104,17 @@ async def came_back(world: World) -> None:
         await connection.execute(update(applications).values(usable_email=None))
 
 
+async def was_returned(world: World) -> None:
+    (order,) = [one for one in await world.rows() if one["email"] == "a1@x.example"]
+    mail = {"identity": "m", "order_id": order["id"], "at": MORNING, "kind": "soft", "effect": "recorded"}
+    async with world.database.begin() as connection:
+        await connection.execute(insert(returned_mails).values(mail))
+
+
 @pytest.mark.parametrize(
     ("happens", "reason"),
     [
+        (was_returned, "the letter came back"),
         (changed_status, "status changed since"),
         (wrote_back, "heard from since"),
         (opted_out, "opted out"),

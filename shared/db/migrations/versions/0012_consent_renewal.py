@@ -6,7 +6,7 @@ from alembic import op
 from shared.db.column_types import Identifier, Instant, PlainText
 
 revision = "0012"
-down_revision = "0009"
+down_revision = "0011"
 
 
 def upgrade() -> None:
