@@ -20,6 +20,8 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "setups": ("shared.domain.filters._nearest", lambda text, names: names[text]),
     "messages": ("shared.bus.embedded.decode", lambda body, expected: expected(**json.loads(body))),
     "console": ("services.console.app._STATUS", ((Exception, 500),)),
+    "public": ("services.public.app.field_of", lambda form, name: form[name] if form is not None else ""),
+    "mails": ("shared.domain.mail_parts.fields_of", lambda head: head.decode("ascii")),
 }
 
 
