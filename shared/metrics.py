@@ -31,7 +31,8 @@ COMMIT_ORDERS = Histogram("kontaktpflege_commit_orders", "Orders that share a tr
 SMTP_CONNECTIONS = Gauge("kontaktpflege_smtp_connections", "Open connections to the relay")
 #: `stage`: connect, TLS, AUTH, and so on, as the reason of the outcome begins; `sender`: the sender was refused.
 RELAY_FAILURES = Counter("kontaktpflege_relay_failures", "Times the relay could not be used, by stage", ["stage"])
-#: Of the same stages, from the first failure until a letter gets an answer for good; pauses in between double.
+#: Of the same stages, from the first failure until a letter gets an answer for good, or nothing was tried again here
+#: within five minutes after the pause. Pauses in between double.
 RELAY_AWAY = Gauge("kontaktpflege_relay_away", "Above 0 while the relay cannot be used, by stage", ["stage"])
 #: `role` is mailer: a gauge without a label would be told, as 0, by processes that have no journal.
 JOURNAL_WRITABLE = Gauge(
@@ -62,7 +63,9 @@ OLDEST_AGE = Gauge("kontaktpflege_order_oldest_age_seconds", "How long the oldes
 QUEUE_MESSAGES = Gauge("kontaktpflege_queue_messages", "Messages that wait, as `kontaktpflege queues` tells", ["queue"])
 SEALED = Gauge("kontaktpflege_history_sealed", "Rows of the history that are sealed: the number of its head")
 UNSEALED = Gauge("kontaktpflege_history_unsealed", "Rows of the history that wait for their seal")
-SENT_TODAY = Gauge("kontaktpflege_sent_today", "Letters sent since midnight, in the system's time zone")
+SENT_TODAY = Gauge(
+    "kontaktpflege_sent_today", "Letters sent since midnight, in the system's time zone; stops at 50,000"
+)
 HELD = Gauge("kontaktpflege_held", "1 while nothing is sent because the database is older than what was sent from it")
 BLOCKED = Gauge("kontaktpflege_blocks", "Blocks in force")
 SERVICES = Gauge("kontaktpflege_services", "Processes seen alive, by role", ["role"])

@@ -54,23 +54,30 @@ class RelayPause:
 
 
 class RelayTrouble:
-    """Tells Prometheus where the relay fails, from the first failure until it works again.
+    """Tells Prometheus where the relay fails, from the first failure until it works again, or is not tried again here.
 
-    Counted and not set: a console that sends test letters may be in the same process.
+    What failed here may be tried by another mailer, which tells of it then. Counted and not set: a console that sends
+    test letters may be in the same process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause: RelayPause) -> None:
+        self._pause = pause
         self._stage: str | None = None
+        self._forgets: asyncio.TimerHandle | None = None
 
     def begins(self, stage: str) -> None:
-        """It cannot be used; what failed before, if something else did, is passed."""
+        """It cannot be used, and the pause has begun; what failed before, if something else did, is passed."""
         self.ends()
         self._stage = stage
+        self._forgets = asyncio.get_running_loop().call_later(self._pause.rest + TRIED_AGAIN, self.ends)
         RELAY_FAILURES.labels(stage).inc()
         RELAY_AWAY.labels(stage).inc()
 
     def ends(self) -> None:
         """It works, or nobody asks any more."""
+        if self._forgets is not None:
+            self._forgets.cancel()
+            self._forgets = None
         if self._stage is not None:
             RELAY_AWAY.labels(self._stage).dec()
             self._stage = None

@@ -126,7 +126,7 @@ class SmtpPool:
         self._permits = asyncio.Semaphore(size)
         self._idle: list[_Connection] = []
         self._pause = RelayPause(first_pause)
-        self._trouble = RelayTrouble()
+        self._trouble = RelayTrouble(self._pause)
         self._refusals = SenderRefusals(first_pause)
         self._closing = False
         self._busy = 0

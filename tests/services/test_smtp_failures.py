@@ -11,13 +11,11 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prometheus_client import REGISTRY
 
 from services.cli.mail_catcher import CaughtMail, MailCatcher
 from services.mailer.outcome import SENDER_REFUSALS, Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear
 from services.mailer.smtp import SmtpPool, greet, parse_smtp_url
 from shared.errors import Unavailable
-from shared.metrics import RELAY_AWAY
 from tests.services.smtp_sending import DEADLINE, FROM, MAIL, TO, conversation, granted
 from tests.smtp_oracle import SmtpOracle
 from tests.smtp_scripts import always, first, well_behaved
@@ -137,29 +135,6 @@ async def test_i16_c32_while_the_relay_is_away_nobody_hammers_it(tmp_path: Path)
         waiting = asyncio.create_task(pool.wait_ready(stop))
         stop.set()
         await asyncio.wait_for(waiting, DEADLINE)
-
-
-async def test_prometheus_is_told_that_the_relay_is_away_until_a_letter_is_answered(tmp_path: Path) -> None:
-    def told(stage: str) -> float | None:
-        return REGISTRY.get_sample_value("kontaktpflege_relay_away", {"stage": stage})
-
-    RELAY_AWAY.clear()
-    async with conversation(tmp_path, always("421_banner")) as (oracle, pool):
-        for _ in range(3):
-            await pool.wait_ready(asyncio.Event())
-            await pool.send(FROM, TO, MAIL, granted)
-            assert told("connect") == 1
-        await pool.wait_ready(asyncio.Event())
-        assert told("connect") == 1  # a pause that is over says nothing about the relay
-        oracle.script = always("421_after_mail")
-        await pool.send(FROM, TO, MAIL, granted)
-        assert (told("connect"), told("MAIL FROM")) == (0, 1)
-        await send_again(oracle, pool)
-        assert (told("connect"), told("MAIL FROM")) == (0, 0)
-        oracle.script = always("421_after_mail")
-        await pool.send(FROM, TO, MAIL, granted)
-        assert told("MAIL FROM") == 1
-    assert told("MAIL FROM") == 0  # one that is closed, as after a test letter, tells nothing
 
 
 async def test_i5_without_a_yes_no_dot_is_written(tmp_path: Path) -> None:
