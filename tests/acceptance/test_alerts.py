@@ -87,9 +87,25 @@ def test_promtool_reads_the_configuration(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def sections() -> dict[str, str]:
+    """The sections of docs/operations.md by their anchors."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    found = (section.partition("\n") for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:])
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-"): section for heading, _, section in found}
+
+
 def test_every_rule_is_explained_where_it_says() -> None:
-    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "operations.md").read_text(encoding="utf-8"), re.MULTILINE)
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    known = sections()
     for rule in rules():
         file, _, anchor = rule["annotations"]["runbook"].partition("#")
-        assert file == "docs/operations.md" and anchor in anchors, rule["alert"]
+        assert file == "docs/operations.md" and anchor in known, rule["alert"]
+        lines = [line for line in known[anchor].splitlines() if line.startswith(f"| `{rule['alert']}` |")]
+        assert len(lines) == 1, f"{rule['alert']} has no line there"
+
+
+def test_what_the_lines_of_the_alerts_refer_to_is_there() -> None:
+    known = sections()
+    linked = re.findall(r"\]\(#([^)]+)\)", known["an-alert-came-what-now"])
+    assert len(linked) > 4 and set(linked) <= set(known)
+    lines = re.findall(r"^\| `(Kontaktpflege\w+)`", known["an-alert-came-what-now"], re.MULTILINE)
+    assert set(lines) == {rule["alert"] for rule in rules()}

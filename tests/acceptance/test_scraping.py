@@ -56,23 +56,26 @@ def metrics_of(expression: str) -> set[str]:
     return set(re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", bare)) - {"and", "or", "unless", "bool", "offset"}
 
 
+def jobs_of_compose(targets: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """What compose.yaml's Prometheus looks at, at these addresses instead of its own, by name of the job."""
+    found = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    assert {one["job_name"] for one in found} == set(targets)
+    of_compose = ("dns_sd_configs", "static_configs")
+    kept = [{key: value for key, value in one.items() if key not in of_compose} for one in found]
+    return [{**one, "static_configs": [{"targets": targets[one["job_name"]]}]} for one in kept]
+
+
 class Prometheus:
     """A server that looks at these targets every second, and at the rules."""
 
     def __init__(self, folder: Path, services: list[str], broker: str, vhost: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
+        jobs = jobs_of_compose({"kontaktpflege": services, "rabbitmq": [broker]})
         # Other tests' queues stand on the same broker, in vhosts of their own.
         own = [{"source_labels": ["vhost"], "regex": re.escape(vhost), "action": "keep"}]
-        jobs = [
-            {"job_name": "kontaktpflege", "static_configs": [{"targets": services}]},
-            {
-                "job_name": "rabbitmq",
-                "metrics_path": "/metrics/per-object",
-                "static_configs": [{"targets": [broker]}],
-                "metric_relabel_configs": own,
-            },
-        ]
+        (plugin,) = (one for one in jobs if one["job_name"] == "rabbitmq")
+        plugin["metric_relabel_configs"] = own
         (folder / "alerts.yml").write_text(yaml.safe_dump(hasty_rules()), encoding="utf-8")
         often = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         settings = {"global": often, "rule_files": [str(folder / "alerts.yml")], "scrape_configs": jobs}
