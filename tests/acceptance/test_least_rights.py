@@ -12,8 +12,9 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
-from shared.bus.topology import DELIVERY_LIMIT, EXCHANGE, ROUTES, entities
+from shared.bus.topology import DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT, EXCHANGE, ROUTES, entities
 from tests.chaos.nodes import Broker
+from tests.contract.buses import opened, orders
 from tests.mail_server import MailServer
 from tests.servers import rabbitmq
 from tests.servers.processes import listens
@@ -28,6 +29,12 @@ JOB, ORDERS = "Prozesshänger", 60
 JOBS_DUE, ORDERS_READY = (route.queue for route in ROUTES)
 
 
+def administrator_of(node: Broker) -> dict[str, str]:
+    """The environment in which apply.sh finds this node's rabbitmqctl."""
+    folder = str(Path(program("rabbitmqctl")).parent)
+    return {**os.environ, **node.environment, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A node that an administrator has prepared as deploy/rabbitmq/apply.sh does, twice."""
@@ -35,8 +42,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     passwords = tmp_path_factory.mktemp("passwords")
     for user in USERS:
         (passwords / user).write_text(f"secret-of-the-{user}\n")
-    folder = str(Path(program("rabbitmqctl")).parent)
-    environment = {**os.environ, **node.environment, "PATH": f"{folder}:{os.environ['PATH']}"}
+    environment = administrator_of(node)
     # Its ports are open a moment before it takes definitions.
     await_startup = [program("rabbitmqctl"), "--quiet", "await_startup", "--timeout", "60"]
     for command in (await_startup, apply := ["sh", str(FOLDER / "apply.sh"), str(passwords)], apply):
@@ -83,6 +89,16 @@ def test_the_definitions_that_compose_loads_make_the_same_users(tmp_path: Path) 
         end(started)
 
 
+def test_the_definitions_that_compose_loads_have_the_rights_of_the_table(tmp_path: Path) -> None:
+    subprocess.run(["sh", FOLDER.parent / "make-secrets.sh", tmp_path], capture_output=True, check=True)
+    loaded = json.loads((tmp_path / "rabbitmq_definitions.json").read_text(encoding="utf-8"))
+    lines = (FOLDER / "rights.tsv").read_text(encoding="utf-8").splitlines()
+    names = ("user", "configure", "write", "read")
+    table = [dict(zip(names, line.split("\t"), strict=True)) for line in lines if not line.startswith("#")]
+    assert loaded["permissions"] == [{**one, "vhost": "/"} for one in table]
+    assert [(one["name"], one["tags"]) for one in loaded["users"]] == [(user, "") for user in USERS]
+
+
 def test_the_definitions_are_those_of_the_code() -> None:
     loaded = json.loads((FOLDER / "definitions.json").read_text(encoding="utf-8"))
     queues = {one["name"]: one["arguments"] for one in loaded["queues"]}
@@ -106,6 +122,47 @@ def test_every_queue_has_a_policy_that_bounds_it_and_refuses_beyond(broker: Brok
         assert found[route.queue]["overflow"] == "reject-publish" and found[route.queue]["max-length"] >= 100_000
         assert found[route.queue]["delivery-limit"] == DELIVERY_LIMIT
         assert found[route.dead_queue]["max-length"] >= 10_000
+
+
+def test_a_policy_that_differs_is_told_to_the_administrator(broker: Broker) -> None:
+    def check() -> tuple[int, str]:
+        command = ["sh", str(FOLDER / "apply.sh"), "--check"]
+        done = subprocess.run(
+            command, env=administrator_of(broker), capture_output=True, text=True, timeout=120, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert check() == (0, "policies are as in definitions.json\n")
+    (policy, dead) = json.loads((FOLDER / "definitions.json").read_text(encoding="utf-8"))["policies"]
+    path = f"policies/%2F/{policy['name']}"
+    try:
+        broker.manage("PUT", path, {**policy, "definition": {**policy["definition"], "max-length": 5}})
+        code, said = check()
+        assert code == 1 and f"policy {policy['name']} differs" in said and dead["name"] not in said
+        broker.manage("DELETE", path)
+        code, said = check()
+        assert code == 1 and f"policy {policy['name']} differs" in said
+    finally:
+        broker.manage("PUT", path, policy)
+    assert check()[0] == 0
+
+
+async def test_a_full_queue_refuses_what_is_published() -> None:
+    node = Broker()
+    try:
+        async with opened(node.url) as bus:
+            full = {"pattern": f"^{ORDERS_READY}$", "apply-to": "queues", "definition": {"max-length": 1}}
+            node.manage("PUT", "policies/%2F/full", full)
+            assert bus.ready
+
+            async def taken() -> bool:
+                return (await bus.publish(orders(1)))[0]
+
+            # The policy holds a moment after it was made; from then on one more is too many.
+            answers = [await taken() for _ in range(50)]
+            assert answers[0] and not answers[-1]
+    finally:
+        node.close()
 
 
 def test_the_whole_flow_works(broker: Broker, postgres_url: str, smtp: MailServer, tmp_path: Path) -> None:
@@ -145,6 +202,11 @@ def _around_the_exchange(channel: BlockingChannel) -> None:
     channel.basic_publish("", ORDERS_READY, b"{}")
 
 
+def _to_the_dead(channel: BlockingChannel) -> None:
+    channel.confirm_delivery()
+    channel.basic_publish(DEAD_LETTER_EXCHANGE.name, ORDERS_READY, b"{}")
+
+
 def _take_orders(channel: BlockingChannel) -> None:
     channel.basic_get(ORDERS_READY)
 
@@ -165,7 +227,7 @@ def _delete_exchange(channel: BlockingChannel) -> None:
     channel.exchange_delete(EXCHANGE.name)
 
 
-_NOBODY = (_declare, _delete, _around_the_exchange, _read_the_dead, _bind, _delete_exchange)
+_NOBODY = (_declare, _delete, _around_the_exchange, _to_the_dead, _read_the_dead, _bind, _delete_exchange)
 FORBIDDEN: dict[str, tuple[Callable[[BlockingChannel], None], ...]] = {
     "scheduler": (*_NOBODY, _purge, _take_orders, _take_jobs),
     "evaluator": (*_NOBODY, _purge, _take_orders),
