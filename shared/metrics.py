@@ -55,8 +55,8 @@ DOORBELLS = Counter("kontaktpflege_doorbells", "Messages about orders, by whethe
 DEAD_LETTERS = Counter("kontaktpflege_dead_letters", "Messages that nobody could read", ["queue"])
 
 #: `state`: planned, due (of these, their moment has come), queued, retrying (of these), sending, unclear, failed,
-#: held (planned, of a dispatch that waits for a person). Each is counted up to 10,000.
-ORDERS = Gauge("kontaktpflege_orders", "Write orders that are not ended, or need a person, by state", ["state"])
+#: blocked, held (planned, of a dispatch that waits for a person). Each is counted up to 10,000.
+ORDERS = Gauge("kontaktpflege_orders", "Write orders by state, ended ones only if a person sees to them", ["state"])
 #: `state`: queued, of which those put off to a later try are left out.
 OLDEST_AGE = Gauge("kontaktpflege_order_oldest_age_seconds", "How long the oldest order has been waiting", ["state"])
 #: `queue`: each of shared/bus/topology.py and its dead letters; not there while the broker cannot be asked.
@@ -67,7 +67,7 @@ SENT_TODAY = Gauge(
     "kontaktpflege_sent_today", "Letters sent since midnight, in the system's time zone; stops at 50,000"
 )
 HELD = Gauge("kontaktpflege_held", "1 while nothing is sent because the database is older than what was sent from it")
-BLOCKED = Gauge("kontaktpflege_blocks", "Blocks in force")
+BLOCKED = Gauge("kontaktpflege_blocks", "Blocks in force of persons; blocked orders are kontaktpflege_orders")
 SERVICES = Gauge("kontaktpflege_services", "Processes seen alive, by role", ["role"])
 JOBS = Gauge("kontaktpflege_jobs", "Contact-care jobs, by status", ["status"])
 

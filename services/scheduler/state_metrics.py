@@ -10,9 +10,10 @@ from shared.db.audit_tables import unsealed_events
 from shared.db.engine import Database
 from shared.db.history_seals import load_head
 from shared.db.holds import load_hold
+from shared.db.order_list import listed_state
 from shared.db.service_instances import live_services
 from shared.db.system_settings import load_system_settings
-from shared.db.system_state import count_for_persons, count_waiting, oldest_waiting, sent_lately
+from shared.db.system_state import count_for_persons, count_some, count_waiting, oldest_waiting, sent_lately
 from shared.db.tables import blocks, contact_jobs, dispatch_runs
 from shared.domain.schedule import local_instant
 from shared.lifecycle import HEARTBEAT_SECONDS
@@ -37,6 +38,7 @@ async def tell_state(database: Database, clock: Clock) -> None:
             ORDERS.labels(state).set(waiting[state].number)
         for state in ("unclear", "failed", "held"):
             ORDERS.labels(state).set(needed[state].number)
+        ORDERS.labels("blocked").set((await count_some(connection, listed_state("blocked"))).number)
         oldest = await oldest_waiting(connection, now)
         age = (now - oldest["queued_at"]).total_seconds() if oldest and oldest["queued_at"] else 0
         OLDEST_AGE.labels("queued").set(age)

@@ -6,6 +6,7 @@ from prometheus_client import REGISTRY
 
 from services.scheduler.state_metrics import tell_state
 from shared.bus.topology import ROUTES
+from shared.db.order_commands import block
 from tests.services.world import World
 
 
@@ -27,6 +28,18 @@ async def test_a_letter_that_waits_for_its_next_try_waits_for_no_mailer(world: W
     assert await oldest_age(world) == 0
     world.clock.set(released + timedelta(minutes=61))
     assert await oldest_age(world) == 61 * 60
+
+
+async def test_letters_that_a_person_has_stopped_are_told(world: World) -> None:
+    async def told() -> float | None:
+        await tell_state(world.database, world.clock)
+        return REGISTRY.get_sample_value("kontaktpflege_orders", {"state": "blocked"})
+
+    first, _ = await world.queued("A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+    assert await told() == 0
+    asked = {"scope": "letter", "reason": "wartet auf den Vertrag", "until": None}
+    await block(world.database, first, author="a", now=world.clock.now(), **asked)
+    assert await told() == 1
 
 
 async def test_queue_depths_are_told_and_gone_while_there_is_no_broker(world: World) -> None:
