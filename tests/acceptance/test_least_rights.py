@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.chaos.nodes import Broker
 from tests.contract.buses import opened, orders
 from tests.mail_server import MailServer
 from tests.servers import rabbitmq
+from tests.servers.fresh import manage
 from tests.servers.processes import listens
 from tests.servers.programs import program
 from tests.servers.state import Started, end, wait_until
@@ -147,19 +149,44 @@ def test_a_policy_that_differs_is_told_to_the_administrator(broker: Broker) -> N
     assert check()[0] == 0
 
 
+def test_a_look_at_the_dead_letters_as_operations_describes_it(broker: Broker) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"set_permissions --vhost / look '\^\$' '\^\$' '([^']+)'", text)
+    ackmode = "reject_requeue_true"
+    assert f"ackmode={ackmode}" in text and "purge_queue kontaktpflege.orders.ready.dead" in text
+    with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+        _to_the_dead(connection.channel())
+    broker.manage("PUT", "users/look", {"password": "secret-of-the-look", "tags": "management"})
+    try:
+        broker.manage("PUT", "permissions/%2F/look", {"configure": "^$", "write": "^$", "read": pattern})
+        asked = {"count": 10, "ackmode": ackmode, "encoding": "auto"}
+        account = ("look", "secret-of-the-look")
+
+        def look(queue: str) -> list[str]:
+            answer = manage("POST", broker.management_url, f"queues/%2F/{queue}/get", account, asked)
+            return [one["payload"] for one in json.loads(answer)]
+
+        for _ in range(2):  # what was looked at is there again, a moment later
+            wait_until(lambda: look(f"{ORDERS_READY}.dead") == ["{}"], 10, "the dead letter is not there")
+        with pytest.raises(OSError, match="40"):
+            look(ORDERS_READY)
+    finally:
+        broker.manage("DELETE", "users/look")
+    command = [program("rabbitmqctl"), "--quiet", "purge_queue", f"{ORDERS_READY}.dead"]
+    subprocess.run(command, env=administrator_of(broker), check=True, timeout=60)
+    with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+        assert connection.channel().basic_get(f"{ORDERS_READY}.dead")[0] is None
+
+
 async def test_a_full_queue_refuses_what_is_published() -> None:
     node = Broker()
     try:
         async with opened(node.url) as bus:
+            # No more than a bound: that it refuses instead of dropping is asked for by who declares the queue.
             full = {"pattern": f"^{ORDERS_READY}$", "apply-to": "queues", "definition": {"max-length": 1}}
             node.manage("PUT", "policies/%2F/full", full)
-            assert bus.ready
-
-            async def taken() -> bool:
-                return (await bus.publish(orders(1)))[0]
-
-            # The policy holds a moment after it was made; from then on one more is too many.
-            answers = [await taken() for _ in range(50)]
+            # It holds a moment after it was made; from then on one more is too many.
+            answers = [(await bus.publish(orders(1)))[0] for _ in range(50)]
             assert answers[0] and not answers[-1]
     finally:
         node.close()

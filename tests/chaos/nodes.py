@@ -26,6 +26,7 @@ class Broker:
         self._node = rabbitmq.create(self._started)
         self._pid = self._node.launch(self._started)
         self.url = self._node.url
+        self.management_url = self._node.management_url
         self.folder = self._node.folder
         #: What its own programs need to find it.
         self.environment = self._node.environment
