@@ -37,8 +37,8 @@ async def test_letters_that_a_person_has_stopped_are_told(world: World) -> None:
 
     first, _ = await world.queued("A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
     assert await told() == 0
-    asked = {"scope": "letter", "reason": "wartet auf den Vertrag", "until": None}
-    await block(world.database, first, author="a", now=world.clock.now(), **asked)
+    now = world.clock.now()
+    await block(world.database, first, scope="letter", reason="wartet auf Post", until=None, author="a", now=now)
     assert await told() == 1
 
 
