@@ -56,7 +56,7 @@ async def tell_state(database: Database, clock: Clock) -> None:
 
 async def _tell_jobs(connection: AsyncConnection) -> None:
     by_status = select(contact_jobs.c.status, func.count()).group_by(contact_jobs.c.status)
-    found: dict[str, int] = dict((await connection.execute(by_status)).tuples().all())
+    found = {row[0]: row[1] for row in await connection.execute(by_status)}
     for status in ("on", "off"):
         JOBS.labels(status).set(found.get(status, 0))
 
