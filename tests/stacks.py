@@ -71,7 +71,8 @@ class Stack:
         self._fill(("sample",), self._load_sample)
 
     def _fill(self, what: tuple[str, ...], load: Callable[[], None]) -> None:
-        if not self.copies:
+        # Services that run already hold on to the database.
+        if not self.copies or self.running():
             load()
             return
         given = sorted(self.environment.items())
@@ -133,6 +134,10 @@ class Stack:
         for _, process in self.running():
             process.kill()
             process.wait(10)
+
+    def has_logged(self, what: str) -> bool:
+        """Whether a service has written it, however long ago."""
+        return any(what in path.read_text(errors="replace") for path in self.folder.glob("*.log"))
 
     def logs(self) -> str:
         return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted(self.folder.glob("*.log")))

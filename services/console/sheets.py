@@ -60,6 +60,7 @@ HEADINGS = {
     "subject": "Subject",
     "reason": "Reason",
     "attempts": "Attempts",
+    "approval": "Approval",
     "query": "Query",
     "letter": "Form letter",
     "dispatch": "Dispatch",
@@ -136,7 +137,11 @@ def _values(say: Callable[[str], str]) -> dict[str, Callable[[Any], Any]]:
     def flag(value: Any) -> str:
         return say("yes") if value else say("no")
 
+    def asked_by(value: str) -> str:
+        return f"{say('asked for by')} {value.removeprefix('asked for by ')}"
+
     return {
+        "approval": asked_by,
         **dict.fromkeys(("kind", "type", "task", "state", "role"), words["word"]),
         **dict.fromkeys(("in_pool", "has_password"), flag),
         "reason": words["reason"],

@@ -74,8 +74,18 @@ async def still_blocked(database: Database, order_id: int) -> list[str]:
 
 
 async def retry(database: Database, order_id: int, *, now: datetime, author: str) -> None:
-    """Queues a failed or no_address order again."""
-    await _in_transaction(database, lambda connection: retry_order(connection, order_id, now=now, author=author))
+    """Queues a failed or no_address order again.
+
+    With four eyes not one that may have arrived all the same (D37): nobody sends that a second time alone (S23).
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        handed_over = select(write_orders.c.handed_over_at).where(write_orders.c.id == order_id)
+        if await four_eyes(connection) and (await connection.execute(handed_over)).scalar() is not None:
+            raise Refused("this letter may have arrived; while an order is unclear, two users can send it again")
+        await retry_order(connection, order_id, now=now, author=author)
+
+    await _in_transaction(database, work)
 
 
 async def settle(database: Database, order_id: int, decision: str, *, now: datetime, author: str) -> bool:

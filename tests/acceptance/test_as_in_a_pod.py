@@ -107,6 +107,8 @@ def pods(distributed_stack: Stack) -> Iterator[Pods]:
             "root, in a container with --cap-add SYS_ADMIN and --security-opt seccomp=unconfined, or --deselect it"
         )
     stack = distributed_stack
+    # It is filled while the pods run.
+    stack.copies = False
     broker = stack.environment["BROKER_URL"]
     secrets = {"url": stack.environment["DATABASE_URL"], "password": "unused", **dict.fromkeys(ROLES, broker)}
     # Not below pytest's own folder, into which nobody else may look; everybody may write here but for the mount.

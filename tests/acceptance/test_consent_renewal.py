@@ -45,9 +45,9 @@ def begin(stack: Stack) -> str:
 
 
 def run_night(stack: Stack, at: str) -> None:
-    """The services at this moment, until the chores of the night are done."""
+    """The scheduler at this moment (embedded: everything), until the chores of the night are done."""
     stack.environment["KP_CLOCK_START"] = at
-    stack.start()
+    stack.start("scheduler")
     told = f'"day": "{at[:10]}"'
     done = '"chore": "core data"'
     stack.wait_for(
@@ -81,7 +81,7 @@ def test_s25_consent_is_renewed_withdrawn_or_lapses(stack: Stack, smtp: MailServ
         stack.start("public")
     ran = stack.answer("job", "run", JOB, "--on", "2026-11-23", "--wait", "120")
     assert ran["states"] == {"sent": 3, "no_address": 1}
-    stack.wait_for(lambda: "public_listens" in stack.logs(), 30, "the page's start")
+    stack.wait_for(lambda: stack.has_logged("public_listens"), 30, "the page's start")
     links = {str(mail["To"]).partition("@")[0]: links_of(mail) for mail in (parsed(o.content) for o in smtp.accepted)}
     assert set(links) == {"eins", "zwei", "drei"}
     own = {who: {kind: one_link(theirs, url, kind) for kind in ("stay", "delete")} for who, theirs in links.items()}

@@ -29,7 +29,7 @@ def running(embedded_stack: Stack) -> Iterator[tuple[Stack, str]]:
     """All services of one process with the sample, and where they answer."""
     embedded_stack.load_sample()
     embedded_stack.start("all", KP_HEALTH_PORT="0")
-    embedded_stack.wait_for(lambda: "health_listens" in embedded_stack.logs(), 30, "the probes")
+    embedded_stack.wait_for(lambda: embedded_stack.has_logged("health_listens"), 30, "the probes")
     yield embedded_stack, address_in(embedded_stack.logs())
 
 

@@ -15,7 +15,7 @@ from tests.mail_server import MailServer
 from tests.stacks import EXPECTED, Stack
 
 #: Rows that a running system writes by itself.
-RESTLESS = {"service_instances", "queue_depths", "person_changes", "daily_chores"}
+RESTLESS = {"service_instances", "queue_depths", "person_changes", "daily_chores", "event_seals", "unsealed_events"}
 JOBS = ("Geburtstagsgrüße", "Endgültige Absage Pool")
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
@@ -75,7 +75,7 @@ def test_s25_scanners_change_nothing_and_one_click_unsubscribes_once(stack: Stac
         stack.answer("job", "run", job, "--on", "2026-11-23", "--wait", "120")
     mails = [parsed(one.content) for one in smtp.accepted]
     assert len(mails) == sum(EXPECTED[job] for job in JOBS)
-    stack.wait_for(lambda: "public_listens" in stack.logs(), 30, "the page's start")
+    stack.wait_for(lambda: stack.has_logged("public_listens"), 30, "the page's start")
 
     links = {link for mail in mails for link in links_of(mail)}
     unsubscribe = {str(mail["X-Kontaktpflege-Order"]): str(mail["List-Unsubscribe"])[1:-1] for mail in mails}

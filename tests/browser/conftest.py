@@ -103,7 +103,7 @@ def running_site(
         url = f"http://127.0.0.1:{port}"
         stack.start("all", KP_CONSOLE_PORT=str(port), **settings_of(url))
         try:
-            stack.wait_for(lambda: "console_listens" in stack.logs(), 30, "the console's start")
+            stack.wait_for(lambda: stack.has_logged("console_listens"), 30, "the console's start")
             yield Site(url, stack, mail)
         finally:
             assert set(stack.stop().values()) <= {0}, stack.logs()

@@ -60,7 +60,7 @@ def _start(stack: Stack) -> str:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     stack.start("all", KP_CONSOLE_PORT=str(port))
-    stack.wait_for(lambda: "console_listens" in stack.logs(), 30, "the console's start")
+    stack.wait_for(lambda: stack.has_logged("console_listens"), 30, "the console's start")
     for job in ("Geburtstagsgrüße", "Endgültige Absage Pool"):
         stack.cli("job", "run", job, "--on", "2026-11-23")
     stack.wait_for(lambda: '"sent"' in stack.cli("order", "list", "--json", "--state", "sent").stdout, 60, "letters")

@@ -41,8 +41,8 @@ ORDER = (
     "E-Mail|Grund|Versuche"
 )
 JOB = (
-    "Name|Status|Abfrage|Formschreiben|Versand|Versandzeit|Nächster Versand|Letzter Versand|geplant|wartet|gesendet|"
-    "keine Adresse|fehlgeschlagen|ungeklärt|blockiert"
+    "Name|Status|Freigabe|Abfrage|Formschreiben|Versand|Versandzeit|Nächster Versand|Letzter Versand|geplant|wartet|"
+    "gesendet|keine Adresse|fehlgeschlagen|ungeklärt|blockiert"
 )
 LETTER = "Name|Sprachen|Betreff|Status nach Versand|Layout|Anhänge|Version|Aufträge"
 EVENT = "Wann|Wer|Was|Datensatz|Name|Feld|Vorher|Nachher|Grund"
@@ -146,7 +146,11 @@ def test_a_long_list_pages_under_its_filter(reader: Callable[[str], Page], liste
 def test_an_english_reader_gets_english_words(reader: Callable[[str], Page]) -> None:
     page = reader("en")
     for address, title, headings in (
-        ("/jobs", "Jobs", ["Name", "Status", "Query", "Form letter", "Dispatch", "Dispatch time", "Next dispatch"]),
+        (
+            "/jobs",
+            "Jobs",
+            ["Name", "Status", "Approval", "Query", "Form letter", "Dispatch", "Dispatch time", "Next dispatch"],
+        ),
         ("/workcenter", "Write orders", ["Number", "Name", "Type", "Task", "Job", "External number", "Letter of"]),
         ("/queries", "Queries", ["Name", "Chooses whoever", "Version"]),
         ("/settings/history", "History", ["When", "Who", "What", "Record", "Name", "Field", "Before", "After"]),

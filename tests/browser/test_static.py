@@ -10,6 +10,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from services.console.words import OTHERS
+from services.public.consent import NOTES as CONSENT_NOTES
 from services.public.rendering import NOTES, REFUSALS
 from tests.browser.messages import CONSOLE, METHODS, OPTIONS, asked_for, not_written
 
@@ -62,8 +63,10 @@ def test_roles_have_words() -> None:
 
 def test_the_candidates_page_is_in_german_too() -> None:
     found = extract_from_dir(str(PUBLIC), method_map=METHODS, options_map=OPTIONS, keywords={"_": None})
-    asked = {str(one[2]) for one in found} | {*NOTES.values(), *REFUSALS.values()}
-    translated = messages(PUBLIC / "locale" / "de" / "public.po")
+    asked = {str(one[2]) for one in found} | {*NOTES.values(), *CONSENT_NOTES.values(), *REFUSALS.values()}
+    catalogs = [messages(path) for path in sorted((PUBLIC / "locale" / "de").glob("*.po"))]
+    translated = {message: texts for catalog in catalogs for message, texts in catalog.items()}
+    assert len(translated) == sum(map(len, catalogs))
     assert sorted(asked - translated.keys()) == [] and all(all(texts) for texts in translated.values())
     assert sorted(not_written(set(translated) - asked)) == []
     for message, (text,) in translated.items():

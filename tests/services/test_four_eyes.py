@@ -10,7 +10,7 @@ from shared.db.approvals import SEALED
 from shared.db.audit_tables import approvals
 from shared.db.job_list import show_job
 from shared.db.jobs import approve_job, copy_job, create_job, delete_job, refuse_job, rehearse_job, set_job
-from shared.db.order_commands import decide_resend, settle
+from shared.db.order_commands import decide_resend, retry, settle
 from shared.db.tables import contact_jobs, events, write_orders
 from shared.errors import KontaktpflegeError, NotFound, Outdated, Refused
 from tests.services.command_line import CommandLine
@@ -255,6 +255,14 @@ async def test_s23_an_unclear_letter_is_sent_again_by_two(world: World) -> None:
     assert await world.state(order) == "queued"
     acts = {one["action"]: one["author"] for one in await rows(world.database, events, noun="order")}
     assert acts["ask_approval"] == "anna" and acts["refuse"] == "bert" and acts["approve"] in ("bert", "clara")
+
+
+async def test_s23_what_was_given_up_while_unclear_is_not_sent_again_by_one(world: World) -> None:
+    order = await unclear(world)
+    await settle(world.database, order, "failed", now=MORNING, author="anna")
+    with pytest.raises(Refused, match="may have arrived"):
+        await retry(world.database, order, now=MORNING, author="anna")
+    assert await world.state(order) == "failed"
 
 
 async def test_s23_the_question_lapses_with_another_hand_over_or_decision(world: World) -> None:

@@ -152,6 +152,7 @@ async def _who_holds_on(world: World) -> str:
     """The transactions for which what was read is kept."""
     asked = text(
         "SELECT datname, state, xact_start, left(query, 200) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL"
+        " OR backend_xid IS NOT NULL"
     )
     async with world.database.read() as connection:
         return str([tuple(row) for row in (await connection.execute(asked)).all()])
