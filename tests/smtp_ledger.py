@@ -29,6 +29,8 @@ class TakenMail:
     content: bytes
     #: time.monotonic() when it was accepted.
     at: float
+    #: Whether MAIL asked for SMTPUTF8 (RFC 6531).
+    smtputf8: bool = False
 
 
 class Ledger:

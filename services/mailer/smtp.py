@@ -186,7 +186,7 @@ class SmtpPool:
         while True:
             reused = self._take_idle()
             connection = reused or await self._connect()
-            commands = envelope(envelope_from, recipient, smtputf8=connection.smtputf8)
+            commands = envelope(envelope_from, recipient, mail, smtputf8=connection.smtputf8)
             if not isinstance(commands, Envelope):
                 self._idle.append(connection)
                 return Refused(commands)

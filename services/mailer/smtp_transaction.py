@@ -30,16 +30,18 @@ class Envelope:
     data: bytes = b"DATA\r\n"
 
 
-def envelope(envelope_from: str, recipient: str, *, smtputf8: bool) -> Envelope | str:
-    """The commands, or why these addresses cannot be written over this connection (S6, S9)."""
+def envelope(envelope_from: str, recipient: str, mail: bytes, *, smtputf8: bool) -> Envelope | str:
+    """The commands, or why these addresses or this mail's head cannot be written over this connection (S6, S9)."""
     addresses = [ascii_domain_address(envelope_from), ascii_domain_address(recipient)]
     if any(_FORBIDDEN & set(address) or not address.isprintable() for address in addresses):
         return "forbidden characters in a mail address"
     if not all(0 < address.find("@") < len(address) - 1 for address in addresses):
         return "incomplete mail address"
-    international = not all(address.isascii() for address in addresses)
+    # A letter with a return path of its own names its sender in the head alone; bodies are never looked at.
+    head = mail[: max(mail.find(b"\r\n\r\n"), 0)]
+    international = not (head.isascii() and all(address.isascii() for address in addresses))
     if international and not smtputf8:
-        return "smtputf8: the address is not ASCII, and the mail server takes no others"
+        return "smtputf8: an address is not ASCII, and the mail server takes no others"
     option = " SMTPUTF8" if international else ""
     sender, receiver = addresses
     return Envelope(f"MAIL FROM:<{sender}>{option}\r\n".encode(), f"RCPT TO:<{receiver}>\r\n".encode())

@@ -20,7 +20,7 @@ from shared.domain.return_paths import ReturnPaths
 from shared.errors import InvalidSettings
 from shared.settings import load_settings
 from tests.services.running import running, settings_for, until
-from tests.services.world import World
+from tests.services.world import SETUP, World
 from tests.smtp_ledger import TakenMail
 from tests.smtp_oracle import SmtpOracle
 from tests.smtp_scripts import first, well_behaved
@@ -49,8 +49,10 @@ def dns(key: Path) -> Any:
     return answer
 
 
-async def sent(world: World, folder: Path, applicant: str, oracle: SmtpOracle, **given: Any) -> list[TakenMail]:
-    await world.begin(applicant)
+async def sent(
+    world: World, folder: Path, applicant: str, oracle: SmtpOracle, setup: str = SETUP, **given: Any
+) -> list[TakenMail]:
+    await world.begin(applicant, setup=setup)
     await world.run()
     async with running(world, settings_for(folder, oracle.url, **given)):
         await until(world, lambda states: set(states.values()) <= {"sent", "failed"})
@@ -120,6 +122,7 @@ async def test_what_a_letter_says_about_itself_and_its_way_back(world: World, tm
     found = message_from_bytes(mail.content, policy=policy.default)
     assert found["From"] == "Anna Weber <a.weber@firma.example>"
     assert found["Return-Path"] is None  # whoever delivers it writes it
+    assert not mail.smtputf8  # only what needs it asks for it
     assert found["Auto-Submitted"] == "auto-generated"
     assert found["Message-ID"] == order["message_id"]
     assert re.fullmatch(rf"<order-{order['id']}\.[0-9a-f-]{{36}}@firma\.example>", found["Message-ID"])
@@ -148,6 +151,22 @@ async def test_s9_addresses_beyond_ascii_end_to_end(
         assert found["To"] == recipient
     else:
         assert "smtputf8" in order["reason"]
+
+
+@pytest.mark.parametrize(("extensions", "state"), [(UTF8, "sent"), (("PIPELINING",), "failed")])
+async def test_s9_a_sender_beyond_ascii_stands_in_the_head_alone(
+    world: World, tmp_path: Path, extensions: tuple[str, ...], state: str
+) -> None:
+    setup = SETUP.replace("a.weber@firma.example", "jörg@firma.example")
+    async with SmtpOracle(tmp_path / "ledger", well_behaved, extensions=extensions) as oracle:
+        mails = await sent(world, tmp_path, "A1,,Eins,a1@x.example,Neu,", oracle, setup, **BOUNCE)
+    order = await world.order("A1")
+    assert order["state"] == state
+    for mail in mails:
+        assert mail.smtputf8 and mail.sender.isascii() and mail.recipient.isascii()
+        assert "<jörg@firma.example>".encode() in mail.content.partition(b"\r\n\r\n")[0]
+    assert len(mails) == (state == "sent")
+    assert state == "sent" or "smtputf8" in order["reason"]
 
 
 @pytest.mark.parametrize(
