@@ -23,6 +23,25 @@ def _tests_in(path: Path) -> set[str]:
     return {node.name for node in functions if node.name.startswith("test_")}
 
 
+@lru_cache
+def _defined_in(path: Path) -> set[str]:
+    """The functions and classes of a module; what is not Python has none."""
+    if path.suffix != ".py":
+        return set()
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return {node.name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, kinds)}
+
+
+def missing(says: str) -> list[str]:
+    """The places in a cell that are not in the code."""
+    places = [(file, name, ROOT / file) for file, name in _PLACE.findall(says)]
+    return [
+        f"{file}::{name}"
+        for file, name, path in places
+        if not path.is_file() or (name and name not in _defined_in(path))
+    ]
+
+
 def carries(name: str, row: str) -> bool:
     return row.lower() in name.split("_")
 
@@ -37,10 +56,21 @@ def test_an_attack_has_a_defence_and_tests_or_a_reason(row: list[str]) -> None:
     assert attack
     tests = _PLACE.findall(says)
     assert _PLACE.search(defence), "no place in the code"
+    assert missing(defence) == []
     assert tests, "no test"
     for file, name in tests:
         assert name in _tests_in(ROOT / file), f"{file} has no test {name}"
     assert any(carries(name, number) for _, name in tests), "no test carries the number"
+
+
+def test_a_place_that_is_not_there_is_told() -> None:
+    real = "shared/logs.py, shared/logs.py::without_addresses"
+    assert missing(real) == []
+    assert missing(f"{real}, shared/no_logs.py::without_addresses, shared/logs.py::without, deploy/none.sh") == [
+        "shared/no_logs.py::without_addresses",
+        "shared/logs.py::without",
+        "deploy/none.sh::",
+    ]
 
 
 @pytest.mark.parametrize("row", ATTACKS, ids=lambda row: row[0])
