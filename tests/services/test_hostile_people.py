@@ -20,6 +20,9 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import insert
 
 from shared.db.tables import users
+from shared.domain.link_tokens import LinkTokens
+from shared.domain.return_paths import ReturnPaths
+from shared.public_links import PublicLinks
 from tests.hostile_people import ADDRESSES, NAMES
 from tests.services.import_files import Files
 from tests.services.running import running, settings_for
@@ -42,8 +45,13 @@ FIELDS = ("salutation", "title", "first_name", "last_name", "street", "city", "v
 #: Every header of a letter, in its order.
 HEADERS = [
     *("From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "X-Kontaktpflege-Order", "Auto-Submitted"),
-    "Content-Type",
+    *("List-Unsubscribe", "List-Unsubscribe-Post", "Content-Type"),
 ]
+LINK_KEY, PAGE = "a-secret-of-links-for-hostile-people-only", "https://firma.example/pflege"
+#: Letters name the page where one unsubscribes, and come back to an address of their own.
+LINKED = {"KP_LINK_KEYS": LINK_KEY, "KP_PUBLIC_URL": PAGE, "KP_BOUNCE_ADDRESS": "bounce@mail.firma.example"}
+PATHS = ReturnPaths(LINKED["KP_BOUNCE_ADDRESS"], LinkTokens([LINK_KEY]))
+LINKS = PublicLinks(PAGE, LinkTokens([LINK_KEY]))
 CONTROLS = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 
 
@@ -114,7 +122,7 @@ async def test_s5_s6_s7_s8_s9_two_hundred_hostile_people_get_one_letter_each_and
     assert len(everybody) >= 200
     await begin(world, people())
     await world.run()
-    patient = {"KP_LEASE_SECONDS": 60, "KP_REPLY_LEASE_SECONDS": 60}
+    patient = {"KP_LEASE_SECONDS": 60, "KP_REPLY_LEASE_SECONDS": 60, **LINKED}
     async with SmtpOracle(tmp_path / "ledger") as oracle, running(world, settings_for(tmp_path, oracle.url, **patient)):
         orders = await ended(world)
     expected = {one["external_id"]: reached(one["email"]) for one in everybody}
@@ -151,7 +159,11 @@ def check(message: EmailMessage, mail: TakenMail, person: dict[str, str]) -> Non
     assert re.findall(rb"^To: (\S+)\r\n\S", mail.content, re.MULTILINE) == [mail.recipient.encode()]
     assert len(message["To"].addresses) == 1
     assert [one.addr_spec for one in message["From"].addresses] == [f"{person['recruiter']}@firma.example"]
-    assert mail.sender == f"{person['recruiter']}@firma.example"
+    order = int(str(message["X-Kontaktpflege-Order"]))
+    assert mail.sender == PATHS.of(order)
+    assert re.findall(rb"^List-Unsubscribe: (.*)\r\n\S", mail.content, re.MULTILINE) == [
+        f"<{LINKS.preferences(order)}>".encode()
+    ]
     # Line ends and the like count as blanks or as nothing; words that look encoded are read so by the standard library.
     said, meant = (CONTROLS.sub("", text) for text in (str(message["Subject"]), f"Zu {person['last_name']}"))
     assert said == meant or "=?" in meant
