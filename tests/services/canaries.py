@@ -7,12 +7,19 @@ from pathlib import Path
 
 from sqlalchemy import insert, select, update
 
+from shared.db.candidate_wishes import Wish, say
 from shared.db.engine import Database
+from shared.db.person_commands import OfOrder
+from shared.db.returned_addresses import give_up_address, restore_address
+from shared.db.returned_mails import Effect, TakenIn, take_in
 from shared.db.tables import applications, blocks, events, metadata, write_orders
+from shared.domain.returned_mail import understand
 from shared.settings import Settings
+from tests.returned_mails import returned_mail
 from tests.services.import_files import Files, lines
 from tests.services.running import run_all
 from tests.services.setup_files import row
+from tests.services.test_returned_mails import PATHS
 from tests.services.world import MORNING, SETUP, World
 from tests.smtp_oracle import SmtpOracle
 
@@ -28,6 +35,8 @@ KEPT = {
     "postal_code": "QL123", "city": "QLcity", "country": "QLcountry", "vacancy": "QLvacancy", "kind": "pool",
     "received_on": "2019-08-07", "duplicate_set": "QLset",
 }  # fmt: skip
+#: What the person says and what comes back, as recorded by what the product does with it.
+SAID = ("QKwords", "QKanswer", "QKbounced")
 REJECTING = SETUP.replace("sync_minutes: 5", "sync_minutes: 5, reduce_core_data: at_once, core_data_keeps: []").replace(
     'subject: "Absage"', 'subject: "Absage {{ applicant.title }} {{ applicant.phone | default(1) }}"'
 ) + SETUP.partition("jobs:\n")[2].replace("Gruß", "Absagen").replace("Brief", "Ende").replace("An,", "Aus,")
@@ -54,6 +63,22 @@ async def plant(world: World) -> None:
     said = "2026-11-01T10:00:00Z,note,incoming,QKsubject,QKbody,QKuser"
     await files.contacts(lines(contacts, f"QKid1,A1,,{said}", f",A1,,{said}", f"QKid2,,QLset,{said}"))
     await _plant_rows(world, order)
+    await plant_what_was_said(world, order)
+    person = (await row(world.database, applications, external_id="A1"))["person_id"]
+    when = {"author": "anna", "now": world.clock.now()}
+    async with world.database.begin() as connection:
+        assert await give_up_address(connection, person, ERASED["email"], "QKbounced", **when)
+    # The rejection has to reach the address; what was told of it stays.
+    assert await restore_address(world.database, "A1", **when) == ["A1"]
+
+
+async def plant_what_was_said(world: World, order: int) -> None:
+    """The candidate asks for a correction on the page, and answers a letter."""
+    now = world.clock.now()
+    await say(world.database, OfOrder(order), Wish.CORRECT, "QKwords", now=now)
+    answer = returned_mail("reply.thunderbird-german").replace(b"danke der Nachfrage", b"QKanswer")
+    mail = f"Delivered-To: {PATHS.of(order)}\r\n".encode() + answer
+    assert await take_in(world.database, understand(mail), PATHS, now) == TakenIn(Effect.CONTACT, order)
 
 
 async def _plant_rows(world: World, order: int) -> None:

@@ -3,22 +3,31 @@
 The rejection goes the real way: all services in one process, a mail server that defers once, the mailer's journal.
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from shared.db.reduction import reduce_due
+from shared.db.returned_mails import Effect
+from shared.db.tables import applications, candidate_requests, contact_entries, returned_mails
 from tests.services.canaries import (
     ERASED,
     KEPT,
     REJECTING,
+    SAID,
     canaries_in,
     contents,
     plant,
+    plant_what_was_said,
     send_the_rejection,
     settings_for,
     stored_in,
     texts_of,
 )
+from tests.services.setup_files import row, rows
+from tests.services.test_reduction import with_setting
+from tests.services.test_returned_mails import take
 from tests.services.world import World
 from tests.smtp_oracle import SmtpOracle
 from tests.smtp_scripts import REPLIES, first
@@ -31,7 +40,7 @@ async def test_d42_s27_nothing_but_core_data_is_left(
     await world.begin(setup=REJECTING)
     await plant(world)
     planted = "".join(text for _, text in await texts_of(world.database)).casefold()
-    assert [word for word in ERASED.values() if word.casefold() not in planted] == []
+    assert [word for word in (*ERASED.values(), *SAID) if word.casefold() not in planted] == []
     async with SmtpOracle(tmp_path / "ledger", first(1, "defer_rcpt_450")) as oracle:
         await send_the_rejection(world, settings_for(tmp_path, oracle))
         (mail,) = oracle.mails
@@ -51,3 +60,23 @@ async def test_d42_s27_nothing_but_core_data_is_left(
     assert bool(files) == (world.database.dialect == "sqlite")
     stored = contents(files)
     assert canaries_in(stored) == set(), stored[stored.casefold().index("qk") - 80 :][:200]
+
+
+async def test_d42_s27_of_an_address_that_was_given_up_and_what_was_said_nothing_is_left(world: World) -> None:
+    applicant = f"A1,,QLlast,{ERASED['email']},Neu,"
+    (order,) = await world.queued(applicant, setup=with_setting("{after_months: 1}"))
+    await world.send(order)
+    await plant_what_was_said(world, order)
+    assert (await take(world, "hard.qmail-no-mailbox", order)).effect is Effect.GIVEN_UP
+    found = await row(world.database, applications, external_id="A1")
+    assert (found["usable_email"], found["returned_email"]) == (None, ERASED["email"])
+    now = world.clock.now() + timedelta(days=40)
+    assert [done async for done in reduce_due(world.database, now=now, author="system")] == [1]
+    assert [(table, text) for table, text in await texts_of(world.database) if canaries_in(text)] == []
+    # That they asked, answered and could not be reached is still known.
+    found = await row(world.database, applications, external_id="A1")
+    assert (found["returned_email"], found["returned_at"], found["last_name"]) == (None, None, "QLlast")
+    assert [one["words"] for one in await rows(world.database, candidate_requests)] == [None]
+    assert {one["kind"] for one in await rows(world.database, returned_mails)} == {"reply", "hard"}
+    said = await rows(world.database, contact_entries)
+    assert {one["direction"] for one in said} == {"outgoing", "incoming", "internal"}

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.chaos.nodes import Broker, DatabaseServer
-from tests.services.canaries import ERASED, REJECTING, contents, plant, send_the_rejection, settings_for
+from tests.services.canaries import ERASED, REJECTING, SAID, contents, plant, send_the_rejection, settings_for
 from tests.services.schemas import open_with_schema
 from tests.services.world import World
 from tests.smtp_oracle import SmtpOracle
@@ -43,7 +43,7 @@ def execute(url: str, *statements: str) -> list[str]:
 #: The words themselves: two letters alone occur in any catalog.
 WORDS = [word.casefold() for word in (*ERASED.values(), "custom.QKname".partition(".")[2])]
 WORDS += ["qksubject", "qkbody", "qkuser", "qkid1", "qkold", "qknew", "qkreason", "qkblock", "qkcreator", "qkreply"]
-WORDS += ["qkbad@", "<order-"]
+WORDS += ["qkbad@", "<order-", *(word.casefold() for word in SAID)]
 
 
 def words_in(folder: Path) -> dict[str, list[str]]:
