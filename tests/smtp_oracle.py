@@ -133,7 +133,7 @@ class Session(asyncio.Protocol):
         self._buffer = b""
         self._in_mail = self._in_body = self._secret_next = self._upgrading = False
         self._sender = self._recipient = ""
-        self._smtputf8 = False
+        self._utf8 = False
         self._manner: str | None = None
         self._answers: list[bytes] = []
         self._pieces: deque[tuple[float, bytes]] = deque()
@@ -236,8 +236,7 @@ class Session(asyncio.Protocol):
         if self._in_mail:
             self._answers.append(b"503 nested MAIL\r\n")
             return
-        self._sender, self._recipient = _path(line), ""
-        self._smtputf8 = b"SMTPUTF8" in line.split()
+        self._sender, self._recipient, self._utf8 = _path(line), "", b"SMTPUTF8" in line.split()
         self._manner = self._oracle.ask(self._sender)
         self._in_mail = self._say("MAIL", "250 ok")
 
@@ -312,8 +311,7 @@ class Session(asyncio.Protocol):
         stored = code is not None and 200 <= code < 300
         message_id = _MESSAGE_ID.search(content)
         if stored and self._oracle.keep:
-            mail = TakenMail(self._sender, self._recipient, content, time.monotonic(), self._smtputf8)
-            self._oracle.mails.append(mail)
+            self._oracle.mails.append(TakenMail(self._sender, self._recipient, content, time.monotonic(), self._utf8))
         entry = LedgerEntry(
             message_id=message_id[1].decode("utf-8", "replace") if message_id else "",
             recipient=self._recipient,
