@@ -63,7 +63,7 @@ async def test_d42_s27_nothing_but_core_data_is_left(
 
 
 async def test_d42_s27_of_an_address_that_was_given_up_and_what_was_said_nothing_is_left(world: World) -> None:
-    applicant = f"A1,,QLlast,{ERASED['email']},Neu,"
+    applicant = f"A1,,Muster,{ERASED['email']},Neu,"
     (order,) = await world.queued(applicant, setup=with_setting("{after_months: 1}"))
     await world.send(order)
     await plant_what_was_said(world, order)
@@ -75,7 +75,7 @@ async def test_d42_s27_of_an_address_that_was_given_up_and_what_was_said_nothing
     assert [(table, text) for table, text in await texts_of(world.database) if canaries_in(text)] == []
     # That they asked, answered and could not be reached is still known.
     found = await row(world.database, applications, external_id="A1")
-    assert (found["returned_email"], found["returned_at"], found["last_name"]) == (None, None, "QLlast")
+    assert (found["returned_email"], found["returned_at"], found["last_name"]) == (None, None, "Muster")
     assert [one["words"] for one in await rows(world.database, candidate_requests)] == [None]
     assert {one["kind"] for one in await rows(world.database, returned_mails)} == {"reply", "hard"}
     said = await rows(world.database, contact_entries)
