@@ -1,6 +1,7 @@
 """`run mailbox`: looks into the mailbox every minute and reads what came, mail by mail."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from services.mailbox.imap import ImapPlace, Mailbox, open_mailbox
@@ -13,6 +14,9 @@ from shared.lifecycle import every
 from shared.metrics import RETURNED_MAILS
 from shared.settings import Settings
 
+#: Looks at a mail whose effect could not be committed because of others, before it is left to people.
+MOST_CONFLICTS = 5
+
 
 async def run_mailbox(
     database: Database, clock: Clock, settings: Settings, place: ImapPlace, log: Any, stop: asyncio.Event
@@ -21,13 +25,14 @@ async def run_mailbox(
     for kind in Kind:
         RETURNED_MAILS.labels(kind.value)  # what appears as 1 has not increased for Prometheus
     reader = Reader(database, clock, settings.return_paths(), log)
+    conflicts: Counter[int] = Counter()
 
     async def look() -> None:
         # A session lives for one look: nothing is known of a connection that was idle for a minute.
         session = open_mailbox(place, settings.kp_imap_timeout_seconds)
         mailbox = await asyncio.to_thread(session.__enter__)
         try:
-            await _read_all(reader, mailbox, stop)
+            await _read_all(reader, mailbox, conflicts, stop)
         except BaseException as exc:
             await asyncio.to_thread(session.__exit__, type(exc), exc, exc.__traceback__)
             raise
@@ -36,7 +41,8 @@ async def run_mailbox(
     await every(settings.kp_imap_poll_seconds, look, stop, log)
 
 
-async def _read_all(reader: Reader, mailbox: Mailbox, stop: asyncio.Event) -> None:
+async def _read_all(reader: Reader, mailbox: Mailbox, conflicts: Counter[int], stop: asyncio.Event) -> None:
+    """`conflicts`: how often each mail met others, kept from look to look."""
     for uid in await asyncio.to_thread(mailbox.waiting):
         if stop.is_set():
             return
@@ -45,10 +51,17 @@ async def _read_all(reader: Reader, mailbox: Mailbox, stop: asyncio.Event) -> No
             continue
         try:
             folder = (await read_mail(reader, raw)).folder
-        except (Unavailable, Conflict):
+        except Unavailable:
             raise
+        except Conflict:
+            conflicts[uid] += 1
+            if conflicts[uid] < MOST_CONFLICTS:
+                raise
+            reader.log.exception("mail_conflicts", action="mail_conflicts", uid=uid)
+            folder = Folder.NOT_UNDERSTOOD
         except Exception:
             # A mail that breaks the reader must not stand in the way of those behind it; people find it.
             reader.log.exception("mail_broken", action="mail_broken", uid=uid)
             folder = Folder.NOT_UNDERSTOOD
         await asyncio.to_thread(mailbox.put_away, uid, folder.value)
+        del conflicts[uid]
