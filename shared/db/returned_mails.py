@@ -6,7 +6,7 @@ commit and what a mailbox remembers of it doubles nothing.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -17,8 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.engine import Database
 from shared.db.last_contacts import recompute_applications, recompute_persons
 from shared.db.returned_addresses import give_up_address
-from shared.db.tables import applications, contact_entries, persons, returned_mails, write_orders
+from shared.db.system_settings import load_system_settings
+from shared.db.tables import applications, contact_entries, persons, returned_mails, users, write_orders
 from shared.db.transactions import in_transaction
+from shared.domain.mail_addresses import ascii_domain_address, split_sender
 from shared.domain.return_paths import ReturnPaths
 from shared.domain.returned_mail import Kind, ReturnedMail
 
@@ -27,7 +29,8 @@ AUTHOR = "mailbox"
 #: So many letters in a row that came back for reasons that may pass, the first at least so many days before the last,
 #: all within so many days: then the reason does not pass.
 SOFT_LETTERS, SOFT_SPREAD, SOFT_WITHIN = 3, timedelta(days=7), timedelta(days=180)
-#: Mails about one letter that are recorded. More are no answers: somebody sends them on purpose.
+#: Mails of one kind about one letter that are recorded. More are no answers: somebody sends them on purpose. Of one
+#: kind, so that no number of notices about a delay hides the bounce that follows them.
 MOST_MAILS = 20
 
 _ORDER_OF = re.compile(r"<order-(\d{1,18})\.")
@@ -66,24 +69,27 @@ class TakenIn:
 async def take_in(database: Database, mail: ReturnedMail, return_paths: ReturnPaths | None, now: datetime) -> TakenIn:
     """Finds the letter that a mail is about and does what its kind asks for; twice is as once.
 
-    Only a signed return path or the Message-ID itself, which nobody can guess, says which letter it is.
+    Only a signed return path or the Message-ID itself, which nobody can guess, says which letter it is. A mail does
+    something once: read again as if about another letter, it is a repetition.
     """
 
     async def once(connection: AsyncConnection) -> TakenIn:
-        order_id = await _letter(connection, mail, return_paths)
+        signed = await _signed_letter(connection, mail, return_paths)
+        order_id = signed if signed is not None else await _named_letter(connection, mail)
         if order_id is None:
             return TakenIn(Effect.NO_LETTER)
         order = await _locked(connection, order_id)
-        known = select(_R.identity).where(_R.order_id == order_id)
-        identities = set((await connection.execute(known)).scalars())
-        if mail.fingerprint in identities:
+        known = select(_R.id).where(_R.identity == mail.fingerprint)
+        if (await connection.execute(known)).scalar() is not None:
             return TakenIn(Effect.REPEATED, order_id)
-        if len(identities) >= MOST_MAILS:
+        believed = mail if signed is not None else _believed(mail, order["email"])
+        alike = select(func.count()).where(_R.order_id == order_id, _R.kind == believed.kind.value)
+        if (await connection.execute(alike)).scalar_one() >= MOST_MAILS:
             return TakenIn(Effect.TOO_MANY, order_id)
-        row = {"identity": mail.fingerprint, "order_id": order_id, "at": now, "kind": mail.kind.value}
+        row = {"identity": mail.fingerprint, "order_id": order_id, "at": now, "kind": believed.kind.value}
         recorded = insert(returned_mails).values(row | {"status": mail.status, "effect": Effect.RECORDED.value})
         await connection.execute(recorded)
-        effect = Effect.REDUCED if order["reduced_at"] else await _act(connection, order, mail, now)
+        effect = Effect.REDUCED if order["reduced_at"] else await _act(connection, order, believed, now)
         if effect is not Effect.RECORDED:
             mine = update(returned_mails).where(_R.identity == mail.fingerprint)
             await connection.execute(mine.values(effect=effect.value))
@@ -94,19 +100,45 @@ async def take_in(database: Database, mail: ReturnedMail, return_paths: ReturnPa
     return await in_transaction(database, once)
 
 
-async def _letter(connection: AsyncConnection, mail: ReturnedMail, return_paths: ReturnPaths | None) -> int | None:
+async def _signed_letter(
+    connection: AsyncConnection, mail: ReturnedMail, return_paths: ReturnPaths | None
+) -> int | None:
     for address in mail.recipients if return_paths else ():
         order_id = return_paths.order_of(address) if return_paths else None
         if order_id is not None and order_id < 1 << 63:
             found = await connection.execute(select(_O.id).where(_O.id == order_id))
             if (known := found.scalar()) is not None:
                 return int(known)
-    for message_id in mail.letters:
+    return None
+
+
+async def _named_letter(connection: AsyncConnection, mail: ReturnedMail) -> int | None:
+    is_bounce = mail.kind in (Kind.HARD, Kind.SOFT)
+    for message_id in filter(None, (mail.returned,)) if is_bounce else mail.letters:
         if named := _ORDER_OF.match(message_id):
             same = (_O.id == int(named[1]), _O.message_id == message_id)
             if (known := (await connection.execute(select(_O.id).where(*same))).scalar()) is not None:
                 return int(known)
     return None
+
+
+def _believed(mail: ReturnedMail, email: str) -> ReturnedMail:
+    """Without a signed return path: what could not be delivered to others says nothing about the letter's address."""
+    if mail.kind not in (Kind.HARD, Kind.SOFT) or not mail.failed:
+        return mail
+    named = {address.lower() for address in mail.failed}
+    return mail if named & {email.lower(), ascii_domain_address(email).lower()} else replace(mail, kind=Kind.REFUSED)
+
+
+async def _is_ours(connection: AsyncConnection, author: str, email: str) -> bool:
+    """Whether a user or somebody at the sender's own domain wrote it: a colleague's answer is none of the person's."""
+    if not author or author in (email.lower(), ascii_domain_address(email).lower()):
+        return False
+    _, sender = split_sender((await load_system_settings(connection)).sender)
+    if author.rpartition("@")[2] == ascii_domain_address(sender).lower().rpartition("@")[2]:
+        return True
+    user = select(users.c.id).where(func.lower(users.c.email) == author)
+    return (await connection.execute(user.limit(1))).scalar() is not None
 
 
 async def _locked(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:
@@ -129,7 +161,7 @@ async def _act(connection: AsyncConnection, order: Mapping[str, Any], mail: Retu
         return await _give_up(connection, order, mail, f"letter came back: {said}", now)
     if mail.kind is Kind.SOFT and await _does_not_pass(connection, order, now):
         return await _give_up(connection, order, mail, f"{SOFT_LETTERS} letters in a row came back: {said}", now)
-    if mail.kind is Kind.REPLY:
+    if mail.kind is Kind.REPLY and not await _is_ours(connection, mail.author, order["email"]):
         written = min(now, mail.date) if mail.date and mail.date >= (order["sent_at"] or order["created_at"]) else now
         entry = {"at": written, "medium": "mail", "direction": "incoming", "subject": mail.subject}
         # Who answered on one application is not forgotten on another, as with our letters (D20).

@@ -57,12 +57,21 @@ class ReturnedMail:
     date: datetime | None = None
     #: The same for every copy of the mail, another for every other mail.
     fingerprint: str = ""
+    #: The Message-ID of the mail that came back, of bounces, if it has the form of our letters'. What merely names a
+    #: letter (References) may be another mail of the same conversation.
+    returned: str | None = None
+    #: Whom a report says that it could not be delivered to: as the letter was addressed, and after forwarding.
+    failed: tuple[str, ...] = ()
+    #: The address of its author, in small letters; '' if it has none.
+    author: str = ""
 
 
 #: Kind, status and the other side's words.
 _Judgement = tuple[Kind, str | None, str | None]
 
 _LETTER = re.compile(r"<order-[A-Za-z0-9.-]{10,80}@[A-Za-z0-9.-]{1,255}>")
+#: The first in what follows a bounce's own head: the returned mail's. Others stand in what that mail holds.
+_RETURNED = re.compile(r"^message-id:[ \t]*(?:\n[ \t]+)?(\S{1,400})", re.IGNORECASE | re.MULTILINE)
 _TRACES = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-rcpt-to", "to", "cc")
 _IN_BRACKETS = re.compile(r"[^\s<>,;:\"']{1,320}@[A-Za-z0-9.-]{1,255}")
 
@@ -128,6 +137,9 @@ def understand(raw: bytes) -> ReturnedMail:
         text=_written(mail) if kind is Kind.REPLY else "",
         date=_date(mail.fields.first("date")),
         fingerprint=_fingerprint(mail),
+        returned=_returned(mail),
+        failed=_failed(mail),
+        author=(_IN_BRACKETS.findall(mail.fields.first("from")) or [""])[-1].lower(),
     )
 
 
@@ -147,7 +159,7 @@ def _judge(mail: TakenApart) -> _Judgement:
 
 def _judge_marked(mail: TakenApart) -> _Judgement | None:
     """Mails with a part for machines, which says what they are."""
-    if (report := mail.part("message/delivery-status", "message/global-delivery-status")) is not None:
+    if (report := _report(mail)) is not None:
         return _judge_report(report.content(), _text(mail))
     if mail.part("message/disposition-notification") is not None:
         return Kind.AUTO_REPLY, None, None
@@ -156,29 +168,56 @@ def _judge_marked(mail: TakenApart) -> _Judgement | None:
     return None
 
 
+def _report(mail: TakenApart) -> Part | None:
+    return mail.part("message/delivery-status", "message/global-delivery-status")
+
+
 def _judge_report(report: bytes, explanation: str) -> _Judgement:
-    """RFC 3464: groups of fields, the first about the mail, each other about a recipient."""
-    groups: list[Fields] = []
-    rest = report.replace(b"\r\n", b"\n")
-    while rest.strip() and len(groups) < MOST_NAMED:
-        fields, rest = split_head(rest)
-        groups.append(fields)
-    about = [fields for fields in groups if fields.first("action") or fields.first("status")]
-    actions = [fields.first("action").split(" ")[0].lower() for fields in about]
-    for fields, action in zip(about, actions, strict=True):
-        if action == "failed" or (not action and fields.first("status").startswith("5")):
-            said = STATUS.search(fields.first("status"))
-            status = said[1] if said else None
+    about = _groups(report)
+    actions = [_action(fields) for fields in about]
+    for fields in about:
+        if _has_failed(fields):
+            status = _status(fields)
             words = fields.first("diagnostic-code") or explanation
             failure = judge_failure(status, words) or Failure.SOFT
             better = STATUS.search(words)
             told = better[1] if better and (status or "5.0.0")[2:] in ("0.0", "1.0", "5.0") else status
             return Kind(failure), told, words
     if "delayed" in actions:
-        return Kind.DELAYED, about[actions.index("delayed")].first("status") or None, None
+        return Kind.DELAYED, _status(about[actions.index("delayed")]), None
     if actions and all(action in ("delivered", "relayed", "expanded") for action in actions):
         return Kind.DELIVERED, None, None
     return Kind.UNKNOWN, None, None
+
+
+def _groups(report: bytes) -> list[Fields]:
+    """RFC 3464: groups of fields, the first about the mail, each other about a recipient; those."""
+    groups: list[Fields] = []
+    rest = report.replace(b"\r\n", b"\n")
+    while rest.strip() and len(groups) < MOST_NAMED:
+        fields, rest = split_head(rest)
+        groups.append(fields)
+    return [fields for fields in groups if fields.first("action") or fields.first("status")]
+
+
+def _action(fields: Fields) -> str:
+    return fields.first("action").split(" ")[0].lower()
+
+
+def _has_failed(fields: Fields) -> bool:
+    return _action(fields) == "failed" or (not _action(fields) and fields.first("status").startswith("5"))
+
+
+def _status(fields: Fields) -> str | None:
+    said = STATUS.search(fields.first("status"))
+    return said[1] if said else None
+
+
+def _failed(mail: TakenApart) -> tuple[str, ...]:
+    report = _report(mail)
+    about = [fields for fields in _groups(report.content()) if _has_failed(fields)] if report else []
+    values = [value for fields in about for value in fields.all("final-recipient", "original-recipient")]
+    return tuple(address for value in values[:MOST_NAMED] for address in _IN_BRACKETS.findall(value)[:1])
 
 
 def _is_bounce(fields: Fields, subject: str) -> bool:
@@ -248,6 +287,11 @@ def _letters(mail: TakenApart) -> tuple[str, ...]:
     # The returned letter stands in a part of its own, or quoted somewhere in the text.
     named = [*_LETTER.findall(told), *_LETTER.findall(mail.whole.decode("latin-1"))]
     return tuple(dict.fromkeys(named))[:MOST_NAMED]
+
+
+def _returned(mail: TakenApart) -> str | None:
+    found = _RETURNED.search(split_head(mail.whole)[1].decode("latin-1"))
+    return found[1] if found and _LETTER.fullmatch(found[1]) else None
 
 
 def _recipients(fields: Fields) -> tuple[str, ...]:
