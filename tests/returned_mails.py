@@ -4,6 +4,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "data" / "returned_mails"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.eml"))
+#: Bounces that name a letter and say nothing about its address: of another mail, and of another recipient.
+BESIDE = ("hard.answer-in-the-thread", "hard.other-recipient")
 LETTER = "<order-17.0f3c1a52-7d1e-5b1c-9a53-2f1de0a5c001@firma.example>"
 BOUNCE = "bounce+abcdefgh234567@mail.firma.example"
 ADDRESS = "erika.muster@other.example"

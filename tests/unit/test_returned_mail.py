@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.delivery_failures import Failure, judge_failure
+from shared.domain.delivery_failures import STATUS, Failure, judge_failure
 from shared.domain.mail_parts import MOST_BYTES, MOST_PARTS, take_apart
 from shared.domain.returned_mail import MOST_SUBJECT, MOST_TEXT, MOST_WORDS, Kind, understand
-from tests.returned_mails import BOUNCE, LETTER, NAMES, returned_mail
+from tests.returned_mails import ADDRESS, BOUNCE, LETTER, NAMES, returned_mail
 
 #: Seconds for one mail on a slow and busy machine; the corpus takes a thousandth.
 LONGEST = 3.0
@@ -61,6 +61,31 @@ def test_a_bounce_of_which_only_the_address_tells_reads_the_traces_of_delivery()
     assert found.letters == () and found.recipients[0] == BOUNCE
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("hard", "soft"))])
+def test_only_the_message_id_of_the_returned_mail_says_that_it_came_back(name: str) -> None:
+    is_letter = name not in ("hard.answer-in-the-thread", "hard.exchange-2003-no-code")
+    assert understand(returned_mail(name)).returned == (LETTER if is_letter else None)
+
+
+def test_a_letter_in_what_came_back_did_not_come_back_itself() -> None:
+    passed_on = b"Message-ID: <forward@firma.example>\n\nSiehe unten\n\nMessage-ID: %b\n" % LETTER.encode()
+    found = understand(b"From: MAILER-DAEMON@x.example\n\n550 user unknown\n\n--- Below this line\n\n" + passed_on)
+    assert (found.kind, found.letters, found.returned) == (Kind.HARD, (LETTER,), None)
+
+
+def test_a_report_names_whom_it_is_about() -> None:
+    assert understand(returned_mail("hard.forwarded-elsewhere")).failed == ("e.muster@forwarded.example",)
+    assert understand(returned_mail("hard.postfix-user-unknown")).failed == (ADDRESS, ADDRESS)
+    assert understand(returned_mail("delivered.postfix-success")).failed == ()
+
+
+@pytest.mark.parametrize("status", ["4.2.0 " + "x" * 1900, "\0\x1b[2J", "4.2.0\0", ""])
+def test_the_status_of_a_delay_is_a_code_or_none(status: str) -> None:
+    raw = returned_mail("delayed.postfix-warning").replace(b"Status: 4.2.0", b"Status: " + status.encode())
+    found = understand(raw)
+    assert (found.kind, found.status) == (Kind.DELAYED, "4.2.0" if "4.2.0" in status else None)
+
+
 @pytest.mark.parametrize(
     ("status", "words", "failure"),
     [
@@ -98,6 +123,7 @@ def _quickly(raw: bytes) -> None:
     assert time.perf_counter() - began < LONGEST
     assert len(found.subject) <= MOST_SUBJECT and len(found.text) <= MOST_TEXT and len(found.words or "") <= MOST_WORDS
     assert not set(found.message_id + found.subject + (found.words or "")) & set("\r\n\0")
+    assert found.status is None or STATUS.fullmatch(found.status)
 
 
 HEAD = b"From: MAILER-DAEMON@x.example\nReturn-Path: <>\nMessage-ID: <1@x.example>\n"
@@ -156,6 +182,8 @@ PIECES = st.sampled_from(
             b"From: MAILER-DAEMON@x\n",
             b"Status: 5.1.1\n",
             b"Action: failed\n",
+            b"Action: delayed\n",
+            b"Status: ",
         ),
         *(b'Content-Type: multipart/report; boundary="b"\n', b"Content-Type: message/delivery-status\n"),
         *(b"Content-Type: text/plain; charset=utf-7\n", b"Content-Transfer-Encoding: base64\n", b"=?utf-8?b?/w==?="),
