@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from services.mailbox import service
 from services.mailbox.imap import Mailbox, open_mailbox, parse_imap_url
 from services.mailbox.service import run_mailbox
 from shared.db.tables import contact_entries, returned_mails
-from shared.errors import InvalidSettings, Unavailable
+from shared.errors import Conflict, InvalidSettings, Unavailable
 from shared.settings import load_settings
 from tests.certificates import make_certificate
 from tests.returned_mails import returned_mail
@@ -127,6 +128,38 @@ async def test_s32_a_mail_that_breaks_the_reader_stands_in_nobodys_way(
     async with reading(world, imap):
         await until(lambda: imap.mails(RETURNED), "the second mail")
     assert b"poison" in imap.mails(ODD)[0] and not imap.mails()
+
+
+async def test_s32_a_bounce_behind_one_mail_about_two_letters_is_read(world: World, imap: Dovecot) -> None:
+    await sent(world, "A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+    for number, row in enumerate(await world.rows()):
+        imap.put(f"{number}", returned_mail("reply.thunderbird-german", letter=row["message_id"]))
+    imap.put("9", await corpus_mail(world, "hard.qmail-no-mailbox"))
+    async with reading(world, imap):
+        await until(lambda: not imap.mails() and imap.mails(RETURNED), "the bounce in its folder")
+    assert (len(imap.mails(REPLIES)), len(imap.mails(ODD))) == (2, 0)
+
+
+async def test_s32_a_mail_that_keeps_conflicting_is_put_aside_after_some_looks(
+    world: World, imap: Dovecot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sent(world)
+    read, tries = service.read_mail, Counter[str]()
+
+    async def conflict(reader: Any, raw: bytes) -> Any:
+        for name, times in (("always", 1000), ("once", 1)):
+            if f"Subject: {name}".encode() in raw and tries[name] < times:
+                tries[name] += 1
+                raise Conflict("others are always quicker")
+        return await read(reader, raw)
+
+    monkeypatch.setattr(service, "read_mail", conflict)
+    imap.put("1", b"From: a@b.example\nSubject: always\n\nx\n")
+    imap.put("2", b"From: a@b.example\nSubject: once\n\nx\n")
+    imap.put("3", await corpus_mail(world, "hard.qmail-no-mailbox"))
+    async with reading(world, imap):
+        await until(lambda: not imap.mails() and imap.mails(RETURNED), "the bounce behind them")
+    assert tries == {"always": service.MOST_CONFLICTS, "once": 1} and len(imap.mails(ODD)) == 2
 
 
 async def test_s32_a_mailbox_full_of_mail_is_read_in_parts_and_large_mails_only_at_their_beginning(

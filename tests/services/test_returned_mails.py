@@ -10,12 +10,12 @@ from sqlalchemy import select
 from shared.db.engine import Database
 from shared.db.returned_addresses import restore_address
 from shared.db.returned_mails import MOST_MAILS, Effect, TakenIn, take_in
-from shared.db.tables import applications, contact_entries, events, persons, returned_mails
+from shared.db.tables import applications, contact_entries, events, persons, returned_mails, users
 from shared.domain.link_tokens import LinkTokens
 from shared.domain.return_paths import ReturnPaths
 from shared.domain.returned_mail import Kind, ReturnedMail, understand
 from shared.errors import NotFound, Refused
-from tests.returned_mails import NAMES, returned_mail
+from tests.returned_mails import BESIDE, NAMES, returned_mail
 from tests.services.world import DAY, JOB, World
 
 TOKENS = LinkTokens(["a secret of return paths for tests only"])
@@ -45,7 +45,7 @@ async def application(database: Database, name: str) -> dict[str, object]:
 
 
 async def test_s32_every_hard_bounce_of_the_corpus_gives_the_address_up(world: World) -> None:
-    names = [name for name in NAMES if name.startswith("hard")]
+    names = [name for name in NAMES if name.startswith("hard") and name not in BESIDE]
     await sent(world, *(f"H{number},,Eins,h{number}@x.example,Neu," for number in range(len(names))))
     for name, row in zip(names, await world.rows(), strict=True):
         assert await take(world, name, row["id"]) == TakenIn(Effect.GIVEN_UP, row["id"]), name
@@ -64,13 +64,77 @@ async def test_it_is_the_persons_address_that_is_given_up_and_nobody_elses(world
 
 async def test_s32_nothing_else_of_the_corpus_changes_a_person(world: World) -> None:
     names = [name for name in NAMES if name.partition(".")[0] not in ("hard", "reply", "unknown")]
+    # A letter of its own for each: all are looked at, and none is one of several in a row.
+    await sent(world, *(f"N{number},,Eins,n{number}@x.example,Neu," for number in range(len(names))))
+    for name, row in zip(names, await world.rows(), strict=True):
+        before = await application(world.database, row["external_id"])
+        assert await take(world, name, row["id"]) == TakenIn(Effect.RECORDED, row["id"]), name
+        assert await application(world.database, row["external_id"]) == before
+    assert await world.count(contact_entries) == await world.count(returned_mails) == len(names)  # the letters
+
+
+async def test_a_bounce_of_another_mail_that_names_the_letter_stays_for_people(world: World) -> None:
+    order_id = await sent(world)
+    assert await take(world, "hard.answer-in-the-thread", order_id) == TakenIn(Effect.NO_LETTER)
+    assert (await application(world.database, "A1"))["usable_email"] == ADDRESS
+
+
+async def test_what_did_not_reach_others_says_nothing_about_the_address(world: World) -> None:
     order_id = await sent(world)
     before = await application(world.database, "A1")
-    for name in names[:MOST_MAILS]:
-        assert await take(world, name, order_id) == TakenIn(Effect.RECORDED, order_id), name
+    assert await take(world, "hard.other-recipient", order_id) == TakenIn(Effect.RECORDED, order_id)
     assert await application(world.database, "A1") == before
-    assert await world.count(contact_entries) == 1  # the letter
-    assert await world.count(returned_mails) == min(len(names), MOST_MAILS)
+    # Nor does it count as one of several in a row.
+    assert await world.count(returned_mails, returned_mails.c.kind == Kind.REFUSED.value) == 1
+    # Behind a forwarding the address is another; the signed return path says enough, the Message-ID does not.
+    nowhere = {"bounce": "bounce@mail.firma.example"}
+    row = (await world.rows())[0]
+    ways = {"letter": row["message_id"], "address": ADDRESS}
+    forwarded = understand(returned_mail("hard.forwarded-elsewhere", **ways, **nowhere))
+    unsigned = replace(forwarded, fingerprint="without a return path")
+    assert (await take_in(world.database, unsigned, PATHS, world.clock.now())).effect is Effect.RECORDED
+    assert await take(world, "hard.forwarded-elsewhere", order_id) == TakenIn(Effect.GIVEN_UP, order_id)
+
+
+async def test_a_bounce_without_a_return_path_is_believed_about_its_own_address(world: World) -> None:
+    order_id = await sent(world)
+    nowhere = {"bounce": "bounce@mail.firma.example", "address": ADDRESS.upper()}
+    assert await take(world, "hard.postfix-user-unknown", order_id, **nowhere) == TakenIn(Effect.GIVEN_UP, order_id)
+
+
+async def test_d20_what_colleagues_and_users_write_is_no_answer_of_the_person(world: World) -> None:
+    order_id = await sent(world)
+    async with world.database.begin() as connection:
+        await connection.execute(users.update().values(email="c.extern@agentur.example"))
+    before = await application(world.database, "A1")
+    for name in ("reply.colleague-of-the-sender", "reply.user-elsewhere"):
+        assert await take(world, name, order_id) == TakenIn(Effect.RECORDED, order_id), name
+    assert await application(world.database, "A1") == before and await world.count(contact_entries) == 1
+
+
+async def test_d20_the_answer_of_an_applicant_at_the_senders_own_domain_counts(world: World) -> None:
+    order_id = await sent(world, "A1,S,Eins,b.kollege@firma.example,Neu,")
+    assert (await take(world, "reply.colleague-of-the-sender", order_id)).effect is Effect.CONTACT
+
+
+async def test_s32_one_mail_about_two_letters_counts_once(world: World) -> None:
+    first = await sent(world, "A1,,Eins,a1@x.example,Neu,", "A2,,Zwei,a2@x.example,Neu,")
+    assert await take(world, "hard.postfix-user-unknown", first) == TakenIn(Effect.GIVEN_UP, first)
+    assert await take(world, "hard.postfix-user-unknown", first + 1) == TakenIn(Effect.REPEATED, first + 1)
+    assert (await application(world.database, "A2"))["usable_email"] == "a2@x.example"
+    assert await world.count(returned_mails) == 1
+
+
+async def test_a_bounce_after_many_notices_of_a_delay_is_looked_at(world: World) -> None:
+    order_id = await sent(world)
+    row = (await world.rows())[0]
+    for name, last in (("delayed.postfix-warning", Effect.TOO_MANY), ("soft.postfix-mailbox-full", Effect.TOO_MANY)):
+        ways = {"letter": row["message_id"], "bounce": PATHS.of(order_id), "address": ADDRESS}
+        mail = understand(returned_mail(name, **ways))
+        many = [replace(mail, fingerprint=f"{name} {number}") for number in range(MOST_MAILS + 1)]
+        effects = [(await take_in(world.database, one, PATHS, world.clock.now())).effect for one in many]
+        assert effects == [Effect.RECORDED] * MOST_MAILS + [last], name
+    assert await take(world, "hard.postfix-user-unknown", order_id) == TakenIn(Effect.GIVEN_UP, order_id)
 
 
 async def test_d34_the_next_letter_after_a_hard_bounce_has_no_address(world: World) -> None:
