@@ -1,13 +1,19 @@
 """Mails that come back, which anybody can send: those of the corpus, damaged, and about letters that there are."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import chain
 from pathlib import Path
 
 from hypothesis import strategies as st
+from sqlalchemy import select
 from structlog import get_logger
 
 from services.mailbox.reading import Reader, read_mail
+from services.mailer.letters import Letters
+from shared.db.engine import Database
+from shared.db.system_settings import load_system_settings
+from shared.db.tables import write_orders
 from shared.domain.link_tokens import LinkTokens
 from shared.domain.return_paths import ReturnPaths
 from tests.fuzz.installation import prepare
@@ -21,9 +27,22 @@ _PATHS = ReturnPaths("bounce@mail.firma.example", LinkTokens(["0123456789abcdef"
 @asynccontextmanager
 async def _staged(folder: Path) -> AsyncIterator[Stage]:
     installation = await prepare(folder)
-    about = st.builds(
-        lambda name, order: returned_mail(name, bounce=_PATHS.of(order)), st.sampled_from(NAMES), st.integers(1, 9)
+    async with installation.copied() as database:
+        letters = await _letters(database)
+    names, orders = st.sampled_from(NAMES), st.sampled_from(sorted(letters))
+    ways = st.sampled_from((_PATHS.of, lambda _: "bounce@mail.firma.example"))
+
+    def mail(name: str, order: int, way: Callable[[int], str], address: str | None = None) -> bytes:
+        letter, email = letters[order]
+        return returned_mail(name, letter=letter, bounce=way(order), address=address or email)
+
+    one = damaged(st.builds(mail, names, orders, ways)).map(lambda raw: [raw])
+    # The same mail by its own id and author, about two letters.
+    pair = st.builds(
+        lambda name, first, second, way: [mail(name, first, way), mail(name, second, way, letters[first][1])],
+        *(names, orders, orders, ways),
     )
+    cases = st.lists(st.one_of(one, one, pair), min_size=1, max_size=4).map(lambda lists: list(chain(*lists)))
 
     async def attempt(case: list[bytes]) -> None:
         async with installation.copied() as database:
@@ -31,7 +50,18 @@ async def _staged(folder: Path) -> AsyncIterator[Stage]:
             for mail in case:
                 await read_mail(reader, mail)
 
-    yield Stage(st.lists(damaged(about), min_size=1, max_size=4), attempt)
+    yield Stage(cases, attempt)
+
+
+async def _letters(database: Database) -> dict[int, tuple[str, str]]:
+    """Message-ID and address of the orders whose letters were handed over."""
+    async with database.read() as connection:
+        message_id = Letters(None).message_ids(await load_system_settings(connection))
+        order = write_orders.c
+        found = select(order.id, order.message_id, order.email).where(order.message_id.is_not(None))
+        rows = (await connection.execute(found)).all()
+    assert len(rows) > 1 and all(row.message_id == message_id(row.id) for row in rows)
+    return {row.id: (row.message_id, row.email) for row in rows}
 
 
 MAILS = Target("mails", _staged)
