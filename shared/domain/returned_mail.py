@@ -139,7 +139,7 @@ def understand(raw: bytes) -> ReturnedMail:
         fingerprint=_fingerprint(mail),
         returned=_returned(mail),
         failed=_failed(mail),
-        author=(_IN_BRACKETS.findall(mail.fields.first("from")) or [""])[-1].lower(),
+        author=_line((_IN_BRACKETS.findall(mail.fields.first("from")) or [""])[-1].lower(), MOST_WORDS),
     )
 
 

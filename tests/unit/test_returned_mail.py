@@ -79,6 +79,11 @@ def test_a_report_names_whom_it_is_about() -> None:
     assert understand(returned_mail("delivered.postfix-success")).failed == ()
 
 
+def test_the_author_is_the_address_and_no_name_and_holds_nothing_that_a_database_refuses() -> None:
+    assert understand(returned_mail("reply.user-elsewhere")).author == "c.extern@agentur.example"
+    assert understand(b"From: A <a\0b@X.example>\n\nx").author == "a b@x.example"
+
+
 @pytest.mark.parametrize("status", ["4.2.0 " + "x" * 1900, "\0\x1b[2J", "4.2.0\0", ""])
 def test_the_status_of_a_delay_is_a_code_or_none(status: str) -> None:
     raw = returned_mail("delayed.postfix-warning").replace(b"Status: 4.2.0", b"Status: " + status.encode())
