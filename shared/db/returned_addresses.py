@@ -18,7 +18,7 @@ _A = applications.c
 async def give_up_address(
     connection: AsyncConnection, person_id: int, address: str, reason: str, *, now: datetime, author: str
 ) -> list[int]:
-    """All applications of the person with this address have none from now on; the person is locked.
+    """All applications of the person with this address, in normal form, have none from now on; the person is locked.
 
     Letters before T2 meet it there (D33) and end as `no_address`. Returns the applications; none: it was changed since.
     """

@@ -20,7 +20,7 @@ from shared.db.returned_addresses import give_up_address
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, contact_entries, persons, returned_mails, users, write_orders
 from shared.db.transactions import in_transaction
-from shared.domain.mail_addresses import ascii_domain_address, split_sender
+from shared.domain.mail_addresses import ascii_domain_address, split_sender, usable_address
 from shared.domain.return_paths import ReturnPaths
 from shared.domain.returned_mail import Kind, ReturnedMail
 
@@ -173,7 +173,10 @@ async def _act(connection: AsyncConnection, order: Mapping[str, Any], mail: Retu
 async def _give_up(
     connection: AsyncConnection, order: Mapping[str, Any], mail: ReturnedMail, reason: str, now: datetime
 ) -> Effect:
-    given_up = await give_up_address(connection, order["person_id"], order["email"], reason, now=now, author=AUTHOR)
+    # An order keeps the address as it was given; it went to its normal form, in which addresses are used.
+    address = usable_address(order["email"])
+    who = (order["person_id"], address)
+    given_up = await give_up_address(connection, *who, reason, now=now, author=AUTHOR) if address else []
     entry = {"at": now, "medium": "note", "direction": "internal", "subject": f"undeliverable: {order['email']}"}
     await _log(connection, order, mail, {**entry, "body": reason, "counts_for_person": False})
     return Effect.GIVEN_UP if given_up else Effect.OTHER_ADDRESS

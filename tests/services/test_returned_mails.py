@@ -53,6 +53,16 @@ async def test_s32_every_hard_bounce_of_the_corpus_gives_the_address_up(world: W
         assert (found["email"], found["usable_email"], found["returned_email"]) == (row["email"], None, row["email"])
 
 
+async def test_s32_an_address_that_was_not_given_in_normal_form_is_given_up_too(world: World) -> None:
+    order_id = await sent(world, "A1,S,Eins,Max.Muster@GMX.de,Neu,", "A2,S,Zwei,Max.Muster@gmx.DE,Pool,")
+    assert (await world.rows())[0]["email"] == "Max.Muster@GMX.de"
+    assert await take(world, "hard.qmail-no-mailbox", order_id) == TakenIn(Effect.GIVEN_UP, order_id)
+    for name, given in (("A1", "Max.Muster@GMX.de"), ("A2", "Max.Muster@gmx.DE")):
+        found = await application(world.database, name)
+        addresses = (found["email"], found["usable_email"], found["returned_email"])
+        assert addresses == (given, None, "Max.Muster@gmx.de")
+
+
 async def test_it_is_the_persons_address_that_is_given_up_and_nobody_elses(world: World) -> None:
     order_id = await sent(world, "A1,S,Eins,a1@x.example,Neu,", SECOND, "A3,,Drei,a1@x.example,Pool,")
     await take(world, "hard.qmail-no-mailbox", order_id)
