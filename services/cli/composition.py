@@ -159,7 +159,8 @@ async def _console(
     async def send_trial(mail: TrialMail) -> str:
         return await send_trial_mail(mail, settings, clock.now(), log)
 
-    surroundings = Surroundings(database, settings, clock, mails, send_trial, provider, write_again)
+    again = partial(write_again, settings)
+    surroundings = Surroundings(database, settings, clock, mails, send_trial, provider, again)
     await _alive("console", database, partial(run_console, surroundings, log), log, stop)
 
 

@@ -1,6 +1,7 @@
 """`kontaktpflege person`: one human being, however many applications."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def evidence(
             raise InvalidInput("--out", str(out), "the evidence file is a .zip")
         who: dict[str, Any] = {"author": desk.actor.name, "now": desk.now}
         try:
-            counts = await write_evidence(desk.database, application, out, write_again, **who)
+            again = partial(write_again, desk.settings)
+            counts = await write_evidence(desk.database, application, out, again, **who)
         except OSError as exc:
             raise InvalidInput("--out", str(out), f"cannot be written: {exc.strerror}") from exc
         typer.echo(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")

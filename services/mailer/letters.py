@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.mailer.compose import MailHeaders, attachment_part, compose, message_id, quoted_lines
+from services.mailer.signing import open_signing
 from shared.db.letter_data import StoredLetter, load_custom_fields, load_letter_version, load_users
 from shared.db.system_settings import SystemSettings
 from shared.db.write_orders.claims import ClaimedOrder
@@ -19,7 +20,8 @@ from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, w
 from shared.domain.mail_addresses import split_sender
 from shared.domain.return_paths import ReturnPaths
 from shared.domain.senders import User
-from shared.public_links import PublicLinks
+from shared.public_links import PublicLinks, public_links
+from shared.settings import Settings
 
 #: Signs a mail that is dated so.
 Sign = Callable[[bytes, datetime], bytes]
@@ -132,3 +134,8 @@ class Letters:
             # Only a job asks for consent: a letter by hand has no such links.
             return self._links.consent(order.id, placeholder) if order.job_id is not None else None
         return self._links.preferences(order.id)
+
+
+def open_letters(settings: Settings) -> Letters:
+    """Letters as these settings have them made: with links, return paths and signature. Raises InvalidSettings."""
+    return Letters(settings.kp_mail_domain, public_links(settings), settings.return_paths(), open_signing(settings))

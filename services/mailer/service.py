@@ -16,8 +16,7 @@ from services.mailer.deliver import Deliverer, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
 from services.mailer.letter_span import begin_letter, ending, tell_not_claimed
-from services.mailer.letters import Letters, Writing
-from services.mailer.signing import open_signing
+from services.mailer.letters import Writing, open_letters
 from services.mailer.smtp import SmtpPool, parse_smtp_url
 from shared.bus.interface import Bus, Delivery, Subscription
 from shared.bus.messages import WriteOrderReady
@@ -29,7 +28,6 @@ from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import every, pause, unless_stopped
 from shared.metrics import JOURNAL_WRITABLE, RELAY_AWAY, SMTP_CONNECTIONS, begin_counting
-from shared.public_links import public_links
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -62,8 +60,7 @@ async def run_mailer(
         settings.kp_relay_rate,
         settings.kp_domain_rate,
     )
-    letters = Letters(settings.kp_mail_domain, public_links(settings), settings.return_paths(), open_signing(settings))
-    deliverer = Deliverer(name, database, clock, pool, journal, letters, timing, high_water, log)
+    deliverer = Deliverer(name, database, clock, pool, journal, open_letters(settings), timing, high_water, log)
     begin_counting()
     SMTP_CONNECTIONS.set_function(lambda: pool.connections)
     RELAY_AWAY.labels("sender").set_function(lambda: pool.refuses_senders)

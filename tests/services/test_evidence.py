@@ -4,6 +4,7 @@ import json
 import zipfile
 from datetime import timedelta
 from email import message_from_bytes, policy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,12 @@ WRITING = SETUP.replace("sync_minutes: 5", "sync_minutes: 5, four_eyes: yes").re
 )
 
 
-async def made(world: World, out: Path, application: str = "A1") -> tuple[dict[str, int], dict[str, bytes]]:
+async def made(
+    world: World, out: Path, application: str = "A1", **given: Any
+) -> tuple[dict[str, int], dict[str, bytes]]:
     """The counts that are answered, and the files by name."""
-    counts = await write_evidence(world.database, application, out, write_again, author="chef", now=MORNING)
+    again = partial(write_again, settings_for(out.parent, "smtp://127.0.0.1:25", **given))
+    counts = await write_evidence(world.database, application, out, again, author="chef", now=MORNING)
     with zipfile.ZipFile(out) as file:
         assert file.testzip() is None
         return counts, {name: file.read(name) for name in file.namelist()}
@@ -101,6 +105,22 @@ async def test_s28_letters_are_in_it_byte_for_byte_and_nobody_else_is(world: Wor
     assert b"ZZ" not in b"".join(files.values()).replace(b"ZZ==", b"")
     assert "Art. 15 DSGVO" in files["README.txt"].decode() and "Art. 15 GDPR" in files["README.txt"].decode()
     assert letter["file"] in files["index.html"].decode()
+
+
+@pytest.mark.timeout(120)
+async def test_s28_a_letter_with_links_to_an_address_not_in_normal_form_is_in_it(world: World, tmp_path: Path) -> None:
+    given = {"KP_PUBLIC_URL": "https://firma.example/pflege", "KP_LINK_KEYS": "a secret of links for the tests only"}
+    given |= {"KP_BOUNCE_ADDRESS": "bounce@mail.firma.example"}
+    await world.begin("A1,,Eins,Max.Muster@GMX.de,Neu,")
+    async with SmtpOracle(tmp_path / "ledger", well_behaved) as oracle:
+        async with running(world, settings_for(tmp_path, oracle.url, **given)):
+            await world.run()
+            await until(world, lambda states: states == {"A1": "sent"})
+        (mail,) = oracle.mails
+    assert mail.recipient == "Max.Muster@gmx.de" and b"List-Unsubscribe: " in mail.content
+    _, files = await made(world, tmp_path / "a.zip", **given)
+    (letter,) = listed(files, "letters")
+    assert letter["letter_is"] == "same" and files[letter["file"]] == mail.content
 
 
 @pytest.mark.timeout(120)
