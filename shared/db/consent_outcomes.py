@@ -16,6 +16,7 @@ from shared.db.consent_answers import record_consent
 from shared.db.core_data import reduce_to_core_data
 from shared.db.engine import Database
 from shared.db.history import StatusChange
+from shared.db.holds import load_hold
 from shared.db.job_locks import share_jobs
 from shared.db.letter_statuses import set_statuses
 from shared.db.suppressions import CANDIDATE
@@ -44,7 +45,10 @@ _DELETES = _R.answer == Answer.DELETE.value
 
 
 async def carry_out_due(database: Database, *, now: datetime, author: str) -> AsyncIterator[int]:
-    """Closes what is due, batch by batch, each in a transaction; yields how many so far."""
+    """Closes what is due, batch by batch, each in a transaction; yields how many so far. Nothing while there is a hold.
+
+    A restored database does not know the answers since its backup: who said "stay" would look silent.
+    """
     done = 0
     while True:
         found, closed = await retry_conflicts(lambda: _carry_out_batch(database, now, author))
@@ -64,6 +68,8 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 async def _carry_out_batch(database: Database, now: datetime, author: str) -> tuple[int, int]:
     """How many were due, and how many of them still when they were locked."""
     async with database.begin() as connection:
+        if await load_hold(connection):
+            return 0, 0
         ids = await _locked(connection, now)
         rows = [dict(row) for row in (await connection.execute(_judged(ids, now))).mappings()]
         void = [row for row in rows if row["why"] is not None]

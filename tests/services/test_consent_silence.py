@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from shared.db.consent_answers import load_question
+from shared.db.holds import hold_in_force, release_hold
 from shared.db.order_commands import settle
 from shared.db.person_commands import block, opt_out
 from shared.db.tables import applications, consent_requests, contact_entries, returned_mails
@@ -138,6 +139,18 @@ async def test_whoever_something_else_happened_to_is_not_silent(world: World, ha
     await answer(world, one, "delete")
     assert await night(world, SILENCE + timedelta(days=3)) == 1
     assert (await status_of(world))[1]
+
+
+async def test_c56_nobody_is_silent_or_deleted_while_the_database_is_held(world: World) -> None:
+    orders = await asked(world, PERSON, "B1,,Zwei,b1@x.example,Neu,")
+    await answer(world, orders[1], "delete")
+    async with world.database.begin() as connection:
+        # A mailer handed a letter over that this database knows nothing of.
+        assert await hold_in_force(connection, 1 << 40, world.clock.now())
+    assert await night(world) == 0
+    assert [await outcome(world, order) for order in orders] == [(None, None)] * 2
+    await release_hold(world.database, author="anna", now=world.clock.now())
+    assert await night(world) == 2
 
 
 async def test_a_letter_that_sets_a_status_itself_lets_its_silent_readers_lapse(world: World) -> None:
