@@ -174,9 +174,9 @@ async def _give_up(
     connection: AsyncConnection, order: Mapping[str, Any], mail: ReturnedMail, reason: str, now: datetime
 ) -> Effect:
     # An order keeps the address as it was given; it went to its normal form, in which addresses are used.
-    address = usable_address(order["email"])
-    who = (order["person_id"], address)
-    given_up = await give_up_address(connection, *who, reason, now=now, author=AUTHOR) if address else []
+    given_up: list[int] = []
+    if address := usable_address(order["email"]):
+        given_up = await give_up_address(connection, order["person_id"], address, reason, now=now, author=AUTHOR)
     entry = {"at": now, "medium": "note", "direction": "internal", "subject": f"undeliverable: {order['email']}"}
     await _log(connection, order, mail, {**entry, "body": reason, "counts_for_person": False})
     return Effect.GIVEN_UP if given_up else Effect.OTHER_ADDRESS

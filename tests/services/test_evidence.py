@@ -109,7 +109,7 @@ async def test_s28_letters_are_in_it_byte_for_byte_and_nobody_else_is(world: Wor
 
 @pytest.mark.timeout(120)
 async def test_s28_a_letter_with_links_to_an_address_not_in_normal_form_is_in_it(world: World, tmp_path: Path) -> None:
-    given = {"KP_PUBLIC_URL": "https://firma.example/pflege", "KP_LINK_KEYS": "a secret of links for the tests only"}
+    given = {"KP_PUBLIC_URL": "https://firma.example/pflege", "KP_LINK_KEYS": "a-secret-of-links-for-the-tests-only"}
     given |= {"KP_BOUNCE_ADDRESS": "bounce@mail.firma.example"}
     await world.begin("A1,,Eins,Max.Muster@GMX.de,Neu,")
     async with SmtpOracle(tmp_path / "ledger", well_behaved) as oracle:
