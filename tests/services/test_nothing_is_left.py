@@ -64,7 +64,7 @@ async def test_d42_s27_nothing_but_core_data_is_left(
 
 async def test_d42_s27_of_an_address_that_was_given_up_and_what_was_said_nothing_is_left(world: World) -> None:
     applicant = f"A1,,Muster,{ERASED['email']},Neu,"
-    (order,) = await world.queued(applicant, setup=with_setting("{after_months: 1}"))
+    (order,) = await world.queued(applicant, setup=with_setting("{after_months: 1}, core_data_keeps: []"))
     await world.send(order)
     await plant_what_was_said(world, order)
     assert (await take(world, "hard.qmail-no-mailbox", order)).effect is Effect.GIVEN_UP
