@@ -13,7 +13,7 @@ from services.mailbox.reading import Reader, read_mail
 from services.mailer.letters import Letters
 from shared.db.engine import Database
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import write_orders
+from shared.db.tables import attempts, write_orders
 from shared.domain.link_tokens import LinkTokens
 from shared.domain.return_paths import ReturnPaths
 from tests.fuzz.installation import prepare
@@ -57,11 +57,10 @@ async def _letters(database: Database) -> dict[int, tuple[str, str]]:
     """Message-ID and address of the orders whose letters were handed over."""
     async with database.read() as connection:
         message_id = Letters(None).message_ids(await load_system_settings(connection))
-        order = write_orders.c
-        found = select(order.id, order.message_id, order.email).where(order.message_id.is_not(None))
-        rows = (await connection.execute(found)).all()
-    assert len(rows) > 1 and all(row.message_id == message_id(row.id) for row in rows)
-    return {row.id: (row.message_id, row.email) for row in rows}
+        handed_over = select(attempts.c.order_id, attempts.c.message_id, write_orders.c.email).join(write_orders)
+        rows = (await connection.execute(handed_over.where(attempts.c.handed_over_at.is_not(None)))).all()
+    assert len(rows) > 1 and all(row.message_id == message_id(row.order_id) for row in rows)
+    return {row.order_id: (row.message_id, row.email) for row in rows}
 
 
 MAILS = Target("mails", _staged)
