@@ -52,18 +52,23 @@ def application(stack: Stack, name: str) -> Any:
     return next(one for one in person["applications"] if one["external_id"] == name), person
 
 
+def returning_to(imap: Dovecot, certificate_folder: Path) -> dict[str, str]:
+    """The settings of signed return paths and of the mailbox that they lead to."""
+    return {
+        "SSL_CERT_FILE": str(certificate_folder / "cert.pem"),
+        "KP_BOUNCE_ADDRESS": "bounce@mail.firma.example",
+        "KP_LINK_KEYS": "a secret for signing that only this test has".replace(" ", "-"),
+        "KP_IMAP_URL": imap.url,
+        "KP_IMAP_PASSWORD": PASSWORD,
+        "KP_IMAP_POLL_SECONDS": "0.3",
+    }
+
+
 def test_s32_bounces_and_answers_from_smtp_to_the_next_letter(
     stack: Stack, smtp: MailServer, certificate_folder: Path
 ) -> None:
     with Dovecot(certificate_folder) as imap:
-        stack.environment |= {
-            "SSL_CERT_FILE": str(certificate_folder / "cert.pem"),
-            "KP_BOUNCE_ADDRESS": "bounce@mail.firma.example",
-            "KP_LINK_KEYS": "a secret for signing that only this test has".replace(" ", "-"),
-            "KP_IMAP_URL": imap.url,
-            "KP_IMAP_PASSWORD": PASSWORD,
-            "KP_IMAP_POLL_SECONDS": "0.3",
-        }
+        stack.environment |= returning_to(imap, certificate_folder)
         stack.load_many(5)
         stack.start("scheduler", "evaluator", "mailer", "mailbox")
         stack.cli("job", "set", JOB, "repeat_guard_days=0")
