@@ -14,6 +14,11 @@ from shared.db.queries import QueryDay, StoredQuery, conditions, last_contact_at
 from shared.db.tables import applications, blocks, contact_jobs, persons, write_orders
 
 _A, _P = applications.c, persons.c
+# Made once: an alias copies every column of its table, which takes longer than all the rest of a statement.
+_SILENT, _QUIET = persons.alias("silent").c, persons.alias("without_birthdays").c
+_GUARDS, _GUARDED = write_orders.alias("guarding"), applications.alias("guarded")
+_CAPS, _CAPPED = write_orders.alias("capping"), applications.alias("capped")
+_BEFORE, _YEARLY = contact_jobs.alias("before"), persons.alias("yearly")
 
 #: States of an order that stand for a letter to the person (D13). `blocked` joins them for scope 'letter'.
 GUARDING = ("queued", "sending", "sent", "unclear", "no_address", "failed")
@@ -99,8 +104,7 @@ def counted(query: StoredQuery, on: QueryDay) -> Select[Any]:
         numbers = _numbers(func.count().filter(found.c.rank == 1))
         return numbers.select_from(found)
     # No join: where applications are found by index, no record is read. The few who opted out have an index too.
-    silent = persons.alias("silent")
-    opted_out = exists().where(silent.c.id == _A.person_id, silent.c.opted_out_at.is_not(None))
+    opted_out = exists().where(_SILENT.id == _A.person_id, _SILENT.opted_out_at.is_not(None))
     # Not as NOT EXISTS: it would become a join, planned by how many had opted out when statistics were last made.
     which = (_A.reduced_at.is_(None), opted_out.is_not(true()), *conditions(query, on))
     # Of each person one application stands for it (D23), so nobody is ranked.
@@ -185,19 +189,18 @@ def standing_blocks(lineage_id: int, day: date) -> Select[Any]:
 
 def _unwanted_birthdays() -> Select[Any]:
     """Since when the person wants no birthday letters. Of few people: an index has just these."""
-    quiet = persons.alias("without_birthdays").c
-    return select(quiet.no_birthday_since).where(quiet.id == _A.person_id, quiet.no_birthday_since.is_not(None))
+    since = _QUIET.no_birthday_since
+    return select(since).where(_QUIET.id == _A.person_id, since.is_not(None))
 
 
 def _guarding_orders(
     rules: JobRules, on: QueryDay, own_order: ColumnElement[int] | None, run_id: int | None
 ) -> Select[Any]:
     """Other orders of lineage and person, less than the guard's days before or after the occasion (D13)."""
-    other, theirs = write_orders.alias("guarding"), applications.alias("guarded")
-    o = other.c
+    o = _GUARDS.c
     near = timedelta(days=rules.guard_days - 1)
     # `no_address` stops counting when the address changes.
-    address_unchanged = or_(o.state != "no_address", o.email.is_not_distinct_from(theirs.c.email))
+    address_unchanged = or_(o.state != "no_address", o.email.is_not_distinct_from(_GUARDED.c.email))
     counts = or_(and_(o.state.in_(GUARDING), address_unchanged), _blocked_letter(o))
     if (
         own_order is None and rules.planned_count
@@ -205,10 +208,10 @@ def _guarding_orders(
         counts = or_(counts, and_(o.state == "planned", o.occasion_day < on.day))
     return (
         select(o.occasion_day, o.state, o.job_name)
-        .select_from(other.join(theirs, theirs.c.id == o.application_id))
+        .select_from(_GUARDS.join(_GUARDED, _GUARDED.c.id == o.application_id))
         .where(
             o.lineage_id == rules.lineage_id,
-            theirs.c.person_id == _A.person_id,
+            _GUARDED.c.person_id == _A.person_id,
             o.occasion_day.between(on.day - near, on.day + near),
             counts,
             *_not_own(o, own_order, run_id),
@@ -237,10 +240,9 @@ def _capping_orders(
 
     `of_the_yearly`: only where the person wants at most one letter a year.
     """
-    other, theirs, job = write_orders.alias("capping"), applications.alias("capped"), contact_jobs.alias("before")
-    o = other.c
+    o, theirs, job = _CAPS.c, _CAPPED.c, _BEFORE.c
     near = timedelta(days=days - 1)
-    goes_before = or_(job.c.priority > rules.priority, and_(job.c.priority == rules.priority, job.c.id < rules.job_id))
+    goes_before = or_(job.priority > rules.priority, and_(job.priority == rules.priority, job.id < rules.job_id))
     planned_before = and_(o.state == "planned", o.occasion_day <= on.day, goes_before)
     counts: ColumnElement[bool] = o.state.in_(CAPPING)
     if own_order is not None:
@@ -248,17 +250,17 @@ def _capping_orders(
         counts = or_(
             o.state.in_([state for state in CAPPING if state != "queued"]), and_(o.state == "queued", goes_before)
         )
-    source = other.join(theirs, theirs.c.id == o.application_id)
+    source = _CAPS.join(_CAPPED, theirs.id == o.application_id)
     if of_the_yearly:
         # Few: an index has just these, and the search begins with them.
-        yearly = persons.alias("yearly")
-        source = source.join(yearly, and_(yearly.c.id == theirs.c.person_id, yearly.c.yearly_since.is_not(None)))
+        yearly = and_(_YEARLY.c.id == theirs.person_id, _YEARLY.c.yearly_since.is_not(None))
+        source = source.join(_YEARLY, yearly)
     return (
         select(o.occasion_day, o.state, o.job_name)
-        .select_from(source.outerjoin(job, job.c.id == o.job_id))
+        .select_from(source.outerjoin(_BEFORE, job.id == o.job_id))
         .where(
             o.type == "contact_job",
-            theirs.c.person_id == _A.person_id,
+            theirs.person_id == _A.person_id,
             o.occasion_day.between(on.day - near, on.day + near),
             or_(counts, planned_before),
             *_not_own(o, own_order, run_id),

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, literal, not_, select, union_all
+from sqlalchemy import BigInteger, CompoundSelect, Select, bindparam, literal, not_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.job_rows import schedule_of
@@ -20,6 +21,8 @@ HORIZON_DAYS = 400
 #: Days in one statement: each adds a SELECT of its own to it.
 _DAYS_AT_ONCE = 40
 _A = applications.c
+#: About whom a statement is asked.
+_PERSON, _APPLICATION = bindparam("whose", type_=BigInteger), bindparam("which", type_=BigInteger)
 
 
 async def first_match(
@@ -105,21 +108,25 @@ async def _first(
     facts: Mapping[str, Any],
     days: Sequence[tuple[date, Scope]],
 ) -> date | None:
+    whose = {_PERSON.key: facts["person_id"], _APPLICATION.key: facts["id"]}
     for start in range(0, len(days), _DAYS_AT_ONCE):
-        asked = days[start : start + _DAYS_AT_ONCE]
-        numbered = [
-            _chosen(number, query, replace(on, day=day), scope, facts) for number, (day, scope) in enumerate(asked)
-        ]
-        found: set[int] = set((await connection.execute(union_all(*numbered))).scalars())
+        asked = tuple(days[start : start + _DAYS_AT_ONCE])
+        found: set[int] = set((await connection.execute(_chosen_on(query, on, asked), whose)).scalars())
         if found:
             return asked[min(found)][0]
     return None
 
 
-def _chosen(number: int, query: StoredQuery, on: QueryDay, scope: Scope, facts: Mapping[str, Any]) -> Select[Any]:
+@lru_cache(maxsize=16)
+def _chosen_on(query: StoredQuery, on: QueryDay, days: tuple[tuple[date, Scope], ...]) -> CompoundSelect[Any]:
+    """Numbers of the days on which somebody is chosen. Made once for everybody: that takes longer than asking it."""
+    return union_all(*(_chosen(number, query, replace(on, day=day), scope) for number, (day, scope) in enumerate(days)))
+
+
+def _chosen(number: int, query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
     # Ranked among the applications of this person only: nobody else's count for it.
-    ranked = recipients(query, on, scope).where(_A.person_id == facts["person_id"]).subquery()
-    return select(literal(number)).where(ranked.c.rank == 1, ranked.c.application_id == facts["id"])
+    ranked = recipients(query, on, scope).where(_A.person_id == _PERSON).subquery()
+    return select(literal(number)).where(ranked.c.rank == 1, ranked.c.application_id == _APPLICATION)
 
 
 async def _order_days(

@@ -33,6 +33,9 @@ from shared.db.tables import applications, contact_jobs, dispatch_runs, write_or
 from shared.db.write_orders.states import SILENT, Change, record_orders
 
 _O, _A = write_orders.c, applications.c
+# Made once: an alias copies every column of its table.
+_UNDER_WAY = write_orders.alias("under_way")
+_THEIR_LETTER, _THEIR_APPLICATION = write_orders.alias("their_letter"), applications.alias("their_application")
 _UNTRIED = and_(_O.state == "withdrawn", _O.attempts == 0)
 #: The result of the recipients statement, computed once per synchronisation.
 _PLAN = Table(
@@ -267,15 +270,15 @@ async def _add(connection: AsyncConnection, run: PlannedRun, now: datetime) -> i
 
 def _has_letter_by_now(run: PlannedRun, person_id: ColumnElement[int]) -> ColumnElement[bool]:
     """An application that has become the person's since has a letter of that day (D24)."""
-    letter, theirs = write_orders.alias("their_letter"), applications.alias("their_application")
+    letter, theirs = _THEIR_LETTER.c, _THEIR_APPLICATION.c
     return (
         exists()
-        .select_from(letter.join(theirs, theirs.c.id == letter.c.application_id))
+        .select_from(_THEIR_LETTER.join(_THEIR_APPLICATION, theirs.id == letter.application_id))
         .where(
-            letter.c.lineage_id == run.lineage_id,
-            letter.c.occasion_day == run.occasion_day,
-            letter.c.state != "withdrawn",
-            theirs.c.person_id == person_id,
+            letter.lineage_id == run.lineage_id,
+            letter.occasion_day == run.occasion_day,
+            letter.state != "withdrawn",
+            theirs.person_id == person_id,
         )
     )
 
@@ -325,10 +328,11 @@ def _people_under_way(lineage_id: int) -> Select[Any]:
 
     One set that does not depend on the row asked about: the database hashes it once, whatever its statistics say.
     """
-    other = write_orders.alias("under_way")
-    open_orders = (other.c.lineage_id == lineage_id, other.c.state.in_(("queued", "sending")))
-    at_first = select(other.c.person_id).where(*open_orders)
-    by_now = select(_A.person_id).join_from(applications, other, other.c.application_id == _A.id).where(*open_orders)
+    other = _UNDER_WAY.c
+    open_orders = (other.lineage_id == lineage_id, other.state.in_(("queued", "sending")))
+    at_first = select(other.person_id).where(*open_orders)
+    theirs = select(_A.person_id).join_from(applications, _UNDER_WAY, other.application_id == _A.id)
+    by_now = theirs.where(*open_orders)
     people = union_all(at_first, by_now).subquery()
     return select(people.c.person_id).where(people.c.person_id.is_not(None))
 

@@ -12,6 +12,8 @@ from shared.db.tables import applications, attempts, contact_jobs, write_orders
 from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, in_state, record_orders, stop_orders
 
 _O = write_orders.c
+# Made once: an alias copies every column of its table, and the sweep asks each second.
+_OTHER, _MINE, _THEIRS = write_orders.alias("other"), applications.alias("mine"), applications.alias("theirs")
 #: How long a ringer may take between choosing orders and marking them rung.
 RINGING = timedelta(seconds=15)
 #: Lost doorbells that are wanted again in one transaction.
@@ -50,13 +52,13 @@ async def resend_unclear(connection: AsyncConnection, now: datetime, wait: timed
     Where the mailer was lost, `wait` counts from when that was found: after an outage of the database longer than
     `wait`, mailers and journals that know of an accepted letter come first (I20).
     """
-    other = write_orders.alias("other")
+    other = _OTHER.c
     which = and_(
         in_state("unclear"),
         *_is_due(_O, now, wait),
-        ~_is_there(other, other.c.state.in_(("queued", "sending"))),
+        ~_is_there(other.state.in_(("queued", "sending"))),
         # Of several to one person the first: two under way would break the key, and with it the whole sweep (D13).
-        ~_is_there(other, other.c.id < _O.id, other.c.state == "unclear", *_is_due(other.c, now, wait)),
+        ~_is_there(other.id < _O.id, other.state == "unclear", *_is_due(other, now, wait)),
     )
     which = await record_orders(connection, which, Change(now, "sweep", "resend", "queued", "resend"))
     values = {"state": "queued", "not_before": now, "ring_at": now, "reason": None, **UNCLAIMED}
@@ -76,14 +78,14 @@ def _is_due(o: Any, now: datetime, wait: timedelta) -> tuple[ColumnElement[bool]
     )
 
 
-def _is_there(other: Any, *which: ColumnElement[bool]) -> ColumnElement[bool]:
+def _is_there(*which: ColumnElement[bool]) -> ColumnElement[bool]:
     """Another such order of the lineage to the same person, as it was when they were made or as it is.
 
     Apart, so that each finds its index: a lineage may have a million orders under way.
     """
-    mine, theirs, o = applications.alias("mine"), applications.alias("theirs"), other.c
+    mine, theirs, o = _MINE.c, _THEIRS.c, _OTHER.c
     beside = (o.lineage_id == _O.lineage_id, o.id != _O.id, *which)
-    by_now = (mine.c.id == _O.application_id, theirs.c.person_id == mine.c.person_id, o.application_id == theirs.c.id)
+    by_now = (mine.id == _O.application_id, theirs.person_id == mine.person_id, o.application_id == theirs.id)
     return or_(exists().where(o.person_id == _O.person_id, *beside), exists().where(*by_now, *beside))
 
 
