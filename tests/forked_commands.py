@@ -1,7 +1,7 @@
-"""Commands without the second of imports that each begins with: forked from a process that has done them.
+"""Commands and services without the second of imports that each begins with: forked from a process that has done them.
 
-The first time in a session each command (its first two words) starts as users start it; other ways through the same
-command have everything imported already.
+The first time in a run of the tests each command (its first two words) starts as users start it; other ways through the
+same command have everything imported already.
 """
 
 import atexit
@@ -11,6 +11,7 @@ import os
 import pkgutil
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, Protocol, TextIO
 
 #: Commands that this session has seen start by themselves.
 _STARTED: set[tuple[str, ...]] = set()
@@ -29,27 +30,102 @@ def run_command(
     arguments: Sequence[str], environment: Mapping[str, str], stdin: TextIO | None, seconds: float
 ) -> subprocess.CompletedProcess[str]:
     """`kontaktpflege ARGUMENTS` in a process of its own, with this environment and nothing of ours."""
-    command = tuple(word for word in arguments if word.isalpha())[:2]
-    if command not in _STARTED:
-        _STARTED.add(command)
-        fresh = [sys.executable, "-m", "services", *arguments]
+    if _is_first(arguments):
         return subprocess.run(
-            fresh, env=environment, stdin=stdin, capture_output=True, text=True, timeout=seconds, check=False
+            _fresh(arguments),
+            env=environment,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
-    wanted = json.dumps({"arguments": arguments, "environment": dict(environment), "folder": str(Path.cwd())})
     with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking,
         tempfile.TemporaryFile("w+", encoding="utf-8") as out,
         tempfile.TemporaryFile("w+", encoding="utf-8") as err,
         open(os.devnull, encoding="utf-8") as nothing,
     ):
-        asking.settimeout(seconds)
-        asking.connect(_server())
-        given = [(stdin or nothing).fileno(), out.fileno(), err.fileno()]
-        socket.send_fds(asking, [wanted.encode()], given)
-        code = int(asking.recv(16))
+        process = ForkedProcess(arguments, environment, [(stdin or nothing).fileno(), out.fileno(), err.fileno()])
+        code = process.wait(seconds)
         said = [file.read() for file in (out, err) if file.seek(0) == 0]
     return subprocess.CompletedProcess(arguments, code, *said)
+
+
+class Process(Protocol):
+    """What tests do with a service that runs."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+    @property
+    def returncode(self) -> int | None: ...
+
+
+def start_service(role: str, environment: Mapping[str, str], log: BinaryIO, *, fresh: bool = False) -> Process:
+    """`kontaktpflege run ROLE`, its output into the log. `fresh`: as users start it, whoever started before."""
+    arguments = ("run", role)
+    if _is_first(arguments) or fresh:
+        return subprocess.Popen(_fresh(arguments), env=environment, stdout=log, stderr=log)
+    with open(os.devnull, encoding="utf-8") as nothing:
+        return ForkedProcess(arguments, environment, [nothing.fileno(), log.fileno(), log.fileno()])
+
+
+class ForkedProcess:
+    """One forked command, as `subprocess.Popen` has them; signals reach it by its descriptor and nobody else."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], given: Sequence[int]) -> None:
+        """`given`: descriptors of its input, output and errors."""
+        wanted = json.dumps({"arguments": arguments, "environment": dict(environment), "folder": str(Path.cwd())})
+        self.returncode: int | None = None
+        self._arguments = arguments
+        self._asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._asking.connect(_server())
+        socket.send_fds(self._asking, [wanted.encode()], given)
+        text, (self._descriptor,), _, _ = socket.recv_fds(self._asking, 16, 1)
+        self.pid = int(text)
+
+    def poll(self) -> int | None:
+        """The exit code, or minus the signal; None while it runs."""
+        if self.returncode is None and select.select([self._asking], [], [], 0)[0]:
+            self._ended()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._asking], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(list(self._arguments), timeout or 0)
+            self._ended()
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, sig)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self) -> None:
+        self.returncode = int(self._asking.recv(16))
+        self._asking.close()
+        os.close(self._descriptor)
+
+
+def _is_first(arguments: Sequence[str]) -> bool:
+    command = tuple(word for word in arguments if word.isalpha())[:2]
+    if command in _STARTED:
+        return False
+    _STARTED.add(command)
+    return True
+
+
+def _fresh(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "services", *arguments]
 
 
 @cache
@@ -69,10 +145,11 @@ def _server() -> str:
 
 def _serve(address: str) -> None:
     """Answers until whoever started us ends."""
-    import services.cli
+    import services
 
-    for module in pkgutil.iter_modules(services.cli.__path__, "services.cli."):
-        importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(services.__path__, "services."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(address)
         listener.listen()
@@ -94,6 +171,7 @@ def _answer(asked: socket.socket) -> None:
     text, given, _, _ = socket.recv_fds(asked, 2**20, 3)
     child = os.fork()
     if child == 0:
+        asked.close()
         wanted = json.loads(text)
         for ours, theirs in enumerate(given):
             os.dup2(theirs, ours)
@@ -106,6 +184,11 @@ def _answer(asked: socket.socket) -> None:
 
         main()
         sys.exit()
+    for ours in given:
+        os.close(ours)
+    descriptor = os.pidfd_open(child)
+    with suppress(BrokenPipeError):
+        socket.send_fds(asked, [str(child).encode()], [descriptor])
     _, status = os.waitpid(child, 0)
     asked.send(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import date
@@ -14,7 +13,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import NullPool, create_engine, make_url, text
 
-from tests.forked_commands import run_command
+from tests.forked_commands import Process, run_command, start_service
 from tests.prepared_data import fill
 
 SAMPLE = Path(__file__).parent.parent / "services" / "cli" / "sample"
@@ -33,6 +32,8 @@ class Stack:
     ) -> None:
         """`copies`: its database is empty and its own, and may be replaced by a copy of one that was filled before."""
         self.folder, self.embedded, self.copies = folder, broker_url.startswith("memory:"), copies
+        #: Its services are started as users start them, each with imports of its own.
+        self.fresh = False
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("KP_")},
             "DATABASE_URL": database_url,
@@ -50,7 +51,7 @@ class Stack:
             # Many run side by side; tests of the console choose a port.
             "KP_CONSOLE_PORT": "0",
         }
-        self.processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self.processes: list[tuple[str, Process]] = []
 
     def cli(
         self, *arguments: str, check: bool = True, stdin: TextIO | None = None, **environment: str
@@ -105,12 +106,7 @@ class Stack:
         """Starts services; on the embedded stack one process holds them all."""
         for role in ("all",) if self.embedded else roles or ("scheduler", "evaluator", "mailer"):
             log = (self.folder / f"{role}-{len(self.processes)}.log").open("wb")
-            process = subprocess.Popen(
-                [sys.executable, "-m", "services", "run", role],
-                env={**self.environment, **environment},
-                stdout=log,
-                stderr=log,
-            )
+            process = start_service(role, {**self.environment, **environment}, log, fresh=self.fresh)
             self.processes.append((role, process))
 
     def kill(self, role: str) -> None:
@@ -120,7 +116,7 @@ class Stack:
                 process.kill()
                 process.wait(10)
 
-    def running(self) -> list[tuple[str, subprocess.Popen[bytes]]]:
+    def running(self) -> list[tuple[str, Process]]:
         return [(role, process) for role, process in self.processes if process.poll() is None]
 
     def stop(self) -> dict[str, int]:
