@@ -80,7 +80,7 @@ class Span:
         here = self._span.get_span_context()
         return f"00-{here.trace_id:032x}-{here.span_id:016x}-{here.trace_flags:02x}"
 
-    def traceparents(self, count: int, traced: int = LETTERS_TRACED) -> Sequence[str]:
+    def traceparents(self, count: int, traced: int) -> Sequence[str]:
         """Those of so many doorbells for orders; the ones beyond `traced` say that they are not sampled."""
         first = self.traceparent
         if not first:

@@ -72,7 +72,8 @@ async def ring(database: Database, bus: Bus, clock: Clock, log: Any) -> None:
         if not ids:
             return
         with traces.span("write order ready", kind="producer", orders=len(ids)) as ringing:
-            taken = await bus.publish([WriteOrderReady(order_id) for order_id in ids], ringing.traceparents(len(ids)))
+            parents = ringing.traceparents(len(ids), traces.LETTERS_TRACED)
+            taken = await bus.publish([WriteOrderReady(order_id) for order_id in ids], parents)
         rung = [order_id for order_id, ok in zip(ids, taken, strict=True) if ok]
         async with database.begin() as connection:
             await mark_rung(connection, rung, chosen_at, clock.now())

@@ -214,10 +214,17 @@ async def test_a_letter_that_waited_for_its_next_try_has_a_trace_of_its_own(
     assert root.name == "write order ready"
 
 
-async def test_i22_of_many_letters_the_first_are_traced(world: World, tmp_path: Path) -> None:
+async def not_here(*_: Any) -> None:
+    """An evaluator that does not come to ring: the scheduler's sweep does."""
+
+
+@pytest.mark.parametrize("rings", ["evaluator", "scheduler"])
+async def test_i22_of_many_letters_the_first_are_traced(world: World, tmp_path: Path, rings: str) -> None:
     people = [f"M{number},,Nr{number},m{number}@x.example,Neu," for number in range(7)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(traces, "LETTERS_TRACED", 3)
+        if rings == "scheduler":
+            patched.setattr("services.evaluator.evaluate._ring", not_here)
         async with SmtpOracle(tmp_path / "ledger") as oracle:
             tree = await traced(
                 world, oracle, "memory://", people, lambda found: list(found.values()).count("sent") == len(people)
