@@ -111,7 +111,8 @@ async def _load_sample(database: Database, clock: ShiftedClock) -> None:
     await migrate(database)
     with as_file(files("services.cli") / "sample") as sample:
         typer.echo("loading the sample: setup, applications, contacts ...")
-        await apply_setup(database, read_setup(sample / "setup.yaml"), author="demo", now=clock.now())
+        setup = read_setup(sample / "setup.yaml")
+        await apply_setup(database, setup, author="demo", role="admin", now=clock.now())
         for importer, name in ((import_applications, "applications.csv"), (import_contacts, "contacts.csv")):
             report = await importer(database, sample / name, author="demo", now=clock.now())
             typer.echo(f"  {name}: {report.summary()}")

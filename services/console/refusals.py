@@ -62,6 +62,9 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
         r"user '(?P<user>.+)' has the right '(?P<right>\w+)'; this needs '(?P<needed>\w+)'",
         "user %(user)s has the right %(right)s; this needs %(needed)s",
     ),
+    (r"(?:this change|a new \w+) needs '(?P<needed>admin)', and user ['\"](?P<user>.+)['\"]"
+     r" has the right '(?P<right>\w+)'; .+",
+     "user %(user)s has the right %(right)s; this needs %(needed)s"),
     # What is not there, or is there already.
     (r"there is no such (?P<noun>.+)", "there is no such %(noun)s"),
     (r"there is no (?P<noun>[\w ]+?) (?P<name>\S.*)", "there is no %(noun)s %(name)s"),
@@ -124,6 +127,10 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
      "its job was deleted: nothing more is sent for it"),
     (r"must have the meta status rejected, not (?P<meta>\w+)", "the status must be one that rejects"),
     (r"must be \{answer_days: 30, status: NAME\}, .+", "give the days to answer, and a status that rejects"),
+    (r"job (?P<name>['\"].+['\"]) rejects with it for want of consent; .+",
+     "the job %(name)s rejects with this status; give it another one first"),
+    (r"(?P<count>\d+) open consent questions reject with it; .+",
+     "%(count)s open questions of consent reject with this status; wait until they are answered or over"),
     # Letters.
     (r"write \{\{ (?P<name>\S+) \}\} into its (?P<part>\w+) \((?P<language>\w+)\): the job asks for consent",
      "this letter lacks %(name)s in its part %(part)s (%(language)s); a letter that asks for consent needs it"),

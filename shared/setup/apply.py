@@ -34,6 +34,7 @@ from shared.errors import InvalidInput
 from shared.setup.difference import Difference
 from shared.setup.document import Entry, Setup
 from shared.setup.renames import follow_status, follow_user
+from shared.setup.rights import refuse_beyond
 
 Row = Mapping[str, Any]
 Dispatches = dict[int, NextDispatch]
@@ -45,17 +46,19 @@ async def apply_setup(
     *,
     author: str,
     now: datetime,
+    role: str = "edit",
     dry_run: bool = False,
     check: Callable[[AsyncConnection], Awaitable[None]] | None = None,
 ) -> Difference:
     """Creates or updates by name; records that the file does not mention stay. Raises InvalidInput: nothing changed.
 
-    A dry run only says what would change, and its impact on the next dispatches. `check` is asked in the same
-    transaction, once nobody else can apply anything, and raises what it has against the change.
+    `role`: the author's; settings, statuses and users are changed with `admin` only. A dry run only says what would
+    change, and its impact on the next dispatches. `check` is asked in the same transaction, once nobody else can apply
+    anything, and raises what it has against the change.
     """
 
     async def work(connection: AsyncConnection) -> Difference:
-        application = _Application(connection, author, now, dry_run)
+        application = _Application(connection, author, role, now, dry_run)
         await application.begin()
         if check is not None:
             await check(connection)
@@ -86,8 +89,8 @@ async def _rehearse(
 class _Application:
     """One application of a file: what author, moment and difference are shared by."""
 
-    def __init__(self, connection: AsyncConnection, author: str, now: datetime, rehearses: bool) -> None:
-        self._connection, self._rehearses = connection, rehearses
+    def __init__(self, connection: AsyncConnection, author: str, role: str, now: datetime, rehearses: bool) -> None:
+        self._connection, self._role, self._rehearses = connection, role, rehearses
         self._who: dict[str, Any] = {"author": author, "now": now}
         self._difference = Difference()
         #: A change of settings or statuses may concern any job.
@@ -105,7 +108,7 @@ class _Application:
 
     async def apply(self, setup: Setup) -> Difference:
         """In the order in which records refer to each other."""
-        await self._settings(setup.settings)
+        await self._settings(setup)
         for entry in setup.statuses:
             await self._status(entry)
         for entry in setup.users:
@@ -123,9 +126,11 @@ class _Application:
         self._difference.warnings += await sample_warnings(self._connection, self._saved_letters, self._who["now"])
         return self._difference
 
-    async def _settings(self, wanted: Mapping[str, Any]) -> None:
+    async def _settings(self, setup: Setup) -> None:
         current = as_plain(await load_system_settings(self._connection))
-        changes: list[Change] = [(k, current[k], v) for k, v in wanted.items() if current[k] != v]
+        changes: list[Change] = [(k, current[k], v) for k, v in setup.settings.items() if current[k] != v]
+        placed = [(setup.setting_places.get(change[0], "settings"), change) for change in changes]
+        refuse_beyond(self._who["author"], self._role, "settings", placed, is_new=False)
         await save_system_settings(self._connection, {key: new for key, _, new in changes})
         await self._note("settings", None, "settings", current, changes)
         self._all_touched |= bool(changes)
@@ -133,6 +138,7 @@ class _Application:
     async def _status(self, entry: Entry) -> None:
         row = await self._existing(application_statuses, "status", entry)
         record_id, changes = await self._save(application_statuses, entry, row, {"meta": entry.fields["meta"]})
+        self._refuse_beyond("status", entry, row, changes)
         await self._note("status", record_id, entry.name, row, changes)
         if row is not None and changes:
             self._all_touched = True
@@ -142,6 +148,7 @@ class _Application:
         row = await self._existing(users, "user", entry)
         fields = {key: value for key, value in entry.fields.items() if key != "name"}
         record_id, changes = await self._save(users, entry, row, fields)
+        self._refuse_beyond("user", entry, row, changes)
         await self._note("user", record_id, entry.name, row, changes)
         if row is not None and fold(row["name"]) != fold(entry.name):
             await follow_user(self._connection, row["name"], entry.name, **self._who)
@@ -197,6 +204,10 @@ class _Application:
         self._difference.notes += [(entry.name, text) for text in change.notes]
         if change.changes:
             self._saved_jobs.append(change.job_id)
+
+    def _refuse_beyond(self, noun: str, entry: Entry, row: Row | None, changes: list[Change]) -> None:
+        placed = [(f"{entry.place}, {change[0]}", change) for change in changes]
+        refuse_beyond(self._who["author"], self._role, noun, placed, is_new=row is None)
 
     async def _save(self, table: Table, entry: Entry, row: Row | None, fields: Row) -> tuple[int, list[Change]]:
         """Creates or updates one row; its id and what changed."""

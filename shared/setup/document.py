@@ -41,6 +41,8 @@ class Setup:
     """A whole file, validated as far as it can be without the database."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
+    #: Where each of them stands.
+    setting_places: Mapping[str, str] = field(default_factory=dict)
     statuses: tuple[Entry, ...] = ()
     users: tuple[Entry, ...] = ()
     queries: tuple[Entry, ...] = ()
@@ -56,7 +58,10 @@ def read_setup(path: Path) -> Setup:
         if key not in ("settings", *_KINDS):
             raise unknown_key(path.name, key, ("settings", *_KINDS))
     found = {kind: _entries(path.name, kind, document.get(kind)) for kind in _KINDS}
-    setup = Setup(settings=read_settings(path.name, document.get("settings")), **found)
+    settings = read_settings(path.name, document.get("settings"))
+    setup = Setup(
+        {key: value for key, (_, value) in settings.items()}, {key: at for key, (at, _) in settings.items()}, **found
+    )
     for entry in setup.layouts:
         check_layout(entry.place, Layout(entry.fields.get("html"), entry.fields.get("text")))
     for entry in setup.letters:

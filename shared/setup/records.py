@@ -63,7 +63,14 @@ async def save_letter(
 
 
 async def save_settings(
-    database: Database, wanted: Mapping[str, Any], seal: str, *, author: str, now: datetime, dry_run: bool = False
+    database: Database,
+    wanted: Mapping[str, Any],
+    seal: str,
+    *,
+    author: str,
+    role: str,
+    now: datetime,
+    dry_run: bool = False,
 ) -> Difference:
     """Changes settings, read before; raises Outdated if they are no longer those that the seal is of."""
 
@@ -72,7 +79,8 @@ async def save_settings(
             raise Outdated("somebody else has changed the settings meanwhile; look again, then make your change")
 
     setup = Setup(settings=dict(wanted))
-    return await apply_setup(database, setup, author=author, now=now, dry_run=dry_run, check=check)
+    given: dict[str, Any] = {"author": author, "now": now, "role": role, "dry_run": dry_run}
+    return await apply_setup(database, setup, **given, check=check)
 
 
 async def id_of_saved(database: Database, table: Table, name: str) -> int:

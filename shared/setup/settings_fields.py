@@ -15,8 +15,8 @@ _KEYS = (
 )
 
 
-def read_settings(file: str, raw: Any) -> dict[str, Any]:
-    """The settings that a file gives; raises InvalidInput, for an unknown one with the nearest."""
+def read_settings(file: str, raw: Any) -> dict[str, tuple[str, Any]]:
+    """The settings that a file gives, each with its place; raises InvalidInput, for an unknown one with the nearest."""
     if raw is None:
         return {}
     if not isinstance(raw, Lined):
@@ -26,7 +26,7 @@ def read_settings(file: str, raw: Any) -> dict[str, Any]:
         place = f"{file}, line {raw.lines[key]}, settings"
         if key not in _SETTINGS:
             raise unknown_key(place, key, _SETTINGS)
-        found[key] = _SETTINGS[key](f"{place}, {key}", value)
+        found[key] = f"{place}, {key}", _SETTINGS[key](f"{place}, {key}", value)
     return found
 
 

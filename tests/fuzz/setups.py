@@ -102,7 +102,8 @@ async def _staged(folder: Path) -> AsyncIterator[Stage]:
         with suppress(KontaktpflegeError):
             setup = read_setup(file)
             async with installation.copied() as database:
-                await apply_setup(database, setup, author="anna", now=installation.clock.now(), dry_run=dry_run)
+                who: dict[str, Any] = {"author": "anna", "role": "admin", "now": installation.clock.now()}
+                await apply_setup(database, setup, **who, dry_run=dry_run)
 
     yield Stage(st.tuples(st.one_of(_setups(), _setups(), damaged(_setups())), st.booleans()), attempt)
 

@@ -43,9 +43,11 @@ def read(text: str) -> Setup:
         return read_setup(path)
 
 
-async def apply(database: Database, text: str, *, now: datetime = NOW, dry_run: bool = False) -> Difference:
+async def apply(
+    database: Database, text: str, *, now: datetime = NOW, role: str = "admin", dry_run: bool = False
+) -> Difference:
     """Applies a file of this text as anna."""
-    return await apply_setup(database, read(text), author="anna", now=now, dry_run=dry_run)
+    return await apply_setup(database, read(text), author="anna", role=role, now=now, dry_run=dry_run)
 
 
 async def rows(database: Database, table: Table, **where: Any) -> list[dict[str, Any]]:

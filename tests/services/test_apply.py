@@ -59,20 +59,20 @@ async def test_applying_creates_everything_and_a_second_time_nothing(database: D
 async def test_the_sample_is_applied_exported_and_read_back_without_a_difference(
     database: Database, tmp_path: Path
 ) -> None:
-    await apply_setup(database, read_setup(SAMPLE), author="anna", now=NOW)
+    await apply_setup(database, read_setup(SAMPLE), author="anna", role="admin", now=NOW)
     before = await everything(database)
     assert await export_setup(database, tmp_path / "out.yaml") == 25
-    again = await apply_setup(database, read_setup(tmp_path / "out.yaml"), author="anna", now=NOW)
+    again = await apply_setup(database, read_setup(tmp_path / "out.yaml"), author="anna", role="admin", now=NOW)
     assert list(again.rows()) == []
     assert await everything(database) == before
 
 
 async def test_an_export_makes_the_same_setup_in_an_empty_database(database: Database, tmp_path: Path) -> None:
-    await apply_setup(database, read_setup(SAMPLE), author="anna", now=NOW)
+    await apply_setup(database, read_setup(SAMPLE), author="anna", role="admin", now=NOW)
     await export_setup(database, tmp_path / "one.yaml")
     async with database.begin() as connection:
         await delete_everything(connection)
-    await apply_setup(database, read_setup(tmp_path / "one.yaml"), author="anna", now=NOW)
+    await apply_setup(database, read_setup(tmp_path / "one.yaml"), author="anna", role="admin", now=NOW)
     await export_setup(database, tmp_path / "two.yaml")
     assert (tmp_path / "two.yaml").read_text() == (tmp_path / "one.yaml").read_text()
 

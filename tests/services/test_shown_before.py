@@ -29,8 +29,8 @@ async def test_of_two_changes_of_the_settings_at_the_same_moment_one_is_refused(
         async with world.database.read() as connection:
             seal = seal_of_settings(await load_system_settings(connection))
         both = (
-            save_settings(world.database, {"catch_up_hours": 7 + turn}, seal, **WHO),
-            save_settings(world.database, {"company": f"Firma {turn}"}, seal, **WHO),
+            save_settings(world.database, {"catch_up_hours": 7 + turn}, seal, role="admin", **WHO),
+            save_settings(world.database, {"company": f"Firma {turn}"}, seal, role="admin", **WHO),
         )
         assert await _outcomes(*both) == ["refused", "saved"]
 

@@ -56,7 +56,9 @@ async def sample_like_data(world: World, folder: Path) -> None:
     async with world.database.begin() as connection:
         await ensure_instance_id(connection)
     with as_file(files("services.cli") / "sample" / "setup.yaml") as setup:
-        await apply_setup(world.database, read_setup(setup), author="anna", now=MORNING - timedelta(days=1))
+        await apply_setup(
+            world.database, read_setup(setup), author="anna", role="admin", now=MORNING - timedelta(days=1)
+        )
     for path, take in zip(write_files(folder, 400, 3, 7), (import_applications, import_contacts), strict=True):
         await take(world.database, path, author="anna", now=MORNING)
 

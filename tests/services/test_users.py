@@ -76,6 +76,31 @@ def test_d5_a_command_needs_its_right_and_no_more(
     assert "this needs" not in answer.err, answer
 
 
+#: What a file changes -> the least role that applies it.
+FILES = {
+    "{letters: [{name: Neu, subject: a, text: b}], queries: [{name: Neu, filters: []}]}": "edit",
+    "{jobs: [{name: Grüße, time: '09:00', query: Geburtstag heute, letter: Geburtstag, dispatch: rolling}]}": "edit",
+    "{statuses: [{name: Neu, meta: new}], users: [{name: edit, display_name: edit, role: edit}]}": "edit",
+    "{settings: {four_eyes: no}}": "edit",
+    "{settings: {four_eyes: yes}}": "admin",
+    "{statuses: [{name: Neu, meta: hired}]}": "admin",
+    "{users: [{name: edit, display_name: edit, role: admin}]}": "admin",
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_d5_s23_a_setup_file_needs_the_right_to_what_it_changes(staffed: CommandLine, file: str) -> None:
+    staffed.file("changes.yaml", file)
+    least = ROLES.index(FILES[file])
+    for role in ROLES[:least]:
+        for flags in ((), ("--dry-run",)):
+            message = staffed.says_one_line("--as", role, "apply", "changes.yaml", *flags)
+            asked = "'admin', and user 'edit'" if role == "edit" else "this needs 'edit'"
+            assert asked in message and "has the right" in message, message
+    answer = staffed("--as", ROLES[least], "apply", "changes.yaml")
+    assert answer.code == 0, answer
+
+
 def test_d5_an_unknown_user_may_do_nothing(cli: CommandLine) -> None:
     assert "there is no user 'nobody'" in cli.says_one_line("--as", "nobody", "job", "list")
 

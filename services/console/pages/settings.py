@@ -50,7 +50,7 @@ async def take_settings(visit: Visit) -> Response:
     seen = visit.field("seen")
     if errors or visit.field("step") == "edit":
         return await _page(visit, {**typed, **chosen}, errors, seen)
-    who: dict[str, Any] = {"author": visit.author, "now": visit.now}
+    who: dict[str, Any] = {"author": visit.author, "role": visit.actor.role, "now": visit.now}
     try:
         difference = await save_settings(visit.database, wanted, seen, **who, dry_run=True)
         if not difference.records:
@@ -153,7 +153,7 @@ async def take_status(visit: Visit) -> Response:
                 raise InvalidInput("status, name", name, "exists already")
         meta = one_of(*META_STATUSES)("status, meta", typed["meta"])
         setup = Setup(statuses=(Entry("status", name, None, {"meta": meta}),))
-        await apply_setup(visit.database, setup, author=visit.author, now=visit.now)
+        await apply_setup(visit.database, setup, author=visit.author, role=visit.actor.role, now=visit.now)
     except InvalidInput as exc:
         return await _statuses(visit, typed, {"name": visit.refusal(exc)})
     return visit.go("/settings/statuses", "The status %(name)s is saved.", name=name)
