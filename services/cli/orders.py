@@ -198,7 +198,10 @@ def retry_orders(
     on: str | None = ON_OPTION,
     everything: bool = ALL,
 ) -> None:
-    """Send failed orders, or those without address, again."""
+    """Send failed orders, or those without address, again.
+
+    What was given up while it was unclear goes out 15 minutes after its hand-over at the earliest.
+    """
     which = order_filter(job, type_, state, on)
 
     async def work(desk: Desk) -> None:

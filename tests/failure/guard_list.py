@@ -351,8 +351,8 @@ GUARDS = (
         "a resend waits a quarter of an hour",
         "I3",
         "shared/db/write_orders/interventions.py",
-        "not_before = max(now, handed_over_at + RESEND_AFTER)",
-        "not_before = now",
+        "else max(now, in_doubt_since + RESEND_AFTER)",
+        "else now",
         "tests/services/test_decisions.py::test_d37_c7_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter",
     ),
     _guard(

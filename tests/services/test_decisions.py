@@ -185,6 +185,30 @@ async def test_d37_c7_a_resend_waits_a_quarter_of_an_hour_and_is_the_same_letter
     assert again.message_id == first["message_id"]
 
 
+async def test_d37_what_was_given_up_while_it_was_unclear_waits_and_stops_as_any_resend(world: World) -> None:
+    order = await unclear(world)
+    await decide(world, order, "failed")
+    await retry(world.database, order, now=world.clock.now(), author="anna")
+    assert await world.turn() == [] and (await world.claim(order)).orders == []
+    world.clock.advance(14 * MINUTE)
+    assert await world.turn() == [] and (await world.claim(order)).orders == []
+    world.clock.advance(MINUTE)
+    assert await world.turn() == [order]
+    # Valid as long as at first, from then on (D19).
+    assert (await row(world.database, write_orders, id=order))["expires_at"] == world.clock.now() + timedelta(days=2)
+    await world.change(status="Aus")
+    assert (await world.claim(order)).orders == [] and await world.state(order) == "unclear"
+
+
+async def test_d37_what_was_refused_for_certain_is_tried_again_at_once(world: World) -> None:
+    (order,) = await world.queued()
+    (held,) = (await world.claim(order)).orders
+    await world.intend(held)
+    await world.settle(held, "failed", reason="553 no such user", code=553)
+    await retry(world.database, order, now=world.clock.now(), author="anna")
+    assert await world.turn() == [order] and len((await world.claim(order)).orders) == 1
+
+
 @pytest.mark.parametrize("stop", ["Aus", "deleted from the query", "expired", "swept", "blocked", "job deleted"])
 async def test_d37_what_stops_a_resend_makes_it_unclear_again(world: World, stop: str) -> None:
     order = await unclear(world)

@@ -9,6 +9,7 @@ settles; `interventions` is what people do; `upkeep` repairs. See docs/write-ord
 from shared.db.write_orders.interventions import (
     JOB_DELETED,
     OTHER_SCHEDULE,
+    follow_letter,
     move_planned_orders,
     withdraw_open_orders_of_job,
     withdraw_open_orders_of_run,
@@ -18,6 +19,7 @@ from shared.db.write_orders.interventions import (
 __all__ = [
     "JOB_DELETED",
     "OTHER_SCHEDULE",
+    "follow_letter",
     "move_planned_orders",
     "withdraw_open_orders_of_job",
     "withdraw_open_orders_of_run",

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, lineages, persons, write_orders
-from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, record_orders, stop_orders
+from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, in_state, record_orders, stop_orders
 from shared.errors import InvalidInput, NotFound, Refused
 
 _O = write_orders.c
@@ -104,6 +104,12 @@ async def move_planned_orders(
     which = and_(_O.run_id == run_id, _O.state.in_(("planned", "blocked")))
     values = {"planned_for": planned_for, "expires_at": expires_at}
     await connection.execute(update(write_orders).where(which).values(values))
+
+
+async def follow_letter(connection: AsyncConnection, job_id: int, letter_id: int) -> None:
+    """Gives the orders of a job that no mailer has taken yet its other letter; what was begun keeps its bytes (I12)."""
+    untried = and_(_O.job_id == job_id, _O.letter_version.is_(None), in_state("planned", "blocked", "queued"))
+    await connection.execute(update(write_orders).where(untried).values(letter_id=letter_id))
 
 
 async def _withdraw(
@@ -243,16 +249,17 @@ def _unblocked(now: datetime) -> dict[str, Any]:
 
 
 async def retry_order(connection: AsyncConnection, order_id: int, *, now: datetime, author: str) -> None:
-    """failed or no_address -> queued again, valid as long as at first (D13: refused while another is under way)."""
+    """failed or no_address -> queued again, valid as long as at first (D13: refused while another is under way).
+
+    What may have arrived all the same, given up by a person while it was unclear, waits as any resend does (D37).
+    """
     order = await _locked(connection, order_id)
     if order["state"] not in ("failed", "no_address"):
         hint = "; `order settle` decides on it" if order["state"] == "unclear" else ""
         raise Refused(
             f"order {order_id} is {order['state']}; only failed and no_address orders can be tried again{hint}"
         )
-    await _refuse_if_under_way(connection, order)
-    valid = await _validity(connection, order)
-    await _requeue(connection, order_id, now, now, now + valid, author, "retry")
+    await _requeue(connection, order, now, order["handed_over_at"], author, "retry")
 
 
 async def lock_unclear(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:
@@ -269,11 +276,7 @@ async def settle_unclear(
     """A person's decision `resend` or `failed` on a locked unclear order (D37); for `sent` see `settle_as_sent`."""
     order_id = order["id"]
     if decision == "resend":
-        await _refuse_if_under_way(connection, order)
-        handed_over_at = order["handed_over_at"] or now
-        not_before = max(now, handed_over_at + RESEND_AFTER)
-        valid = await _validity(connection, order)
-        await _requeue(connection, order_id, now, not_before, not_before + valid, author, "settle_resend")
+        await _requeue(connection, order, now, order["handed_over_at"] or now, author, "settle_resend")
         return
     which = _O.id == order_id
     reason = f"settled as failed by {author}"
@@ -285,21 +288,25 @@ async def settle_unclear(
 
 async def _requeue(
     connection: AsyncConnection,
-    order_id: int,
+    order: Mapping[str, Any],
     now: datetime,
-    not_before: datetime,
-    expires_at: datetime,
+    in_doubt_since: datetime | None,
     author: str,
     action: str,
 ) -> None:
-    which = _O.id == order_id
+    """The locked order goes out again; after a wait if it was handed over and nobody knows the answer (D37)."""
+    await _refuse_if_under_way(connection, order)
+    not_before = now if in_doubt_since is None else max(now, in_doubt_since + RESEND_AFTER)
+    valid, letter_id = await _validity_and_letter(connection, order)
+    which = _O.id == order["id"]
     await record_orders(connection, which, Change(now, author, action, "queued", None))
     values = {
         "state": "queued",
         "reason": None,
         "not_before": not_before,
         "ring_at": not_before,
-        "expires_at": expires_at,
+        "expires_at": not_before + valid,
+        "letter_id": letter_id,
         "queued_at": now,
         "fruitless_claims": 0,
         **UNCLAIMED,
@@ -324,12 +331,15 @@ async def _refuse_if_under_way(connection: AsyncConnection, order: Mapping[str, 
         raise Refused(f"order {other} of the same person, job and day is sent or unclear; there is no second one")
 
 
-async def _validity(connection: AsyncConnection, order: Mapping[str, Any]) -> timedelta:
-    statement = select(contact_jobs.c.valid_days).where(contact_jobs.c.id == order["job_id"])
-    days = (await connection.execute(statement)).scalars().first()
-    if days is None and order["type"] == "contact_job":
+async def _validity_and_letter(connection: AsyncConnection, order: Mapping[str, Any]) -> tuple[timedelta, int]:
+    """For how long an order is valid, and its letter: of one that no mailer has taken yet the job's present one."""
+    j = contact_jobs.c
+    job = (await connection.execute(select(j.valid_days, j.letter_id).where(j.id == order["job_id"]))).first()
+    if job is None and order["type"] == "contact_job":
         raise Refused(f"order {order['id']}: its job was deleted, nothing more is sent for it")
-    return timedelta(days=days if days is not None else 5)
+    if job is None:
+        return timedelta(days=5), order["letter_id"]
+    return timedelta(days=job.valid_days), order["letter_id"] if order["letter_version"] is not None else job.letter_id
 
 
 async def _locked(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:
