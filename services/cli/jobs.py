@@ -159,11 +159,16 @@ def release(name: str = NAME) -> None:
 
 
 @app.command("approve")
-def approve(name: str = NAME) -> None:
+def approve(
+    name: str = NAME,
+    seal: str | None = typer.Option(
+        None, "--seal", help="As `job show` told it: only what was looked at then, whatever bears the name now."
+    ),
+) -> None:
     """With four eyes: yes, the job may be An as it is now. By another user than who asked or changed it last."""
 
     async def work(desk: Desk) -> None:
-        change = await approve_job(desk.database, name, author=desk.actor.name, now=desk.now)
+        change = await approve_job(desk.database, name, author=desk.actor.name, now=desk.now, seal=seal)
         typer.echo(f"{name}: approved")
         for line in change.notes:
             say(line)

@@ -8,13 +8,16 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.actors import load_actor
 from shared.db.audit_tables import approvals
 from shared.db.history import record_changes
+from shared.db.named_records import find_named
+from shared.db.status_meanings import statuses_that_decide
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import application_queries, contact_jobs, events, form_letter_versions, form_letters
+from shared.db.tables import application_queries, contact_jobs, events, form_letter_versions, form_letters, users
 from shared.domain.seals import seal_of
 from shared.domain.text import fold
 from shared.errors import Refused
@@ -28,6 +31,8 @@ SEALED = frozenset(column.name for column in _J) - _UNSEALED
 ASKED = "a second user has to approve: asked for"
 LAPSED = "with this change the job is Aus until a second user approves it: asked for"
 _CONFIGURES = ("create", "change", "copy")
+#: Fields of jobs, queries, letters, layouts and statuses that may change without another look.
+_UNLOOKED = ("name", "note", "status")
 
 
 async def four_eyes(connection: AsyncConnection) -> bool:
@@ -37,16 +42,35 @@ async def four_eyes(connection: AsyncConnection) -> bool:
 
 async def seal_of_job(connection: AsyncConnection, job_id: int) -> str:
     """Another text as soon as the job, its query or its letter would do something else."""
+    sealed = [_J[name] for name in sorted(SEALED)]
+    statement = _with_letter(select(*sealed, application_queries.c.filters, *form_letter_versions.c))
+    row = (await connection.execute(statement.where(_J.id == job_id))).one()
+    return seal_of(*row, await statuses_that_decide(connection, job_id))
+
+
+def _with_letter(statement: Select[Any]) -> Select[Any]:
+    """Of jobs, with their query and the present version of their letter."""
     v = form_letter_versions.c
     version = and_(v.letter_id == form_letters.c.id, v.version == form_letters.c.version)
-    statement = (
-        select(*(_J[name] for name in sorted(SEALED)), application_queries.c.filters, *v)
-        .join(application_queries, application_queries.c.id == _J.query_id)
+    return (
+        statement.join(application_queries, application_queries.c.id == _J.query_id)
         .join(form_letters, form_letters.c.id == _J.letter_id)
         .join(form_letter_versions, version)
-        .where(_J.id == job_id)
     )
-    return seal_of(*(await connection.execute(statement)).one())
+
+
+async def jobs_in_force(connection: AsyncConnection) -> list[int]:
+    """The jobs with a living approval of what they are now."""
+    living = select(_P.job_id, _P.seal).where(_P.job_id.is_not(None), _P.state.in_(("waiting", "approved")))
+    rows = (await connection.execute(living.order_by(_P.job_id))).all()
+    return [row.job_id for row in rows if row.seal == await seal_of_job(connection, row.job_id)]
+
+
+async def seal_anew(connection: AsyncConnection, job_ids: Collection[int]) -> None:
+    """Carries approvals that were in force over a change that means nothing for these jobs yet: a new status."""
+    for job_id in job_ids:
+        living = update(approvals).where(_P.job_id == job_id, _P.state.in_(("waiting", "approved")))
+        await connection.execute(living.values(seal=await seal_of_job(connection, job_id)))
 
 
 async def living_approval(connection: AsyncConnection, job_id: int) -> RowMapping | None:
@@ -74,28 +98,38 @@ async def is_approved(connection: AsyncConnection, job_id: int) -> bool:
     return found is not None and found["state"] == "approved" and found["seal"] == await seal_of_job(connection, job_id)
 
 
-async def ask_for_job(connection: AsyncConnection, job_id: int, *, author: str, now: datetime) -> None:
-    """Asks for an approval of the locked job as it is now, in place of an older one; twice is once."""
+async def ask_for_job(
+    connection: AsyncConnection, job_id: int, *, author: str, now: datetime, by_the_way: bool = False
+) -> None:
+    """Asks for an approval of the locked job as it is now, in place of an older one; twice is once.
+
+    `by_the_way`: by a change of what several jobs use. The author did not look at what somebody else asks about this
+    one: that stays their question.
+    """
     seal, living = await seal_of_job(connection, job_id), await living_approval(connection, job_id)
-    if living is not None and living["state"] == "waiting" and living["seal"] == seal:
+    waiting = living if living is not None and living["state"] == "waiting" else None
+    if waiting is not None and waiting["seal"] == seal:
         return
     await end_approvals(connection, _P.job_id == job_id, now)
     values = {"job_id": job_id, "seal": seal, "asked_by": author, "asked_at": now, "state": "waiting"}
-    values["configured_by"] = await _configured_by(connection, job_id)
+    if waiting is not None and by_the_way:
+        values |= {"asked_by": waiting["asked_by"], "asked_at": waiting["asked_at"]}
+    last = select(_E.author).where(await _configuring(connection, job_id)).order_by(_E.id.desc()).limit(1)
+    values["configured_by"] = (await connection.execute(last)).scalar_one_or_none()
     await connection.execute(insert(approvals).values(values))
     name = (await connection.execute(select(_J.name).where(_J.id == job_id))).scalar_one()
     await record_changes(connection, "job", job_id, name, "ask_approval", [], author=author, now=now)
 
 
-async def _configured_by(connection: AsyncConnection, job_id: int) -> str | None:
-    """Who changed the job, its query or its letter last."""
-    job = (await connection.execute(select(_J.query_id, _J.letter_id).where(_J.id == job_id))).one()
-    changed = and_(_E.noun == "job", _E.record_id == job_id, or_(_E.field.is_(None), _E.field != "status"))
-    of_query = and_(_E.noun == "query", _E.record_id == job.query_id)
-    of_letter = and_(_E.noun == "letter", _E.record_id == job.letter_id)
-    last = select(_E.author).where(or_(changed, of_query, of_letter), _E.action.in_(_CONFIGURES))
-    found: str | None = (await connection.execute(last.order_by(_E.id.desc()).limit(1))).scalar_one_or_none()
-    return found
+async def _configuring(connection: AsyncConnection, job_id: int) -> ColumnElement[bool]:
+    """The events that changed what the seal is of: job, query, letter, its layout, the statuses that decide."""
+    columns = (_J.query_id, _J.letter_id, form_letter_versions.c.layout_id)
+    job = (await connection.execute(_with_letter(select(*columns)).where(_J.id == job_id))).one()
+    deciding = [status_id for status_id, _ in await statuses_that_decide(connection, job_id)]
+    records = {"job": [job_id], "query": [job.query_id], "letter": [job.letter_id], "layout": [job.layout_id]}
+    records["status"] = deciding
+    of_these = or_(*(and_(_E.noun == noun, _E.record_id.in_(ids)) for noun, ids in records.items()))
+    return and_(of_these, or_(_E.field.is_(None), _E.field.not_in(_UNLOOKED)), _E.action.in_(_CONFIGURES))
 
 
 async def end_approvals(connection: AsyncConnection, whose: Any, now: datetime) -> None:
@@ -109,21 +143,36 @@ async def decide(
 ) -> None:
     """Writes what a second user has decided: 'approved' or 'refused'. Refused for whoever asked or configured last.
 
-    The job's or order's row is locked.
+    Also for who has lost the right meanwhile. The job's or order's row is locked.
     """
     if state == "approved":
-        _refuse_first_user(asked, author)
+        await _refuse_first_user(connection, asked, author)
     values = {"state": state, "decided_by": author, "decided_at": now, "ended_at": None if state == "approved" else now}
     await connection.execute(update(approvals).where(_P.id == asked["id"]).values(values))
 
 
-def _refuse_first_user(asked: Mapping[Any, Any], author: str) -> None:
+async def _refuse_first_user(connection: AsyncConnection, asked: Mapping[Any, Any], author: str) -> None:
     if author.startswith("os:"):
         raise Refused("an approval needs a user of its own: give --as or KP_USER")
-    if fold(author) == fold(asked["asked_by"]):
+    # As they are now: the lock may have been waited for.
+    (await load_actor(connection, author, "")).require("operate")
+    names = await _names_of(connection, author)
+    if fold(asked["asked_by"]) in names:
         raise Refused("whoever asked cannot approve; another user has to look")
-    if fold(author) == fold(asked["configured_by"] or ""):
+    changed = {asked["configured_by"]} if asked["configured_by"] else set()
+    if asked["job_id"] is not None:
+        since = and_(await _configuring(connection, asked["job_id"]), _E.at >= asked["asked_at"])
+        changed |= set((await connection.execute(select(_E.author).where(since))).scalars())
+    if names & {fold(one) for one in changed}:
         raise Refused("whoever made the last change cannot approve; another user has to look")
+
+
+async def _names_of(connection: AsyncConnection, author: str) -> set[str]:
+    """What a user is called, and was: another name makes no second user."""
+    user = await find_named(connection, users, author)
+    renamed = (_E.noun == "user", _E.record_id == (user or {}).get("id"), _E.field == "name")
+    earlier = (await connection.execute(select(_E.old).where(*renamed, _E.old.is_not(None)))).scalars()
+    return {fold(name) for name in (author, *earlier)}
 
 
 async def outdated_jobs(connection: AsyncConnection, job_ids: Collection[int]) -> list[RowMapping]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.letter_data import load_letter_version
 from shared.db.named_records import id_of
 from shared.db.tables import application_statuses, consent_requests, contact_jobs, form_letters
-from shared.domain.consent import Consent
+from shared.domain.consent import Answer, Consent
 from shared.domain.consent_letters import check_links
 from shared.domain.letter_writing import compile_forms
 from shared.errors import InvalidInput
@@ -64,6 +64,30 @@ async def check_letters_of_jobs(connection: AsyncConnection, job_ids: Collection
         forms = compile_forms(stored.texts, composed=stored.composed)
         asks = job.consent_answer_days is not None
         check_links(place or f"job {job.name!r}", job.letter, forms, asks_consent=asks)
+
+
+async def refuse_other_meaning(connection: AsyncConnection, places: Mapping[int, str]) -> None:
+    """Raises InvalidInput where one of these statuses rejects no more, and a job or an open question rejects with it.
+
+    `places`: by the status' id, where its new meta status stands.
+    """
+    statement = select(_S.id, _S.meta).where(_S.id.in_(places), _S.meta != "rejected").order_by(_S.id)
+    for status in (await connection.execute(statement)).all():
+        jobs = select(_J.name).where(_J.consent_status_id == status.id).order_by(_J.name)
+        job = (await connection.execute(jobs.limit(1))).scalar_one_or_none()
+        if job is not None:
+            fix = (
+                f"job {job!r} rejects with it for want of consent; keep rejected, or give the job another status first"
+            )
+            raise InvalidInput(places[status.id], status.meta, fix)
+        # Silence of a job that is gone, or asks no more, is never found; a deletion is carried out all the same.
+        due = select(func.count()).outerjoin_from(consent_requests, contact_jobs, _J.id == _R.job_id)
+        ends = or_(_R.answer == Answer.DELETE.value, _J.consent_answer_days.is_not(None))
+        due = due.where(_R.status_id == status.id, _R.due_at.is_not(None), ends)
+        count = (await connection.execute(due)).scalar_one()
+        if count:
+            fix = f"{count} open consent questions reject with it; keep rejected until they are answered or over"
+            raise InvalidInput(places[status.id], status.meta, fix)
 
 
 async def count_overdue(connection: AsyncConnection, job_id: int, now: datetime) -> int:

@@ -41,6 +41,7 @@ _A, _O, _P, _R, _J = applications.c, write_orders.c, persons.c, consent_requests
 BATCH = 200
 #: Final: nobody is rejected who works here.
 _HIRED = select(application_statuses.c.id).where(application_statuses.c.meta == "hired")
+_REJECTING = select(application_statuses.c.id).where(application_statuses.c.meta == "rejected")
 _DELETES = _R.answer == Answer.DELETE.value
 
 
@@ -102,7 +103,9 @@ def _judged(ids: Sequence[int], now: datetime) -> Any:
     version = form_letter_versions.c
     columns = (
         *(_O.id, _O.job_name, _O.application_id, _A.external_id, _A.person_id, _A.status_id, _A.in_pool),
-        *(_A.pool_since, _R.answer, _R.status_id.label("rejecting_id"), _why_not().label("why")),
+        # A status that means something else by now is not set: who asked to be deleted is reduced all the same.
+        case((_R.status_id.in_(_REJECTING), _R.status_id)).label("rejecting_id"),
+        *(_A.pool_since, _R.answer, _why_not().label("why")),
     )
     source = (
         consent_requests.join(write_orders, _O.id == _R.order_id)
@@ -126,6 +129,7 @@ def _why_not() -> ColumnElement[str | None]:
         (_answered_later(), "answered another letter since"),
         (and_(silent, _A.status_id.is_distinct_from(expected)), "status changed since"),
         (and_(silent, _heard_from()), "heard from since"),
+        (and_(silent, _R.status_id.not_in(_REJECTING)), "its status rejects no more"),
         (and_(silent, _P.opted_out_at.is_not(None)), "opted out"),
         (and_(silent, _blocked_since()), "blocked since"),
         (and_(silent, _came_back()), "the letter came back"),

@@ -38,6 +38,7 @@ from shared.db.tables import (
     form_letters,
     users,
 )
+from shared.db.write_orders import follow_letter
 from shared.domain.job_fields import job_columns, shown
 from shared.domain.text import fold
 from shared.errors import InvalidInput, NotFound
@@ -112,10 +113,12 @@ async def change_job(
     author: str,
     now: datetime,
     approved: bool = False,
+    by_the_way: bool = False,
 ) -> JobChange:
     """Changes a job: raises its epoch, so that nothing claimed under the old one is sent (I9).
 
     With four eyes An only asks, and a change makes it Aus, unless `approved`: by a second user, or to rehearse (S23).
+    `by_the_way`: it follows from a change of something else, see `ask_for_job`.
     """
     # Aus takes the job's row alone: it must not wait for a plan that is being made.
     only_off = dict(fields) == {"status": "off"}
@@ -135,7 +138,7 @@ async def change_job(
     if {"consent_answer_days", "letter_id"} & set(new):
         await check_letters_of_jobs(connection, [job_id], place)
     if asks and not approved:
-        await ask_for_job(connection, job_id, author=author, now=now)
+        await ask_for_job(connection, job_id, author=author, now=now, by_the_way=by_the_way)
     elif "status" in new:
         await end_approvals(connection, and_(_P.job_id == job_id, _P.state == "waiting"), now)
     return change
@@ -192,6 +195,8 @@ async def _follow(
     """What the change means for lineage, runs and planned orders; says what is worth telling."""
     after = {**job, **new}
     notes = []
+    if "letter_id" in new:
+        await follow_letter(connection, job["id"], new["letter_id"])
     if "letter_id" in new and await leave_lineage(connection, job, now):
         notes.append("another letter before the first dispatch of a copy: the repeat guard begins anew")
     if _SCHEDULE & set(new):

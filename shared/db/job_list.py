@@ -54,8 +54,11 @@ async def show_job(database: Database, name: str, now: datetime) -> dict[str, An
         line = await _line(connection, row, (await _counts(connection)).get(job["id"], {}), now)
         history = await load_history(connection, "job", job["id"])
         answers = (await count_answers(connection, [job["id"]])).get(job["id"])
+        asked = await waiting_approval(connection, job["id"])
     fields: dict[str, Any] = {key: row[key] for key in _FILE}
     fields |= {"consent": shown("consent", consent_of(row))}
+    if asked is not None:
+        fields["approval_seal"] = asked["seal"]
     if answers is not None:
         zone = ZoneInfo(row["time_zone"])
         told = {name: getattr(answers, name) for name in ("asked", "stay", "delete", "silent", "lapsed", "void")}

@@ -144,7 +144,7 @@ async def approve_job(
 
     async def work(connection: AsyncConnection) -> JobChange:
         job, asked = await _asked(connection, name)
-        if {asked["seal"], seal or asked["seal"]} != {await seal_of_job(connection, job["id"])}:
+        if {asked["seal"], asked["seal"] if seal is None else seal} != {await seal_of_job(connection, job["id"])}:
             raise Outdated("it has changed since it was shown; look at it again")
         await decide(connection, asked, "approved", author=author, now=now)
         await record_changes(connection, "job", job["id"], job["name"], "approve", [], author=author, now=now)

@@ -28,6 +28,8 @@ from shared.errors import InvalidInput, NotFound, Refused
 _A, _O = applications.c, write_orders.c
 #: How long ago a wish may have been made that is taken for a second click.
 JUST_NOW = timedelta(minutes=10)
+#: So long a letter that may have arrived is the same one, not a new one to the same person.
+STILL_THE_SAME = timedelta(days=30)
 #: A manual order that could not be sent for so long is withdrawn, as a job's is by default (D19).
 VALID = timedelta(days=5)
 #: What people may ask for -> the meta statuses of the letters that fit; None: a letter that sets no status, too.
@@ -83,6 +85,8 @@ async def create_order(
             expires_at=at + VALID,
         )
         order_id = await _made_just_now(connection, order, wish, now) if once else None
+        if order_id is None and settings.four_eyes:
+            await _refuse_second(connection, order, now)
         order_id = order_id or await add_manual_order(connection, order, author=author, now=now)
         planned_for = at.astimezone(settings.zone).isoformat()
         return {"id": order_id, "type": order.type, "task": order.task, "planned_for": planned_for}
@@ -101,6 +105,14 @@ async def _made_just_now(connection: AsyncConnection, order: ManualOrder, wish: 
         _O.planned_for == order.planned_for if wish.at is not None else _O.planned_for <= now,
     )
     return (await connection.execute(select(_O.id).where(*same).order_by(_O.id.desc()).limit(1))).scalar_one_or_none()
+
+
+async def _refuse_second(connection: AsyncConnection, order: ManualOrder, now: datetime) -> None:
+    """With four eyes: what is unclear, or was given up while it was, nobody sends again by a new order (S23)."""
+    same = (_O.application_id == order.application_id, _O.letter_id == order.letter_id)
+    in_doubt = (_O.state.in_(("unclear", "failed")), _O.handed_over_at > now - STILL_THE_SAME)
+    if (await connection.execute(select(_O.id).where(*same, *in_doubt).limit(1))).first() is not None:
+        raise Refused("this letter may have arrived; while an order is unclear, two users can send it again")
 
 
 def _moment(wish: Wish, settings: SystemSettings, now: datetime) -> datetime:

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Table, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.approvals import ASKED, LAPSED, ask_for_job, outdated_jobs
-from shared.db.consent_jobs import check_letters_of_jobs
+from shared.db.approvals import ASKED, LAPSED, ask_for_job, jobs_in_force, outdated_jobs, seal_anew
+from shared.db.consent_jobs import check_letters_of_jobs, refuse_other_meaning
 from shared.db.engine import Database
 from shared.db.history import Change, record_changes
 from shared.db.impact import NextDispatch, compare, next_dispatches
@@ -18,6 +18,7 @@ from shared.db.letter_changes import FIELDS, compose_anew, load_content, save_ve
 from shared.db.letter_samples import sample_warnings
 from shared.db.named_records import find_named
 from shared.db.queries import resolve_filters
+from shared.db.status_meanings import jobs_decided_by
 from shared.db.system_settings import as_plain, load_system_settings, lock_system_settings, save_system_settings
 from shared.db.tables import (
     application_queries,
@@ -97,6 +98,9 @@ class _Application:
         self._all_touched = False
         self._touched_queries: list[int] = []
         self._touched_letters: list[int] = []
+        #: Jobs for which a status means something else, and the statuses with their place.
+        self._redefined_jobs: list[int] = []
+        self._redefined: dict[int, str] = {}
         self._saved_jobs: list[int] = []
         self._saved_letters: list[int] = []
 
@@ -121,6 +125,7 @@ class _Application:
             await self._letter(entry)
         for entry in setup.jobs:
             await self._job(entry)
+        await refuse_other_meaning(self._connection, self._redefined)
         await self._raise_epochs()
         self._difference.warnings = await warnings_of(self._connection, self._saved_jobs)
         self._difference.warnings += await sample_warnings(self._connection, self._saved_letters, self._who["now"])
@@ -136,13 +141,19 @@ class _Application:
         self._all_touched |= bool(changes)
 
     async def _status(self, entry: Entry) -> None:
-        row = await self._existing(application_statuses, "status", entry)
-        record_id, changes = await self._save(application_statuses, entry, row, {"meta": entry.fields["meta"]})
+        row, meta = await self._existing(application_statuses, "status", entry), entry.fields["meta"]
+        # Nobody has a new status: it changes for no job whom it writes to.
+        in_force = await jobs_in_force(self._connection) if row is None else []
+        record_id, changes = await self._save(application_statuses, entry, row, {"meta": meta})
         self._refuse_beyond("status", entry, row, changes)
         await self._note("status", record_id, entry.name, row, changes)
+        await seal_anew(self._connection, in_force)
         if row is not None and changes:
             self._all_touched = True
             self._touched_queries += await follow_status(self._connection, row["name"], entry.name, **self._who)
+        if row is not None and row["meta"] != meta:
+            self._redefined[record_id] = f"{entry.place}, meta"
+            self._redefined_jobs += await jobs_decided_by(self._connection, record_id, (row["meta"], meta))
 
     async def _user(self, entry: Entry) -> None:
         row = await self._existing(users, "user", entry)
@@ -247,7 +258,7 @@ class _Application:
         await self._connection.execute(update(contact_jobs).where(j.id.in_(touched)).values(epoch=j.epoch + 1))
         await wake_runs(self._connection, touched, self._who["now"])
         self._saved_jobs += users_of_changed
-        for job in await outdated_jobs(self._connection, users_of_changed):
+        for job in await outdated_jobs(self._connection, [*users_of_changed, *self._redefined_jobs]):
             await self._ask_again(job)
 
     async def _ask_again(self, job: Mapping[Any, Any]) -> None:
@@ -258,4 +269,4 @@ class _Application:
         if job["status"] == "on":
             place = f"job {job['name']!r}"
             await change_job(self._connection, job["id"], {"status": "off"}, place, **self._who)
-        await ask_for_job(self._connection, job["id"], **self._who)
+        await ask_for_job(self._connection, job["id"], **self._who, by_the_way=True)

@@ -44,7 +44,8 @@ async def follow_user(connection: AsyncConnection, old: str, new: str, *, author
         wishes = {key: job[key] for key in ("sender", "sender_fallback") if _names_user(job[key], old)}
         if wishes:
             fields = dict.fromkeys(wishes, f"user:{new}")
-            await change_job(connection, job["id"], fields, f"job {job['name']!r}", author=author, now=now)
+            who: dict[str, Any] = {"author": author, "now": now, "by_the_way": True}
+            await change_job(connection, job["id"], fields, f"job {job['name']!r}", **who)
 
 
 def _names_user(wish: str | None, name: str) -> bool:

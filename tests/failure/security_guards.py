@@ -137,6 +137,22 @@ SECURITY_GUARDS = (
         "name.strip().casefold()[:200]",
         "tests/unit/test_console_throttle.py::test_s21_a_thousand_guesses_at_one_user_take_days_however_they_are_spelled",
     ),
+    _guard(
+        "a setup file changes rights and settings by administrators only",
+        "S23",
+        "shared/setup/rights.py",
+        "    if noun not in _ADMINISTERED or not changes or",
+        "    if noun not in _ADMINISTERED or changes or",
+        "tests/services/test_setup_rights.py::test_s23_a_file_that_changes_more_than_one_may_is_refused_as_a_whole",
+    ),
+    _guard(
+        "an approval lapses when a status means something else",
+        "S23",
+        "shared/db/approvals.py",
+        "seal_of(*row, await statuses_that_decide(connection, job_id))",
+        "seal_of(*row)",
+        "tests/services/test_four_eyes_attacks.py::test_s23_a_status_that_means_something_else_makes_the_job_aus",
+    ),
     Guard(
         "a cell of a workbook is text",
         "S24",

@@ -26,7 +26,7 @@ from tests.services.command_line import CommandLine
 from tests.services.import_files import Files, lines
 from tests.services.running import running, settings_for, until
 from tests.services.setup_files import row, rows
-from tests.services.world import JOB, MORNING, SETUP, World
+from tests.services.world import EYES, JOB, MORNING, World
 from tests.smtp_oracle import SmtpOracle
 from tests.smtp_scripts import well_behaved
 
@@ -37,7 +37,7 @@ PEOPLE = (
     "A2,S1,Frau,Ana,Eins,1990-01-02,a2@x.example,Pool,,",
     "ZZ1,ZZS,Frau,Ana,Eins,1990-01-02,zz@x.example,Neu,ZZ1,ZZHobby",
 )
-WRITING = SETUP.replace("sync_minutes: 5", "sync_minutes: 5, four_eyes: yes").replace(
+WRITING = EYES.replace(
     '"Guten Tag {{ applicant.last_name }}"', '"{{ salutation_line }} {{ application.custom.hobby | default(1) }}"'
 )
 

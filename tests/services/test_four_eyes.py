@@ -15,9 +15,8 @@ from shared.db.tables import contact_jobs, events, write_orders
 from shared.errors import KontaktpflegeError, NotFound, Outdated, Refused
 from tests.services.command_line import CommandLine
 from tests.services.setup_files import apply, row, rows
-from tests.services.world import JOB, MORNING, SETUP, World
+from tests.services.world import EYES, JOB, MORNING, World
 
-EYES = SETUP.replace("sync_minutes: 5", "sync_minutes: 5, four_eyes: yes")
 A1 = "A1,,Eins,a1@x.example,Neu,"
 
 
@@ -133,6 +132,7 @@ async def test_s23_a_name_or_a_note_needs_nobody_and_aus_and_an_again_neither(wo
     await world.change(status="An")
     assert await status(world) == "on" and len(await asked(world)) == 1
     assert {"name", "note", "status"} & SEALED == set() and {"query_id", "letter_id", "dispatch_time"} <= SEALED
+    assert {"consent_answer_days", "consent_status_id", "time_zone", "sender", "priority"} <= SEALED
 
 
 async def test_s23_a_change_while_it_is_asked_for_asks_anew(world: World) -> None:

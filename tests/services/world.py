@@ -46,6 +46,12 @@ jobs:
   - {name: Gruß, status: An, query: Neue, letter: Brief, dispatch: rolling, time: "08:00", sender: "user:a.weber",
      repeat_guard_days: 30, valid_days: 2}
 """
+#: With four eyes, and people who can look.
+EYES = SETUP.replace("sync_minutes: 5", "sync_minutes: 5, four_eyes: yes").replace(
+    "users: [",
+    "users: ["
+    + "".join(f"{{name: {name}, display_name: {name}, role: operate}}, " for name in ("anna", "bert", "clara")),
+)
 COLUMNS = "external_id,duplicate_set,last_name,email,status,birth_date"
 
 
