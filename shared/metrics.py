@@ -67,6 +67,7 @@ SENT_TODAY = Gauge(
     "kontaktpflege_sent_today", "Letters sent since midnight, in the system's time zone; stops at 50,000"
 )
 HELD = Gauge("kontaktpflege_held", "1 while nothing is sent because the database is older than what was sent from it")
+APPROVALS = Gauge("kontaktpflege_approvals", "Approvals that a second user is asked for; stops at 100")
 BLOCKED = Gauge("kontaktpflege_blocks", "Blocks in force of persons; blocked orders are kontaktpflege_orders")
 SERVICES = Gauge("kontaktpflege_services", "Processes seen alive, by role", ["role"])
 JOBS = Gauge("kontaktpflege_jobs", "Contact-care jobs, by status", ["status"])

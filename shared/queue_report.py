@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.bus.connect import look
 from shared.bus.topology import ROUTES
+from shared.db.approvals import list_waiting
 from shared.db.engine import Database
 from shared.db.holds import load_hold
 from shared.db.order_list import count_by_state
@@ -38,6 +39,7 @@ async def report(database: Database, settings: Settings, now: datetime) -> dict[
             "oldest_waiting": await _oldest(connection, now),
             "services": await live_services(connection, 3 * HEARTBEAT_SECONDS),
             "hold": await load_hold(connection),
+            "approvals": [{**one, "asked_at": one["asked_at"].isoformat()} for one in await list_waiting(connection)],
         }
 
 

@@ -91,6 +91,9 @@ def queues(as_json: bool = JSON_OPTION) -> None:
             typer.echo(f"NOTHING IS SENT since {found['hold']['since']}: {found['hold']['reason']}")
         for reason, count in found["waiting_reasons"].items():
             typer.echo(f"{count} planned orders wait: {reason}")
+        for one in found["approvals"]:
+            what = f"that job {one['job']} is An" if one["job_id"] else f"that order {one['order_id']} is sent again"
+            typer.echo(f"{one['asked_by']} asks a second user to approve {what}, since {one['asked_at']}")
 
     at_desk("view", work)
 

@@ -6,6 +6,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock, local_date
+from shared.db.approvals import list_waiting
 from shared.db.audit_tables import unsealed_events
 from shared.db.engine import Database
 from shared.db.history_seals import load_head
@@ -17,7 +18,19 @@ from shared.db.system_state import count_for_persons, count_some, count_waiting,
 from shared.db.tables import blocks, contact_jobs, dispatch_runs
 from shared.domain.schedule import local_instant
 from shared.lifecycle import HEARTBEAT_SECONDS
-from shared.metrics import BLOCKED, HELD, JOBS, LAG, OLDEST_AGE, ORDERS, SEALED, SENT_TODAY, SERVICES, UNSEALED
+from shared.metrics import (
+    APPROVALS,
+    BLOCKED,
+    HELD,
+    JOBS,
+    LAG,
+    OLDEST_AGE,
+    ORDERS,
+    SEALED,
+    SENT_TODAY,
+    SERVICES,
+    UNSEALED,
+)
 
 #: Seconds between two looks: a scrape gets what was seen last, however many ask.
 LOOK_SECONDS = 15.0
@@ -51,6 +64,7 @@ async def tell_state(database: Database, clock: Clock) -> None:
         LAG.set(await _lag(connection, now))
         SEALED.set((await load_head(connection)).number)
         UNSEALED.set((await connection.execute(select(func.count()).select_from(unsealed_events))).scalar_one())
+        APPROVALS.set(len(await list_waiting(connection)))
         BLOCKED.set(await _blocks_in_force(connection, today))
 
 

@@ -17,7 +17,7 @@ from shared.db.history import record_changes
 from shared.db.named_records import find_named
 from shared.db.status_meanings import statuses_that_decide
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import application_queries, contact_jobs, events, form_letter_versions, form_letters, users
+from shared.db.tables import application_queries, contact_jobs, events, form_letter_versions, form_letters, write_orders
 from shared.domain.seals import seal_of
 from shared.domain.text import fold
 from shared.errors import Refused
@@ -30,6 +30,10 @@ SEALED = frozenset(column.name for column in _J) - _UNSEALED
 #: What An says, and a change of a sealed field.
 ASKED = "a second user has to approve: asked for"
 LAPSED = "with this change the job is Aus until a second user approves it: asked for"
+#: Approvals that a list shows.
+LISTED = 100
+# An order that was settled otherwise meanwhile needs nobody.
+_WAITING = and_(_P.state == "waiting", or_(_P.job_id.is_not(None), write_orders.c.state == "unclear"))
 _CONFIGURES = ("create", "change", "copy")
 #: Fields of jobs, queries, letters, layouts and statuses that may change without another look.
 _UNLOOKED = ("name", "note", "status")
@@ -90,6 +94,18 @@ async def waiting_approvals(connection: AsyncConnection) -> dict[int, dict[str, 
     statement = select(approvals).where(_P.state == "waiting", _P.job_id.is_not(None))
     rows = (await connection.execute(statement)).mappings()
     return {row["job_id"]: {str(key): value for key, value in row.items()} for row in rows}
+
+
+async def list_waiting(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """What waits for a second user, the oldest first: a job (`job_id`, `job`), or an unclear order (`order_id`).
+
+    `asked_by` and `asked_at` say since when; at most LISTED.
+    """
+    columns = (_P.job_id, _J.name.label("job"), _P.order_id, _P.asked_by, _P.asked_at)
+    statement = select(*columns).outerjoin(contact_jobs, _J.id == _P.job_id).where(_WAITING)
+    statement = statement.outerjoin(write_orders, write_orders.c.id == _P.order_id)
+    rows = (await connection.execute(statement.order_by(_P.asked_at, _P.id).limit(LISTED))).mappings()
+    return [{str(key): value for key, value in row.items()} for row in rows]
 
 
 async def is_approved(connection: AsyncConnection, job_id: int) -> bool:

@@ -3,8 +3,9 @@
 The system does neither by itself: whoever has a letter has its link, and what is erased does not come back.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
-from shared.db.person_commands import OfOrder, owner_of
+from shared.db.person_commands import OfOrder, opt_out_locked, owner_of
 from shared.db.suppressions import CANDIDATE
 from shared.db.system_state import Count
 from shared.db.tables import applications, candidate_requests, events, persons, write_orders
@@ -24,6 +25,8 @@ _A, _P, _R = applications.c, persons.c, candidate_requests.c
 LONGEST_WORDS, MOST_OPEN = 2000, 5
 #: Requests that a list shows.
 LISTED = 500
+#: How long the words of a request are kept once it is done.
+WORDS_KEPT = timedelta(days=90)
 
 
 class Kind(StrEnum):
@@ -42,7 +45,11 @@ class OpenRequests:
 
 
 async def ask(database: Database, order: OfOrder, kind: Kind, words: str | None, *, now: datetime) -> bool:
-    """Leaves a request for the recruiters; False: the same waits already. Raises InvalidInput, NotFound, Refused."""
+    """Leaves a request for the recruiters; False: the same waits already. Raises InvalidInput, NotFound, Refused.
+
+    A reduced application takes no words (D42): nothing would erase them. That it asks for deletion needs none. Who is
+    to be deleted is opted out with it: nothing is written to them meanwhile.
+    """
     words = (words or "").strip() or None
     if words is not None and (len(words) > LONGEST_WORDS or "\0" in words):
         raise InvalidInput("words", None, f"write at most {LONGEST_WORDS} characters")
@@ -50,7 +57,12 @@ async def ask(database: Database, order: OfOrder, kind: Kind, words: str | None,
         raise InvalidInput("words", None, "write what is to be corrected")
 
     async def work(connection: AsyncConnection) -> bool:
-        person_id = await _locked(connection, order)
+        person = await _locked(connection, order)
+        person_id = person["id"]
+        if kind is Kind.DELETION:
+            await opt_out_locked(connection, person, reason=None, author=CANDIDATE, now=now)
+        if words is not None and await _is_reduced(connection, order):
+            raise Refused("your data were erased, but for what has to be kept; please write to us about that")
         waiting = select(_R.words).where(*_waiting(person_id, kind))
         there = list((await connection.execute(waiting)).scalars())
         if words in there:
@@ -71,7 +83,7 @@ async def take_back(database: Database, order: OfOrder, kind: Kind, *, now: date
     """The candidate takes back what waits of this kind; False: nothing did."""
 
     async def work(connection: AsyncConnection) -> bool:
-        person_id = await _locked(connection, order)
+        person_id = (await _locked(connection, order))["id"]
         done = update(candidate_requests).where(*_waiting(person_id, kind)).values(done_at=now, done_by=CANDIDATE)
         if not (await connection.execute(done)).rowcount:
             return False
@@ -136,12 +148,24 @@ def _waiting(person_id: int, kind: Kind) -> tuple[ColumnElement[bool], ...]:
     return _theirs(person_id), _R.kind == kind.value, _R.done_at.is_(None)
 
 
-async def _locked(connection: AsyncConnection, order: OfOrder) -> int:
-    found = await connection.execute(select(_P.id).where(_P.id == owner_of(order)).with_for_update())
-    person_id = found.scalars().first()
-    if person_id is None:
+async def _locked(connection: AsyncConnection, order: OfOrder) -> Mapping[Any, Any]:
+    found = await connection.execute(select(persons).where(_P.id == owner_of(order)).with_for_update())
+    person = found.mappings().first()
+    if person is None:
         raise NotFound("order", order.id)
-    return int(person_id)
+    return person
+
+
+async def _is_reduced(connection: AsyncConnection, order: OfOrder) -> bool:
+    """Read while the person is locked, as it is by whoever reduces."""
+    mine = select(write_orders.c.application_id).where(write_orders.c.id == order.id).scalar_subquery()
+    return (await connection.execute(select(_A.reduced_at).where(_A.id == mine))).scalar() is not None
+
+
+async def erase_words_of_done(connection: AsyncConnection, now: datetime) -> int:
+    """Erases the words of requests done so long ago; returns how many."""
+    old = (_R.done_at < now - WORDS_KEPT, _R.words.is_not(None))
+    return (await connection.execute(update(candidate_requests).where(*old).values(words=None))).rowcount
 
 
 async def _record(connection: AsyncConnection, person_id: int, action: str, author: str, now: datetime) -> None:

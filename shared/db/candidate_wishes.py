@@ -79,14 +79,11 @@ async def load_wishes(connection: AsyncConnection, order: OfOrder, now: datetime
 
 
 async def say(database: Database, order: OfOrder, wish: Wish, words: str | None, *, now: datetime) -> None:
-    """Does what the candidate says; said again it changes nothing.
+    """Does what the candidate says, in one transaction; said again it changes nothing.
 
     Raises NotFound where the order is gone, InvalidInput for words that cannot be taken, Refused for too many of them.
     """
     await _ACTS[wish](database, order, words, now)
-    if wish is Wish.DELETE:
-        # Who is to be deleted is not written to meanwhile.
-        await _ACTS[Wish.OPT_OUT](database, order, None, now)
 
 
 Act = Callable[[Database, OfOrder, str | None, datetime], Awaitable[Any]]

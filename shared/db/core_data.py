@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, PlainText
 from shared.db.history_seals import erase_words
+from shared.db.person_tables import earlier_persons
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
     applications,
@@ -33,7 +34,7 @@ from shared.db.write_orders.applications import REDUCED, withdraw_orders_of_redu
 ERASED = ("phone", "email", "salutation", "title", "language", "department", "location", "source", "recruiter")
 _FOLDED = ("language", "department", "location", "source", "recruiter")
 _A, _O, _C, _E = applications.c, write_orders.c, contact_entries.c, events.c
-_R = candidate_requests.c
+_R, _B = candidate_requests.c, earlier_persons.c
 #: Of which import and line an entry came, and what it said.
 _CONTENT: dict[str, Any] = dict.fromkeys(("subject", "body", "author", "import_id", "import_line"))
 
@@ -47,7 +48,7 @@ async def reduce_to_core_data(
 ) -> None:
     """Reduces applications, which are locked with their persons, and withdraws what was still to be sent to them.
 
-    What belongs to the person goes with the last of its applications (D26).
+    What belongs to the person goes with the last of its applications (D26), and what these had before a merger.
     """
     if not application_ids:
         return
@@ -62,8 +63,8 @@ async def reduce_to_core_data(
     await connection.execute(update(applications).where(_A.id.in_(ids)).values(values))
     await connection.execute(delete(custom_fields).where(custom_fields.c.application_id.in_(ids)))
     await connection.execute(update(candidate_requests).where(_R.application_id.in_(ids)).values(words=None))
-    await erase_traces(connection, ids)
-    await _erase_persons(connection, ids)
+    await erase_traces(connection, ids, now, author)
+    await _erase_persons(connection, ids, now, author)
     await _record(connection, ids, now, author)
 
 
@@ -72,15 +73,15 @@ def erased_columns(settings: SystemSettings) -> list[str]:
     return [name for name in ERASED if name not in settings.core_data_keeps]
 
 
-async def erase_traces(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
+async def erase_traces(connection: AsyncConnection, application_ids: Sequence[int], now: datetime, author: str) -> None:
     """Contents of contact entries, orders, attempts and history of reduced applications.
 
     Again after a letter that was being handed over while its application was reduced is settled.
     """
     await _empty_entries(connection, _C.application_id.in_(application_ids))
-    await _reduce_orders(connection, application_ids)
+    await _reduce_orders(connection, application_ids, now, author)
     theirs = and_(_E.noun == "application", _E.record_id.in_(application_ids))
-    await erase_words(connection, theirs)
+    await erase_words(connection, theirs, now=now, author=author)
 
 
 async def _empty_entries(connection: AsyncConnection, whose: Any) -> None:
@@ -90,7 +91,9 @@ async def _empty_entries(connection: AsyncConnection, whose: Any) -> None:
     await connection.execute(update(contact_entries).where(whose).values(**_CONTENT, identity=identity))
 
 
-async def _reduce_orders(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
+async def _reduce_orders(
+    connection: AsyncConnection, application_ids: Sequence[int], now: datetime, author: str
+) -> None:
     version = form_letter_versions.c
     written = select(_O.id, _O.email, _O.message_id, _O.subject, version.subject.label("template"))
     join = write_orders.outerjoin(
@@ -110,7 +113,8 @@ async def _reduce_orders(connection: AsyncConnection, application_ids: Sequence[
     erased = dict.fromkeys(("reply_text", "message_id", "body_hash"))
     await connection.execute(update(attempts).where(attempts.c.order_id.in_(ids)).values(erased))
     states = {name: case((_E.field == _O.state.name, _E[name])) for name in ("old", "new")}
-    await erase_words(connection, and_(_E.noun == "order", _E.record_id.in_(ids)), **states)
+    theirs = and_(_E.noun == "order", _E.record_id.in_(ids))
+    await erase_words(connection, theirs, now=now, author=author, **states)
 
 
 def _hashes(row: Any) -> dict[str, Any]:
@@ -125,7 +129,9 @@ def _hashed(value: str | None) -> str | None:
     return "sha256:" + sha256(value.encode()).hexdigest()
 
 
-async def _erase_persons(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
+async def _erase_persons(
+    connection: AsyncConnection, application_ids: Sequence[int], now: datetime, author: str
+) -> None:
     """Entries, blocks' reasons and history of persons all of whose applications are reduced; the blocks stand."""
     mine = select(_A.person_id).where(_A.id.in_(application_ids))
     unreduced = func.count().filter(_A.reduced_at.is_(None))
@@ -133,9 +139,27 @@ async def _erase_persons(connection: AsyncConnection, application_ids: Sequence[
     people = list((await connection.execute(whole)).scalars())
     if not people:
         return
+    people += await _left_behind(connection, people)
     await _empty_entries(connection, _C.person_id.in_(people))
     await connection.execute(update(blocks).where(blocks.c.person_id.in_(people)).values(reason=REDUCED))
-    await erase_words(connection, and_(_E.noun == "person", _E.record_id.in_(people)))
+    await erase_words(connection, and_(_E.noun == "person", _E.record_id.in_(people)), now=now, author=author)
+
+
+async def _left_behind(connection: AsyncConnection, people: Sequence[int]) -> list[int]:
+    """Persons whose applications became these people's (D24), once nothing that is or was theirs is unreduced.
+
+    An application that went from there to somebody else still needs what the person had.
+    """
+    moved = select(_B.person_id).join(applications, _A.id == _B.application_id).where(_A.person_id.in_(people))
+    left = set((await connection.execute(moved)).scalars()) - set(people)
+    if not left:
+        return []
+    went = select(_B.person_id, _A.person_id).join(applications, _A.id == _B.application_id)
+    ways = [(one, one) for one in left]
+    ways += [(row[0], row[1]) for row in await connection.execute(went.where(_B.person_id.in_(left)))]
+    living = select(_A.person_id).where(_A.person_id.in_({to for _, to in ways}), _A.reduced_at.is_(None))
+    alive = set((await connection.execute(living)).scalars())
+    return sorted(left - {one for one, to in ways if to in alive})
 
 
 async def _record(connection: AsyncConnection, application_ids: Sequence[int], now: datetime, author: str) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy import Select, and_, case, exists, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.audit_tables import event_seals, unsealed_events
 from shared.db.engine import Database
-from shared.db.history_seals import Head, load_head
+from shared.db.history_seals import ERASED, Head, load_head
 from shared.db.tables import applications, events, write_orders
 from shared.domain.audit_chain import BEGINNING, ERASED_NOUNS, digest_of_words, link_of, words_of
 from shared.errors import InvalidInput
@@ -76,13 +76,20 @@ async def check_history(
 
 
 def _seals_after(number: int, last: int) -> Select[Any]:
-    """The next seals with their rows, and whether words may be missing: only of what was reduced (D42)."""
+    """The next seals with their rows, and what is to be known where words are missing (D42).
+
+    `stands`: the record is there and not reduced. `told`: a later event of the record says that words were erased.
+    """
     unreduced = _A.reduced_at.is_(None)
     application = exists().where(_A.id == _E.record_id, unreduced)
     order = exists().where(_O.id == _E.record_id, _A.id == _O.application_id, unreduced)
     stands = or_(and_(_E.noun == "application", application), and_(_E.noun == "order", order))
+    x = events.alias("erasure").c
+    of_it = and_(x.noun == _E.noun, x.record_id == _E.record_id, x.action == ERASED, x.id > _E.id)
+    # Asked for few rows only.
+    told = case((_S.salt.is_(None), exists().where(of_it)), else_=true())
     seal = (_S.number, _S.event_id, _S.salt, _S.words, _S.link)
-    rows = select(*seal, *(_E[name] for name in _COLUMNS), stands.label("stands"))
+    rows = select(*seal, *(_E[name] for name in _COLUMNS), stands.label("stands"), told.label("told"))
     rows = rows.select_from(event_seals.outerjoin(events, _E.id == _S.event_id))
     return rows.where(_S.number > number, _S.number <= last).order_by(_S.number).limit(BATCH)
 
@@ -112,6 +119,8 @@ def _faults(number: int, before: str, row: Mapping[Any, Any]) -> Iterator[str]:
         yield f"{place}: words stand where they had been erased"
     elif row["noun"] not in ERASED_NOUNS or row["stands"]:
         yield f"{place}: its words were erased, and not by a reduction"
+    elif not row["told"]:
+        yield f"{place}: its words were erased, and no later row says so"
     if link_of(before, number, row, row["words"]) != row["link"]:
         yield f"{place} was changed, or is out of order"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.audit_tables import event_seals, unsealed_events
@@ -18,6 +18,11 @@ from shared.domain.audit_chain import BEGINNING, SALT_BYTES, digest_of_words, li
 _E, _S, _U = events.c, event_seals.c, unsealed_events.c
 #: Rows sealed in one transaction: so many that SQLite's one writer is held for a few hundredths of a second.
 BATCH = 250
+#: The action of an event that tells of erased words of its record, in the events before it.
+ERASED = "erase"
+#: Events with words that may be erased, as `words_of` has them.
+_STATE = and_(_E.noun == "order", _E.field == "state", _E.field.is_not(None))
+_SAYS = or_(_E.reason.is_not(None), and_(or_(_E.old.is_not(None), _E.new.is_not(None)), ~_STATE))
 #: The advisory lock of who seals.
 _LOCK = 0x6B70_61_7564
 
@@ -86,16 +91,28 @@ def _seals(head: Head, rows: Sequence[RowMapping], now: datetime) -> list[dict[s
     return [one | {"sealed_at": now} for one in found]
 
 
-async def erase_words(connection: AsyncConnection, whose: ColumnElement[bool], **kept: Any) -> None:
+async def erase_words(
+    connection: AsyncConnection, whose: ColumnElement[bool], *, now: datetime, author: str, **kept: Any
+) -> None:
     """Erases old and new value and reason of these events (D42); `kept` says what stays of them instead.
 
-    With them go the salts of their seals, so that no digest tells what they were.
+    With them go the salts of their seals, so that no digest tells what they were. Each record that words were erased
+    of gets an event that says so: without one they were not erased lawfully (decision 47).
     """
     values = {"old": None, "new": None, "reason": None} | kept
-    await connection.execute(update(events).where(whose).values(values))
+    said = update(events).where(whose, _SAYS).values(values).returning(_E.id, _E.noun, _E.record_id, _E.record_name)
+    rows = (await connection.execute(said)).all()
+    if not rows:
+        return
     # After the events: who was sealing them meanwhile has committed by now.
-    theirs = select(_E.id).where(whose)
-    await connection.execute(update(event_seals).where(_S.event_id.in_(theirs)).values(salt=None))
+    theirs = any_of(_S.event_id, [row.id for row in rows])
+    await connection.execute(update(event_seals).where(theirs).values(salt=None))
+    named = {(row.noun, row.record_id): row.record_name for row in rows}
+    told = [
+        {"at": now, "author": author, "action": ERASED, "noun": noun, "record_id": record_id, "record_name": name}
+        for (noun, record_id), name in sorted(named.items(), key=lambda one: one[0])
+    ]
+    await connection.execute(insert(events), told)
 
 
 async def tell_head(database: Database, **_: Any) -> AsyncIterator[str]:

@@ -68,18 +68,25 @@ async def opt_out(database: Database, whose: Whose, *, reason: str | None, autho
     """No more contact care for the person; letters before T2 are withdrawn. Raises NotFound."""
 
     async def work(connection: AsyncConnection, person: Mapping[str, Any]) -> Stopped:
-        if person["opted_out_at"] is not None:
-            return Stopped(changed=False)
-        values = {"opted_out_at": now, "opted_out_by": author}
-        await connection.execute(update(persons).where(_P.id == person["id"]).values(values))
-        stopped, late = await withdraw_open_letters_of_person(
-            connection, person["id"], withdrawn_by="opted_out", reason="opted out", now=now, author=author
-        )
-        await note_wishes(connection, [person["id"]])
-        await _record(connection, person, "opt_out", reason, author, now)
-        return Stopped(stopped, late)
+        return await opt_out_locked(connection, person, reason=reason, author=author, now=now)
 
     return await _decide(database, whose, work)
+
+
+async def opt_out_locked(
+    connection: AsyncConnection, person: Mapping[str, Any], *, reason: str | None, author: str, now: datetime
+) -> Stopped:
+    """The same in a transaction that has the person's row locked and read."""
+    if person["opted_out_at"] is not None:
+        return Stopped(changed=False)
+    values = {"opted_out_at": now, "opted_out_by": author}
+    await connection.execute(update(persons).where(_P.id == person["id"]).values(values))
+    stopped, late = await withdraw_open_letters_of_person(
+        connection, person["id"], withdrawn_by="opted_out", reason="opted out", now=now, author=author
+    )
+    await note_wishes(connection, [person["id"]])
+    await _record(connection, person, "opt_out", reason, author, now)
+    return Stopped(stopped, late)
 
 
 async def opt_in(database: Database, whose: Whose, *, author: str, now: datetime) -> Stopped:

@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.last_contacts import recompute_persons
+from shared.db.person_tables import earlier_persons
 from shared.db.suppressions import SINCE, note_wishes
 from shared.db.tables import applications, blocks, persons
 from shared.db.write_orders.applications import follow_persons, name_blocks_of_person
@@ -23,20 +25,31 @@ async def follow_moves(
     """After applications (id -> person before) got another person: the stricter wins, and nobody is written to twice.
 
     Wishes and blocks hold for the new person too, open orders are settled among all of the person's applications,
-    last contacts are computed anew. The old person keeps what it had: after a split both do. Guards and cap need
-    nothing: they ask for the application's present person. The applications are locked, as are the old persons.
+    last contacts are computed anew. The old person keeps what it had: after a split both do. It is noted whose the
+    applications were: reduction erases that too (D42). Guards and cap need nothing: they ask for the application's
+    present person. The applications are locked, as are the old persons.
     """
     if not persons_before:
         return
-    rows = await connection.execute(select(_A.id, _A.person_id).where(_A.id.in_(persons_before)))
-    moves = {(persons_before[row.id], row.person_id) for row in rows if persons_before[row.id] != row.person_id}
+    found = await connection.execute(select(_A.id, _A.person_id).where(_A.id.in_(persons_before)))
+    rows = [row for row in found if persons_before[row.id] != row.person_id]
+    moves = {(persons_before[row.id], row.person_id) for row in rows}
     both = sorted({person for move in moves for person in move})
     # A person joined by two transactions at once: the second sees the orders of the first.
     await connection.execute(select(_P.id).where(_P.id.in_(both)).order_by(_P.id).with_for_update(key_share=True))
+    await _note_earlier(connection, [(row.id, persons_before[row.id]) for row in rows])
     await carry_over(connection, moves)
     await note_wishes(connection, both)
     await follow_persons(connection, sorted(persons_before), now, author)
     await recompute_persons(connection, both)
+
+
+async def _note_earlier(connection: AsyncConnection, left: Collection[tuple[int, int]]) -> None:
+    """Notes the persons that applications had (application, person): a reduction finds by it what they left there."""
+    if left:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        rows = [{"application_id": application, "person_id": person} for application, person in sorted(left)]
+        await connection.execute(dialect.insert(earlier_persons).on_conflict_do_nothing(), rows)
 
 
 async def carry_over(connection: AsyncConnection, moves: Collection[tuple[int, int]]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import delete
 
+from shared.db.candidate_requests import erase_words_of_done
 from shared.db.console_sessions import ended_before
 from shared.db.engine import Database
 from shared.db.service_tables import console_sessions, service_instances
@@ -15,9 +16,10 @@ GONE_FOR = timedelta(days=7)
 
 
 async def remove_outdated(database: Database, *, now: datetime, **_: Any) -> AsyncIterator[int]:
-    """Sessions that have ended, and signs of life of processes long gone; yields how many rows."""
+    """Ended sessions, signs of life of processes long gone, words of requests long done; yields how many rows."""
     async with database.begin() as connection:
         sessions = await connection.execute(delete(console_sessions).where(ended_before(now)))
         silent = service_instances.c.seen_at < now - GONE_FOR
         instances = await connection.execute(delete(service_instances).where(silent))
-    yield sessions.rowcount + instances.rowcount
+        words = await erase_words_of_done(connection, now)
+    yield sessions.rowcount + instances.rowcount + words

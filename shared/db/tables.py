@@ -14,6 +14,7 @@ from sqlalchemy import (
 )
 
 import shared.db.audit_tables
+import shared.db.person_tables
 import shared.db.service_tables  # noqa: F401 - with them the metadata is the whole schema
 from shared.db.candidate_tables import candidate_requests, suppressions
 from shared.db.column_types import Identifier, Instant, Json, PlainText

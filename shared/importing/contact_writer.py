@@ -25,13 +25,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, Instant, PlainText
 from shared.db.last_contacts import recompute_applications, recompute_persons
+from shared.db.person_tables import earlier_persons
 from shared.db.tables import applications, contact_entries, persons
 from shared.importing.batches import Batch, Import, refuse_second_row
 from shared.importing.bulk import among, load, upsert
 from shared.importing.contact_rows import OPTIONAL, ContactRow, counts_for_person
 from shared.importing.report import RowError
 
-_A, _P, _C = applications.c, persons.c, contact_entries.c
+_A, _P, _C, _B = applications.c, persons.c, contact_entries.c, earlier_persons.c
 _FIELDS = (
     *("application_id", "person_id", "at", "medium", "direction", "subject", "body", "author", "counts_for_person"),
     *("import_id", "import_line"),
@@ -110,10 +111,17 @@ class ContactWriter:
 
 
 async def _people(connection: AsyncConnection, batch: Batch) -> dict[str, Row[Any]]:
-    """Persons by duplicate set, locked before applications and by ascending id, as every transaction does."""
+    """Persons by duplicate set, locked before applications and by ascending id, as every transaction does.
+
+    Who has no application left is reduced as soon as those are whom its applications went to: as reduction does it.
+    """
     sets = sorted({row.person for _, row in batch if row.person})
     theirs = exists().where(_A.person_id == _P.id)
-    reduced = and_(theirs, ~theirs.where(_A.reduced_at.is_(None)))
+    went = exists().where(_B.person_id == _P.id)
+    to = select(_A.person_id).join(earlier_persons, _B.application_id == _A.id).where(_B.person_id == _P.id)
+    unreduced = applications.alias("unreduced").c
+    awaited = exists().where(unreduced.person_id.in_(to.correlate(persons)), unreduced.reduced_at.is_(None))
+    reduced = or_(and_(theirs, ~theirs.where(_A.reduced_at.is_(None))), and_(~theirs, went, ~awaited))
     columns = (_P.id, _P.duplicate_set, reduced.label("is_reduced"))
     statement = select(*columns).where(among(connection, _P.duplicate_set, sets)).order_by(_P.id)
     found: Result[Any] = await connection.execute(statement.with_for_update(key_share=True))

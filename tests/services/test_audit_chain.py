@@ -19,6 +19,7 @@ from shared.db.history_check import read_head
 from shared.db.history_seals import load_head, seal_batch
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import applications, events
+from shared.domain.audit_chain import digest_of_words, link_of
 from shared.errors import InvalidInput
 from tests.services.audit_world import EVENT, checked, empty, fault, seal, tamper, write
 from tests.services.command_line import CommandLine
@@ -102,6 +103,20 @@ async def test_s28_the_end_cut_off_is_told_by_a_head_that_was_noted(database: Da
     assert "seal 5 is not the one that was noted" in await fault(database, noted=noted)
 
 
+async def test_s28_a_seal_that_was_computed_anew_does_not_fit_the_next(database: Database) -> None:
+    await five(database)
+    _, before, seal_of_it, *_ = await rows(database, event_seals)
+    changed = await row(database, events, id=3) | {"new": "x"}
+    words = digest_of_words(seal_of_it["salt"], changed)
+    link = link_of(before["link"], 3, changed, words)
+    await tamper(
+        database,
+        "UPDATE events SET new = 'x' WHERE id = 3",
+        f"UPDATE event_seals SET words = '{words}', link = '{link}' WHERE number = 3",
+    )
+    assert "row 4 (seal 4), job Gruß was changed, or is out of order" in await fault(database)
+
+
 async def test_s28_rows_are_added_and_never_changed_by_what_the_product_may_do(database: Database) -> None:
     await five(database)
     refused = (
@@ -155,6 +170,55 @@ async def test_s28_who_is_only_said_to_be_reduced_is_told(world: World) -> None:
         await connection.execute(update(events).where(events.c.id == event).values(old=None, new=None))
         await connection.execute(update(event_seals).where(event_seals.c.event_id == event).values(salt=None))
     assert "its words were erased, and not by a reduction" in await fault(world.database)
+
+
+#: What an attacker does who may empty words and remove records.
+EMPTIED = (
+    "UPDATE events SET old = NULL, new = NULL, reason = NULL WHERE new = 'QKnew'",
+    "UPDATE event_seals SET salt = NULL WHERE event_id IN "
+    "(SELECT id FROM events WHERE field = 'phone' AND new IS NULL)",
+)
+
+
+@pytest.mark.parametrize("noun", ["application", "person", "order"])
+async def test_s28_words_of_a_record_that_is_gone_do_not_go_unnoticed(database: Database, noun: str) -> None:
+    erased = {"noun": noun, "record_id": 4711, "field": None, "action": "erase"}
+    words = {"noun": noun, "record_id": 4711, "field": "phone", "old": "QKold", "new": "QKnew"}
+    await write(database, {"id": 1, **erased}, {"id": 5, **words})
+    await seal(database)
+    await tamper(database, *EMPTIED)
+    assert "its words were erased, and no later row says so" in await fault(database)
+    # Neither the row from before is one, nor that of another record, nor another act.
+    for number, more in ((12, {"record_id": 4712}), (13, {"noun": "job"}), (14, {"action": "change"})):
+        await write(database, {"id": number, **erased, **more})
+    assert "no later row says so" in await fault(database)
+    await write(database, {"id": 20, **erased})
+    await seal(database)
+    assert await fault(database) == ""
+
+
+async def test_s28_what_was_written_after_a_reduction_was_not_erased_by_it(world: World) -> None:
+    await world.begin("A1,,Eins,a1@x.example,Neu,")
+    found = await row(world.database, applications, external_id="A1")
+    words = {"record_id": found["person_id"], "noun": "person", "field": "phone", "old": "QKold", "new": "QKnew"}
+    await write(world.database, words)
+    await seal(world.database)
+    async with world.database.begin() as connection:
+        await reduce_to_core_data(connection, [found["id"]], SystemSettings(), MORNING, "anna")
+    erased = await rows(world.database, events, action="erase")
+    assert [(one["noun"], one["record_id"], one["author"], one["new"]) for one in erased] == [
+        ("person", found["person_id"], "anna", None)
+    ]
+    await seal(world.database)
+    assert (await checked(world.database)).erased == 1 and await fault(world.database) == ""
+    # A second reduction finds nothing more, and says nothing.
+    async with world.database.begin() as connection:
+        await reduce_to_core_data(connection, [found["id"]], SystemSettings(), MORNING, "anna")
+    assert await rows(world.database, events, action="erase") == erased
+    await write(world.database, words)
+    await seal(world.database)
+    await tamper(world.database, *EMPTIED)
+    assert "no later row says so" in await fault(world.database)
 
 
 async def test_s28_a_row_that_goes_before_it_is_sealed_is_told(database: Database) -> None:

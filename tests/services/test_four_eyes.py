@@ -4,15 +4,19 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import update
 
-from shared.db.approvals import SEALED
+from services.scheduler.state_metrics import tell_state
+from shared.db.approvals import SEALED, list_waiting
 from shared.db.audit_tables import approvals
 from shared.db.job_list import show_job
 from shared.db.jobs import approve_job, copy_job, create_job, delete_job, refuse_job, rehearse_job, set_job
 from shared.db.order_commands import decide_resend, retry, settle
 from shared.db.tables import contact_jobs, events, write_orders
 from shared.errors import KontaktpflegeError, NotFound, Outdated, Refused
+from shared.queue_report import report
+from shared.settings import load_settings
 from tests.services.command_line import CommandLine
 from tests.services.setup_files import apply, row, rows
 from tests.services.world import EYES, JOB, MORNING, World
@@ -255,6 +259,32 @@ async def test_s23_an_unclear_letter_is_sent_again_by_two(world: World) -> None:
     assert await world.state(order) == "queued"
     acts = {one["action"]: one["author"] for one in await rows(world.database, events, noun="order")}
     assert acts["ask_approval"] == "anna" and acts["refuse"] == "bert" and acts["approve"] in ("bert", "clara")
+
+
+async def test_s23_what_waits_for_a_second_user_is_told(world: World) -> None:
+    def metric() -> float | None:
+        return REGISTRY.get_sample_value("kontaktpflege_approvals")
+
+    async def told() -> list[tuple[str | None, int | None, str]]:
+        await tell_state(world.database, world.clock)
+        async with world.database.read() as connection:
+            found = await list_waiting(connection)
+        assert metric() == len(found)
+        return [(one["job"], one["order_id"], one["asked_by"]) for one in found]
+
+    order = await unclear(world)
+    assert await told() == []
+    await settle(world.database, order, "resend", now=MORNING, author="anna")
+    assert await told() == [(None, order, "anna")]
+    await set_as(world, "clara", time="09:30")
+    assert await told() == [(None, order, "anna"), (JOB, None, "clara")]
+    answer = await report(world.database, load_settings({}), MORNING)
+    assert [(one["job"], one["asked_by"]) for one in answer["approvals"]] == [(None, "anna"), (JOB, "clara")]
+    async with world.database.begin() as connection:
+        await connection.execute(update(write_orders).values(state="sent"))  # its answer came late
+    assert await told() == [(JOB, None, "clara")]
+    await refuse_job(world.database, JOB, author="bert", now=MORNING)
+    assert await told() == []
 
 
 async def test_s23_what_was_given_up_while_unclear_is_not_sent_again_by_one(world: World) -> None:

@@ -1,15 +1,21 @@
 """The migrations make exactly the tables of the code, on both databases."""
 
+from datetime import UTC, datetime
+
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
+from shared.db.audit_tables import event_seals
 from shared.db.engine import Database
+from shared.db.history_check import check_history
+from shared.db.history_seals import seal_batch
 from shared.db.migrate import SchemaOutdated, SchemaTooNew, _config, migrate, require_schema
 from shared.db.service_tables import person_changes
-from shared.db.tables import applications, dispatch_runs, metadata
+from shared.db.tables import applications, dispatch_runs, events, metadata
+from tests.services.world import MORNING
 
 
 async def test_migrations_and_tables_agree(no_schema: Database) -> None:
@@ -50,6 +56,29 @@ async def test_an_older_database_is_brought_up_with_what_is_in_it(no_schema: Dat
         assert (await connection.execute(select(dispatch_runs.c.basis))).scalar_one() is None
         await connection.execute(update(applications).values(kind="pool"))
         assert set((await connection.execute(select(person_changes.c.people))).scalar_one()) == {1}
+
+
+async def test_s28_what_was_erased_before_reductions_told_it_is_told_by_the_migration(no_schema: Database) -> None:
+    """Schema 0012 with words erased of a person."""
+
+    def to_0012(connection: Connection) -> None:
+        command.upgrade(_config(connection), "0012")
+
+    async with no_schema.begin() as connection:
+        await connection.run_sync(to_0012)
+        event = {"at": MORNING, "author": "anna", "action": "block", "noun": "person", "record_id": 1, "reason": "QK"}
+        await connection.execute(insert(events).values(event))
+        assert await seal_batch(connection, MORNING) == 1
+        await connection.execute(update(events).values(reason=None))
+        await connection.execute(update(event_seals).values(salt=None))
+    assert (await migrate(no_schema))[0] == "0012"
+    async with no_schema.begin() as connection:
+        assert await seal_batch(connection, MORNING) == 1
+        told = (await connection.execute(select(events).order_by(events.c.id.desc()).limit(1))).mappings().one()
+    assert (told["action"], told["noun"], told["record_id"], told["author"]) == ("erase", "person", 1, "system")
+    assert abs((datetime.now(UTC) - told["at"]).total_seconds()) < 600
+    found = await check_history(no_schema)
+    assert (found.fault, found.erased, found.sealed) == (None, 1, 2)
 
 
 async def test_a_database_without_schema_is_told_what_to_do(no_schema: Database) -> None:

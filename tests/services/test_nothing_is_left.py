@@ -3,14 +3,18 @@
 The rejection goes the real way: all services in one process, a mail server that defers once, the mailer's journal.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
+from shared.db.core_data import reduce_to_core_data
+from shared.db.person_commands import block, opt_out
 from shared.db.reduction import reduce_due
 from shared.db.returned_mails import Effect
-from shared.db.tables import applications, candidate_requests, contact_entries, returned_mails
+from shared.db.system_settings import load_system_settings
+from shared.db.tables import applications, blocks, candidate_requests, contact_entries, returned_mails
+from tests.services.audit_world import fault, seal
 from tests.services.canaries import (
     ERASED,
     KEPT,
@@ -25,6 +29,7 @@ from tests.services.canaries import (
     stored_in,
     texts_of,
 )
+from tests.services.import_files import Files, lines
 from tests.services.setup_files import row, rows
 from tests.services.test_reduction import with_setting
 from tests.services.test_returned_mails import take
@@ -80,3 +85,54 @@ async def test_d42_s27_of_an_address_that_was_given_up_and_what_was_said_nothing
     assert {one["kind"] for one in await rows(world.database, returned_mails)} == {"reply", "hard"}
     said = await rows(world.database, contact_entries)
     assert {one["direction"] for one in said} == {"outgoing", "incoming", "internal"}
+
+
+async def test_d24_d42_s27_under_an_earlier_person_nothing_is_left_either(world: World) -> None:
+    files, when = Files(world.database, world.folder), {"author": "anna", "now": world.clock.now()}
+    await files.applications(lines("external_id,duplicate_set,last_name", "A1,S1,Eins", "A2,S2,Eins", "A3,S1,Eins"))
+    said = "2026-11-01T10:00:00Z,note,incoming,QKsubject,QKbody,QKuser"
+    contact = lines("person,at,medium,direction,subject,body,user", f"S1,{said}")
+    assert (await files.contacts(contact)).inserted == 1
+    await block(world.database, "A1", job=None, until=None, reason="QKblock", **when)
+    await opt_out(world.database, "A1", reason="QKreason", **when)
+    # Merged with the other one, but for one application that becomes a third person's.
+    await files.applications(lines("external_id,duplicate_set", "A1,S2", "A3,S3"))
+    await block(world.database, "A2", job=None, until=date(2030, 1, 1), reason="QKlater", **when)
+    people = {one["external_id"]: one["person_id"] for one in await rows(world.database, applications)}
+    assert len(set(people.values())) == 3 and await world.count(blocks) == 4
+
+    async def reduce(application: str) -> set[str]:
+        async with world.database.begin() as connection:
+            ids = [(await row(world.database, applications, external_id=application))["id"]]
+            await reduce_to_core_data(connection, ids, await load_system_settings(connection), world.clock.now())
+        return {table for table, text in await texts_of(world.database) if canaries_in(text)}
+
+    assert {"blocks", "events", "contact_entries"} <= await reduce("A1")
+    # What the first person had is the third one's too.
+    assert {"blocks", "events", "contact_entries"} <= await reduce("A2")
+    standing = [one["reason"] for one in await rows(world.database, blocks, person_id=people["A2"])]
+    assert standing == ["reduced to core data"] * 2
+    later = contact.replace("-01T", "-02T")
+    assert (await files.contacts(later)).inserted == 1  # the third one is still somebody
+    assert await reduce("A3") == set()
+    (refused,) = (await files.contacts(later.replace("-02T", "-03T"))).bad_rows
+    assert "reduced to core data" in str(refused)
+    assert {table for table, text in await texts_of(world.database) if canaries_in(text)} == set()
+    assert await world.count(blocks, blocks.c.lifted_at.is_(None)) == 4
+    await seal(world.database)
+    assert await fault(world.database) == ""
+
+
+async def test_d24_d42_s27_who_came_back_after_a_merger_keeps_what_is_theirs(world: World) -> None:
+    files, when = Files(world.database, world.folder), {"author": "anna", "now": world.clock.now()}
+    await files.applications(lines("external_id,duplicate_set", "A1,S1", "A2,S2", "A3,S3"))
+    await block(world.database, "A1", job=None, until=None, reason="a reason", **when)
+    for name in ("S2", "S1", "S3"):
+        await files.applications(lines("external_id,duplicate_set", f"A1,{name}"))
+    await files.applications(lines("external_id,duplicate_set", "A4,S1"))
+    for applied in ("A2", "A3", "A1"):
+        async with world.database.begin() as connection:
+            ids = [(await row(world.database, applications, external_id=applied))["id"]]
+            await reduce_to_core_data(connection, ids, await load_system_settings(connection), world.clock.now())
+    person = (await row(world.database, applications, external_id="A4"))["person_id"]
+    assert [one["reason"] for one in await rows(world.database, blocks, person_id=person)] == ["a reason"]

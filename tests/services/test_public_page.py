@@ -14,13 +14,14 @@ from services.mailer.letters import Letters
 from services.public import app as public
 from services.public.app import HEADERS, MOST_BYTES, MOST_REQUESTS, build_public
 from services.public.rendering import NOTES, REFUSALS, text
+from shared.db import person_commands
 from shared.db.candidate_requests import LONGEST_WORDS, finish
 from shared.db.candidate_wishes import Wish
 from shared.db.core_data import reduce_to_core_data
 from shared.db.system_settings import load_system_settings, save_system_settings
 from shared.db.tables import applications, candidate_requests, events, metadata
 from shared.domain.link_tokens import LinkTokens, Purpose
-from shared.errors import InvalidSettings, Refused
+from shared.errors import InvalidSettings, NotFound, Refused
 from shared.public_links import public_links
 from shared.settings import Settings, load_settings
 from tests.services.setup_files import rows
@@ -162,6 +163,41 @@ async def test_a_correction_is_bounded_and_erased_with_the_rest(world: World) ->
         ids = list((await connection.execute(select(applications.c.id))).scalars())
         await reduce_to_core_data(connection, ids, kept, world.clock.now())
     assert {row["words"] for row in await rows(world.database, candidate_requests)} == {None}
+
+
+async def test_d42_s27_an_old_link_of_a_reduced_application_takes_no_words_again(world: World) -> None:
+    await world.queued(*PEOPLE)
+    at, correction = await link(world), {"wish": "correct", "words": "QKagain"}
+    async with world.database.begin() as connection:
+        (reduced,) = (
+            await connection.execute(select(applications.c.id).where(applications.c.external_id == "A1"))
+        ).one()
+        await reduce_to_core_data(connection, [reduced], await load_system_settings(connection), world.clock.now())
+    async with candidate(world) as one:
+        for language, said in (("de", "Ihre Daten wurden gelöscht"), ("en", "your data were erased")):
+            answer = await one.post(f"{at}?lang={language}", data=correction)
+            assert answer.status_code == 409 and said in answer.text
+        # What is kept they may have deleted, and somebody else may have theirs corrected.
+        assert (await one.post(at, data={"wish": "delete"})).status_code == 200
+        assert (await one.post(await link(world, "B1"), data=correction)).status_code == 200
+    asked = {(row["kind"], row["words"]) for row in await rows(world.database, candidate_requests)}
+    assert asked == {("deletion", None), ("correction", "QKagain")}
+
+
+async def test_d25_a_deletion_and_the_opt_out_that_comes_with_it_are_one_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.queued(*PEOPLE)
+    at, before = await link(world), await everything(world)
+
+    async def killed(*_: Any) -> None:
+        raise NotFound("order", None)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(person_commands, "note_wishes", killed)
+        async with candidate(world) as one:
+            assert (await one.post(at, data={"wish": "delete"})).status_code == 403
+    assert await everything(world) == before
 
 
 async def test_s25_forged_swapped_and_truncated_links_get_one_page(world: World) -> None:

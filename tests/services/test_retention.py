@@ -15,9 +15,10 @@ from services.mailbox import delivery
 from services.mailbox.delivery import KEPT_DAYS, MOST_BYTES_OF_ALL, deliver
 from services.mailbox.reading import Folder, Reader
 from services.scheduler.chores import do_chores
+from shared.db.candidate_requests import WORDS_KEPT
 from shared.db.history_seals import load_head
 from shared.db.service_tables import console_sessions, daily_chores, service_instances
-from shared.db.tables import contact_entries, metadata
+from shared.db.tables import applications, candidate_requests, contact_entries, metadata
 from tests.architecture import ROOT
 from tests.returned_mails import returned_mail
 from tests.services.audit_world import seal
@@ -48,6 +49,20 @@ async def test_s27_ended_sessions_and_processes_long_gone_go_at_night(world: Wor
     assert [one["token_hash"] for one in await rows(world.database, console_sessions)] == ["alive"]
     assert [one["instance"] for one in await rows(world.database, service_instances)] == ["quiet"]
     assert "retention" in {one["name"] for one in await rows(world.database, daily_chores)}
+
+
+async def test_d42_s27_words_of_requests_go_90_days_after_they_were_dealt_with(world: World) -> None:
+    await world.begin("A1,,Eins,a1@x.example,Neu,")
+    application = (await row(world.database, applications, external_id="A1"))["id"]
+    async with world.database.begin() as connection:
+        for words, days in (("long done", 91), ("done", 89), ("open", None)):
+            done = None if days is None else MORNING - timedelta(days=days)
+            asked = {"application_id": application, "kind": "correction", "words": words, "done_at": done}
+            await connection.execute(insert(candidate_requests).values(asked | {"made_at": MORNING - 100 * 24 * HOUR}))
+    await do_chores(world.database, world.clock, world.log, asyncio.Event())
+    assert [one["words"] for one in await rows(world.database, candidate_requests)] == [None, "done", "open"]
+    text = (ROOT / "docs" / "retention.md").read_text(encoding="utf-8")
+    assert f"{WORDS_KEPT.days} days after it was done" in text
 
 
 async def test_s28_the_head_is_told_every_night(world: World) -> None:

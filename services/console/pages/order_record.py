@@ -32,6 +32,7 @@ ACTS = {
     "last_look": "stopped by the last look",
     "expire": "expired",
     "status_not_set": "status not set",
+    "erase": "words erased from the history",
     "ask_approval": "approval asked for",
     "approve": "approved",
     "refuse": "approval refused",

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from services.console.pages.bars import bars_of
 from services.console.routing import Page
 from services.console.visits import Visit
+from shared.db.approvals import list_waiting
 from shared.db.candidate_requests import count_requests
 from shared.db.holds import load_hold
 from shared.db.service_instances import live_services
@@ -52,6 +53,7 @@ async def things_now(connection: AsyncConnection, now: datetime, zone: ZoneInfo)
         "last_planned": await last_planned(connection, midnight),
         "persons": await count_for_persons(connection),
         "requests": await count_requests(connection),
+        "approvals": await list_waiting(connection),
         "alive": await live_services(connection, 3 * HEARTBEAT_SECONDS),
         "hold": await load_hold(connection),
     }
@@ -69,7 +71,9 @@ def state_line(visit: Visit, found: dict[str, Any], zone: ZoneInfo) -> str:
         parts.append(visit.text("%(count)s wait until %(time)s", count=counted(visit, total), time=until))
     else:
         parts.append(visit.text("%(count)s wait", count=counted(visit, total)))
-    persons = [*found["persons"].values(), found["requests"]]
+    # An order that waits for a second user is counted as unclear already.
+    to_approve = Count(sum(one["job_id"] is not None for one in found["approvals"]))
+    persons = [*found["persons"].values(), found["requests"], to_approve]
     open_ones = Count(sum(one.number for one in persons), any(one.more for one in persons))
     some = visit.text("%(count)s open", count=counted(visit, open_ones))
     parts.append(some if open_ones.number else visit.text("nothing open"))

@@ -90,7 +90,7 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement],
     # Reduced while the letter was being handed over: what T3 has just written down is no core data either (D42).
     reduced = {rows[one.order_id].application_id for one in settlements if _is_reduced(rows.get(one.order_id))}
     if reduced:
-        await erase_traces(connection, sorted(reduced))
+        await erase_traces(connection, sorted(reduced), max(one.at for one in settlements), author)
     return {one.order_id for one in held}
 
 

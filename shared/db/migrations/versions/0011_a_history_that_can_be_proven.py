@@ -8,7 +8,6 @@ from alembic import op
 from shared.db.column_types import Identifier, Instant, PlainText
 
 revision = "0011"
-# 0009 and 0010 come before it once they are here.
 down_revision = "0010"
 
 _EVENT = ("id", "at", "author", "action", "noun", "record_id", "record_name", "field")
