@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos model guards fuzz screenshots format clean
+.PHONY: help demo test check bench chaos model guards fuzz guided screenshots format clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,12 @@ guards: $(STAMP) ## Take out one guard at a time: the test aimed at it must turn
 # SECONDS=60 TARGETS="imports console" SEED=7 make fuzz
 fuzz: $(STAMP) ## Import files, setup files, messages and requests that nobody thought of, ten minutes each (SECONDS, TARGETS, SEED)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(TARGETS)
+
+# SECONDS=60 PARSERS="mail token" make guided
+guided: $(STAMP) ## Bytes that reach new lines of the parsers, ten minutes each; Linux, Python 3.11 to 3.13 (SECONDS, PARSERS)
+	@UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --quiet --inexact --group guided \
+	  || $(BIN)/python -m pip install --quiet --group guided
+	$(BIN)/python -m tests.fuzz.guided --seconds $(or $(SECONDS),600) $(PARSERS)
 
 screenshots: $(STAMP) ## Pictures of the main pages of the console into docs/screenshots
 	$(BIN)/python -m tests.browser.shots docs/screenshots

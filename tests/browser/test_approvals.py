@@ -45,6 +45,14 @@ def test_s23_two_people_switch_a_job_on(visit: Callable[..., Page], site: Site) 
     expect(first.locator("main [role=switch]").first).to_have_attribute("aria-checked", "false")
     assert (job(site)["status"], job(site)["approval"]) == ("Aus", "asked for by u.edit")
     assert barriers(first) == []
+    # It is among what needs a person, wherever they begin.
+    first.goto("/")
+    expect(first.locator(".kp-head")).to_contain_text(re.compile(r"\b[1-9]\d* offen"))
+    waiting = first.locator("section", has=first.get_by_role("heading", name="Braucht einen Menschen"))
+    expect(waiting).to_contain_text("u.edit bittet seit")
+    assert barriers(first) == []
+    waiting.get_by_role("link", name=f"Freigabe: {JOB} soll eingeschaltet werden").click()
+    expect(first).to_have_url(re.compile(r"/jobs/\d+$"))
     # Who may only look sees it, and can do nothing about it.
     guest = visit("view")
     open_job(guest)
@@ -98,6 +106,10 @@ def test_s23_two_people_send_an_unclear_letter_again(visit: Callable[..., Page],
     asked = first.get_by_role("alert").filter(has_text="u.operate bittet darum")
     expect(asked.get_by_role("button")).to_have_text(["Ablehnen"])
     assert site.stack.answer("order", "show", str(order))["state"] == "unclear"
+    assert [one["order_id"] for one in site.stack.answer("queues")["approvals"]] == [order]
+    first.goto("/")
+    first.get_by_role("link", name=f"Freigabe: Schreiben {order} soll erneut gesendet werden").click()
+    expect(first).to_have_url(re.compile(f"/orders/{order}$"))
     second.goto(f"/orders/{order}")
     assert barriers(second) == []
     second.get_by_role("button", name="Freigeben: erneut senden").click()
