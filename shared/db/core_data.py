@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, PlainText
 from shared.db.history_seals import erase_words
-from shared.db.person_tables import earlier_persons
+from shared.db.person_moves import left_records
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
     applications,
@@ -129,17 +129,18 @@ def _hashed(value: str | None) -> str | None:
     return "sha256:" + sha256(value.encode()).hexdigest()
 
 
-async def _erase_persons(
-    connection: AsyncConnection, application_ids: Sequence[int], now: datetime, author: str
-) -> None:
-    """Entries, blocks' reasons and history of persons all of whose applications are reduced; the blocks stand."""
+async def _erase_persons(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
+    """Entries, blocks' reasons and history of persons all of whose applications are reduced; the blocks stand.
+
+    Also of what these were before a merger (D24), once nobody is left who was it too.
+    """
     mine = select(_A.person_id).where(_A.id.in_(application_ids))
     unreduced = func.count().filter(_A.reduced_at.is_(None))
     whole = select(_A.person_id).where(_A.person_id.in_(mine)).group_by(_A.person_id).having(unreduced == 0)
     people = list((await connection.execute(whole)).scalars())
     if not people:
         return
-    people += await _left_behind(connection, people)
+    people += await left_records(connection, people)
     await _empty_entries(connection, _C.person_id.in_(people))
     await connection.execute(update(blocks).where(blocks.c.person_id.in_(people)).values(reason=REDUCED))
     await erase_words(connection, and_(_E.noun == "person", _E.record_id.in_(people)), now=now, author=author)

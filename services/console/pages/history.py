@@ -67,7 +67,7 @@ ACTIONS = {
     "done_correction": "request for correction done",
     "done_deletion": "request for deletion done",
     "reduce": "reduced to core data",
-    "erase": "words erased from the history",
+    "move": "application belongs to another person",
     "evidence": "evidence file made",
 }
 
@@ -239,6 +239,7 @@ FIELDS = {
     "added": "added",
     "updated": "updated",
     "bad": "left out",
+    "person": "person",
     "name": "name",
     "status": "status",
     "state": "state",
