@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shared.domain.consent import Answer
-from shared.domain.link_tokens import LinkTokens, Purpose
+from shared.domain.link_tokens import LinkTokens, Purpose, split_secrets
 from shared.settings import Settings
 
 #: A link for one answer is none for the other.
@@ -33,3 +33,11 @@ def public_links(settings: Settings) -> PublicLinks | None:
     if not settings.kp_public_url or tokens is None:
         return None
     return PublicLinks(settings.kp_public_url.rstrip("/"), tokens)
+
+
+def links_of_each_secret(settings: Settings) -> list[PublicLinks]:
+    """Links as each of the secrets signs them, the newest first: letters have kept those of their time."""
+    if not settings.kp_public_url or not settings.kp_link_keys:
+        return []
+    secrets = split_secrets(settings.kp_link_keys.get_secret_value())
+    return [PublicLinks(settings.kp_public_url.rstrip("/"), LinkTokens([secret])) for secret in secrets]

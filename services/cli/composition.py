@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from services.evaluator.evaluate import run_evaluator
 from services.mailbox.imap import ImapPlace, imap_place
 from services.mailbox.service import run_mailbox
-from services.mailer.again import write_again
+from services.mailer.again import WritingAgain
 from services.mailer.service import run_mailer
 from services.mailer.trial_mail import send_trial_mail
 from services.scheduler.service import run_scheduler
@@ -159,7 +159,7 @@ async def _console(
     async def send_trial(mail: TrialMail) -> str:
         return await send_trial_mail(mail, settings, clock.now(), log)
 
-    again = partial(write_again, settings)
+    again = partial(WritingAgain, settings)
     surroundings = Surroundings(database, settings, clock, mails, send_trial, provider, again)
     await _alive("console", database, partial(run_console, surroundings, log), log, stop)
 

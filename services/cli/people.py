@@ -1,7 +1,6 @@
 """`kontaktpflege person`: one human being, however many applications."""
 
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import typer
 
 from services.cli.context import Desk, at_desk, parse_day
 from services.cli.output import JSON_OPTION, print_fields, print_json, print_table, say
-from services.mailer.again import write_again
+from services.mailer.again import WritingAgain
 from shared.db.candidate_requests import finish, open_requests
 from shared.db.candidate_wishes import LESS
 from shared.db.person_commands import Stopped, block, opt_in, opt_out, unblock, want_as_usual, want_less
@@ -59,11 +58,7 @@ def evidence(
         if out.suffix != ".zip":
             raise InvalidInput("--out", str(out), "the evidence file is a .zip")
         who: dict[str, Any] = {"author": desk.actor.name, "now": desk.now}
-        try:
-            again = partial(write_again, desk.settings)
-            counts = await write_evidence(desk.database, application, out, again, **who)
-        except OSError as exc:
-            raise InvalidInput("--out", str(out), f"cannot be written: {exc.strerror}") from exc
+        counts = await write_evidence(desk.database, application, out, WritingAgain(desk.settings), **who)
         typer.echo(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 
     at_desk("admin", work)

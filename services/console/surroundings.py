@@ -50,8 +50,8 @@ class Surroundings:
     send_trial: Callable[[TrialMail], Awaitable[str]] | None = None
     #: Who vouches for company accounts; None: people sign in with passwords only.
     provider: "Provider | None" = None
-    #: Writes a letter that was sent once more, for the evidence file; given where letters can be written.
-    write_again: WriteAgain | None = None
+    #: Opens what writes sent letters once more, for one evidence file; given where letters can be written.
+    write_again: Callable[[], WriteAgain] | None = None
     #: Turns to make a list as a file: each takes a core, a connection of the database and room on the disk.
     exporting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ from shared.db.letter_data import StoredLetter, load_custom_fields, load_letter_
 from shared.db.system_settings import SystemSettings
 from shared.db.write_orders.claims import ClaimedOrder
 from shared.domain.consent import CONSENT_LINKS
-from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, write_letter
+from shared.domain.letter_writing import LetterForms, Occasion, compile_forms, data_used, write_letter
 from shared.domain.mail_addresses import split_sender
 from shared.domain.return_paths import ReturnPaths
 from shared.domain.senders import User
@@ -80,6 +81,12 @@ class Letters:
         self._mail_domain, self._links, self._return_paths, self._sign = mail_domain, links, return_paths, sign
         self._ready: dict[tuple[int, int], ReadyLetter] = {}
 
+    def under(self, links: PublicLinks | None, sign: Sign | None) -> "Letters":
+        """The same letters, ready as they are here, with other links and another signature."""
+        other = Letters(self._mail_domain, links, self._return_paths, sign)
+        other._ready = self._ready
+        return other
+
     async def prepare(
         self, connection: AsyncConnection, orders: Sequence[ClaimedOrder], settings: SystemSettings
     ) -> Writing:
@@ -100,18 +107,9 @@ class Letters:
 
     def write(self, order: ClaimedOrder, writing: Writing) -> Mail:
         """Renders and composes one letter; the same order gives the same bytes on every attempt (I12)."""
-        custom = dict(writing.custom_fields.get(order.application["id"], {}))
         day = order.mail_date.astimezone(ZoneInfo(order.time_zone))
-        occasion = Occasion(
-            wishes=(order.sender, order.sender_fallback),
-            users=writing.users,
-            system_sender=writing.settings.sender,
-            company=writing.settings.company,
-            today=day.date(),
-            link=partial(self._link, order),
-        )
-        letter = self._ready[order.letter_id, order.letter_version]
-        rendered, sender = write_letter(letter.forms, {**order.application, "custom": custom}, occasion)
+        letter, application, occasion = self._filled_with(order, writing, day)
+        rendered, sender = write_letter(letter.forms, application, occasion)
         headers = MailHeaders(
             order_id=order.id,
             message_id=order.message_id,
@@ -126,6 +124,26 @@ class Letters:
         body_hash = sha256(content).hexdigest()
         envelope_from = self._return_paths.of(order.id) if self._return_paths else sender.email
         return Mail(envelope_from, order.email, rendered.subject, order.message_id, content, body_hash)
+
+    def data_used(self, order: ClaimedOrder, writing: Writing) -> dict[str, object]:
+        """What a letter is filled with, by placeholder."""
+        day = order.mail_date.astimezone(ZoneInfo(order.time_zone))
+        letter, application, occasion = self._filled_with(order, writing, day)
+        return data_used(letter.forms, application, occasion)
+
+    def _filled_with(
+        self, order: ClaimedOrder, writing: Writing, day: datetime
+    ) -> tuple[ReadyLetter, Mapping[str, Any], Occasion]:
+        occasion = Occasion(
+            wishes=(order.sender, order.sender_fallback),
+            users=writing.users,
+            system_sender=writing.settings.sender,
+            company=writing.settings.company,
+            today=day.date(),
+            link=partial(self._link, order),
+        )
+        custom = dict(writing.custom_fields.get(order.application["id"], {}))
+        return self._ready[order.letter_id, order.letter_version], {**order.application, "custom": custom}, occasion
 
     def _link(self, order: ClaimedOrder, placeholder: str) -> str | None:
         if self._links is None:

@@ -121,6 +121,20 @@ async def _keep(
     await connection.execute(insert(blocks).values(block | {"created_at": now}))
 
 
+async def noted_wishes(
+    connection: AsyncConnection, identities: Iterable[str], addresses: Iterable[str]
+) -> list[dict[str, Any]]:
+    """What is noted under these identities and addresses, each with what it was found by (`noted_under`)."""
+    if not await _are_any(connection):
+        return []
+    key = await _secret(connection)
+    said = [("identity", f"person {one}") for one in identities]
+    said += [(one, f"address {one}") for one in sorted({fold(one) for one in addresses})]
+    by_hash = {_hash(key, text): under for under, text in said}
+    found = await _noted(connection, by_hash)
+    return [{"noted_under": under, **found[one]} for one, under in by_hash.items() if one in found]
+
+
 async def paused_until(connection: AsyncConnection, person_id: int, today: date) -> date | None:
     """Until when, the day included, the candidate wants no letters; None: there is no pause."""
     last = select(func.max(_B.until)).where(_B.person_id == person_id, *_own_pause(), _B.until >= today)
@@ -175,7 +189,11 @@ def _stricter(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
 
 def _hashes(key: bytes, one: _Known) -> list[str]:
     said = [f"person {one.identity}", *([f"address {fold(one.address)}"] if one.address else [])]
-    return [hmac.digest(key, text.encode(), sha256).hex() for text in said]
+    return [_hash(key, text) for text in said]
+
+
+def _hash(key: bytes, text: str) -> str:
+    return hmac.digest(key, text.encode(), sha256).hex()
 
 
 async def _are_any(connection: AsyncConnection) -> bool:

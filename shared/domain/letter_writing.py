@@ -54,9 +54,19 @@ def write_letter(
     forms: LetterForms, application: Mapping[str, Any], occasion: Occasion
 ) -> tuple[RenderedLetter, Sender]:
     """The letter to an application and who it comes from; raises UnrenderableLetter."""
+    context = _context(application, occasion)
+    return forms.for_language(application["language"]).render(context), context.sender
+
+
+def data_used(forms: LetterForms, application: Mapping[str, Any], occasion: Occasion) -> dict[str, object]:
+    """What the letter is filled with, by placeholder; raises UnrenderableLetter."""
+    return forms.for_language(application["language"]).data(_context(application, occasion))
+
+
+def _context(application: Mapping[str, Any], occasion: Occasion) -> LetterContext:
     sender = resolve_sender(occasion.wishes, application["recruiter"], occasion.users, occasion.system_sender)
     recruiter = occasion.users.get(application["recruiter_folded"] or "")
-    context = LetterContext(
+    return LetterContext(
         application=application,
         recruiter=_as_mapping(recruiter),
         sender=sender,
@@ -64,7 +74,6 @@ def write_letter(
         today=occasion.today,
         link=occasion.link,
     )
-    return forms.for_language(application["language"]).render(context), sender
 
 
 def _as_mapping(user: User | None) -> dict[str, Any] | None:

@@ -81,6 +81,10 @@ class CompiledLetter:
         }
         return self._filled(values)
 
+    def data(self, context: LetterContext) -> dict[str, object]:
+        """What it is filled with, by placeholder."""
+        return {path: self._raw(context, path) for path in self.paths.values()}
+
     def _raw(self, context: LetterContext, path: str) -> object:
         if path != "salutation_line":
             return context.value(path)

@@ -1,128 +1,148 @@
 """The rows that are about one person, and about nobody else."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Select, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.audit_tables import approvals, event_seals
+from shared.db.audit_tables import event_seals
+from shared.db.column_types import any_of
 from shared.db.letter_data import load_custom_fields
 from shared.db.person_file import job_names
+from shared.db.person_moves import earlier_records
+from shared.db.suppressions import noted_wishes
 from shared.db.tables import (
     application_statuses,
     applications,
-    attempts,
     blocks,
+    candidate_requests,
+    consent_requests,
     contact_entries,
     events,
-    form_letter_versions,
-    form_letters,
     persons,
+    returned_mails,
     write_orders,
 )
+from shared.domain.mail_addresses import usable_address
 from shared.errors import NotFound
+from shared.evidence.contents import told
 
-_A, _P, _B, _C = applications.c, persons.c, blocks.c, contact_entries.c
-_O, _T, _E, _S, _V = write_orders.c, attempts.c, events.c, event_seals.c, form_letter_versions.c
-#: What the system keeps of an application for itself: copies for comparing, and where it came from.
-_OWN = ("id", "person_id", "status_id", "birth_month_day", "import_id", "import_line")
-_CHANGES = ("create", "change", "copy")
+_A, _P, _B, _C, _O = applications.c, persons.c, blocks.c, contact_entries.c, write_orders.c
+_E, _S, _R, _Q, _M = events.c, event_seals.c, candidate_requests.c, consent_requests.c, returned_mails.c
+#: An address that is erased and only its hash kept.
+_HASHED = "sha256:"
 
 
-async def load_person(connection: AsyncConnection, application: str) -> dict[str, Any]:
-    """The person of an application, with id, opt-out and the ids of all applications. Raises NotFound."""
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose rows they are: one person, by every id that stands for it."""
+
+    person: Mapping[str, Any]
+    #: The person, and what its applications were before a merger (D24).
+    people: Sequence[int]
+    #: Of those, what somebody else was too: whose an entry is nobody can tell here, so it is not in the file.
+    shared: Sequence[int]
+    applications: Sequence[int]
+    orders: Sequence[int]
+
+
+async def load_whose(connection: AsyncConnection, application: str) -> Whose:
+    """The person of an application. Raises NotFound."""
     owner = select(_A.person_id).where(_A.external_id == application.strip()).scalar_subquery()
-    row = (await connection.execute(select(persons).where(_P.id == owner))).mappings().first()
-    if row is None:
+    person = (await connection.execute(select(*told(persons)).where(_P.id == owner))).mappings().first()
+    if person is None:
         raise NotFound("application", application)
-    theirs = select(_A.id).where(_A.person_id == row["id"]).order_by(_A.external_id)
-    return {**row, "applications": list((await connection.execute(theirs)).scalars())}
+    theirs = select(_A.id).where(_A.person_id == person["id"]).order_by(_A.external_id)
+    ids = list((await connection.execute(theirs)).scalars())
+    written = select(_O.id).where(any_of(_O.application_id, ids)).order_by(_O.id)
+    orders = list((await connection.execute(written)).scalars())
+    own, shared = await earlier_records(connection, person["id"], ids)
+    return Whose(dict(person), [person["id"], *own], shared, ids, orders)
 
 
-async def each_application(connection: AsyncConnection, ids: Sequence[int]) -> AsyncIterator[dict[str, Any]]:
+async def load_earlier(connection: AsyncConnection, whose: Whose) -> list[dict[str, Any]]:
+    """The records that the person was before, each with what holds of it still."""
+    earlier = [one for one in whose.people if one != whose.person["id"]]
+    rows = await connection.execute(select(*told(persons)).where(any_of(_P.id, earlier)).order_by(_P.id))
+    return [dict(row) for row in rows.mappings()]
+
+
+async def each_application(connection: AsyncConnection, whose: Whose) -> AsyncIterator[dict[str, Any]]:
     """Every field that is kept of each application, with its status and custom fields."""
-    kept = [column for column in _A if column.name not in _OWN and not column.name.endswith("_folded")]
     status = application_statuses.c.name.label("status")
     source = applications.outerjoin(application_statuses, application_statuses.c.id == _A.status_id)
-    for id_ in ids:
-        found = (await connection.execute(select(*kept, status).select_from(source).where(_A.id == id_))).mappings()
+    for id_ in whose.applications:
+        kept = select(*told(applications), status).select_from(source).where(_A.id == id_)
         custom = (await load_custom_fields(connection, [id_])).get(id_, {})
-        yield {**found.one(), "custom": custom}
+        yield {**(await connection.execute(kept)).mappings().one(), "custom": custom}
 
 
-async def each_letter(connection: AsyncConnection, ids: Sequence[int]) -> AsyncIterator[dict[str, Any]]:
-    """Each write order with its attempts, its letter's name, and who had configured and approved it."""
-    names = (_A.external_id.label("application"), form_letters.c.name.label("letter"))
-    source = write_orders.join(applications, _A.id == _O.application_id)
-    source = source.join(form_letters, form_letters.c.id == _O.letter_id)
-    statement = select(write_orders, *names).select_from(source).where(_O.application_id.in_(ids)).order_by(_O.id)
-    for order_id in list((await connection.execute(statement.with_only_columns(_O.id))).scalars()):
-        row = dict((await connection.execute(statement.where(_O.id == order_id))).mappings().one())
-        tries = select(attempts).where(_T.order_id == order_id).order_by(_T.attempt_no)
-        row["tries"] = [dict(one) for one in (await connection.execute(tries)).mappings()]
-        moment = row["sent_at"] or row["handed_over_at"] or row["mail_date"]
-        row["configured_by"] = await _configured_by(connection, row, moment) if moment else None
-        row["approved"] = await _approvals(connection, row, moment) if moment else []
+async def each_block(connection: AsyncConnection, whose: Whose) -> AsyncIterator[dict[str, Any]]:
+    """Blocks, those lifted too; of earlier records also those that were copied to the person."""
+    found = select(*told(blocks), _B.lineage_id).where(any_of(_B.person_id, whose.people)).order_by(_B.id)
+    rows = (await connection.execute(found)).mappings().all()
+    names = await job_names(connection, {row["lineage_id"] for row in rows})
+    for row in rows:
+        kept = {str(name): value for name, value in row.items() if name != "lineage_id"}
+        yield kept | {"jobs": names.get(row["lineage_id"], [])}
+
+
+async def each_wish(connection: AsyncConnection, whose: Whose) -> AsyncIterator[dict[str, Any]]:
+    """Wishes noted under hashes of what the person is known by now: identities and addresses, also former ones."""
+    identities = select(_P.identity).where(any_of(_P.id, whose.people))
+    known = list((await connection.execute(identities.order_by(_P.id))).scalars())
+    of_applications = select(_A.usable_email, _A.returned_email, _A.email).where(any_of(_A.id, whose.applications))
+    given = {one for row in await connection.execute(of_applications) for one in row if one}
+    written_to = select(_O.email).distinct().where(any_of(_O.id, whose.orders), _O.email.is_not(None))
+    given |= {one for one in (await connection.execute(written_to)).scalars() if not one.startswith(_HASHED)}
+    addresses = given | {one for one in map(usable_address, given) if one}
+    for row in await noted_wishes(connection, known, addresses):
         yield row
 
 
-async def letter_as_written(connection: AsyncConnection, letter_id: int, version: int) -> dict[str, Any]:
-    """A version with its placeholders, in its languages."""
-    columns = (_V.subject, _V.text, _V.html, _V.language, _V.variants)
-    found = select(*columns).where(_V.letter_id == letter_id, _V.version == version)
-    return dict((await connection.execute(found)).mappings().one())
-
-
-async def _configured_by(connection: AsyncConnection, order: Mapping[str, Any], moment: datetime) -> dict[str, str]:
-    """Who had made the last change of job and letter before the letter went out; by kind of record."""
-    found = {}
-    # Switching it on is no configuring: that is told by the approvals, and by the history.
-    set_up = or_(_E.field.is_(None), _E.field != "status")
-    for noun, record_id in (("job", order["job_id"]), ("letter", order["letter_id"])):
-        which = (_E.noun == noun, _E.record_id == record_id, _E.action.in_(_CHANGES), set_up, _E.at <= moment)
-        last = select(_E.author).where(*which).order_by(_E.id.desc()).limit(1)
-        if (author := (await connection.execute(last)).scalar_one_or_none()) is not None:
-            found[noun] = author
-    return found
-
-
-async def _approvals(connection: AsyncConnection, order: Mapping[str, Any], moment: datetime) -> list[dict[str, Any]]:
-    """Who had asked and who had approved: the job as it was then, and sending again."""
-    p = approvals.c
-    then = and_(p.decided_at <= moment, or_(p.ended_at.is_(None), p.ended_at >= moment))
-    whose = or_(and_(p.job_id == order["job_id"], then), p.order_id == order["id"])
-    columns = (p.asked_by, p.asked_at, p.decided_by, p.decided_at, p.seal)
-    given = select(*columns).where(whose, p.decided_at.is_not(None), p.state != "refused").order_by(p.id)
-    return [dict(row) for row in (await connection.execute(given)).mappings()]
-
-
-async def each_block(connection: AsyncConnection, person_id: int) -> AsyncIterator[dict[str, Any]]:
-    """Blocks, those lifted too."""
-    rows = (await connection.execute(select(blocks).where(_B.person_id == person_id).order_by(_B.id))).mappings().all()
-    names = await job_names(connection, {row["lineage_id"] for row in rows})
-    for row in rows:
-        yield {**row, "jobs": names.get(row["lineage_id"], [])}
-
-
-def contacts_of(person_id: int, ids: Sequence[int]) -> Select[Any]:
+def contacts_of(whose: Whose) -> Select[Any]:
     """Contact entries of the person and of their applications, oldest first."""
-    whose = or_(_C.application_id.in_(ids), _C.person_id == person_id)
-    columns = (_C.at, _C.medium, _C.direction, _C.subject, _C.body, _C.author, _A.external_id.label("application"))
-    return select(*columns).outerjoin(applications, _A.id == _C.application_id).where(whose).order_by(_C.at, _C.id)
+    theirs = or_(any_of(_C.application_id, whose.applications), any_of(_C.person_id, whose.people))
+    columns = (*told(contact_entries), _A.external_id.label("application"))
+    return select(*columns).outerjoin(applications, _A.id == _C.application_id).where(theirs).order_by(_C.at, _C.id)
 
 
-def history_of(person_id: int, ids: Sequence[int]) -> Select[Any]:
-    """What the history says of person, applications and letters, each with its place in the chain of seals."""
-    orders = select(_O.id).where(_O.application_id.in_(ids))
-    whose = or_(
-        and_(_E.noun == "person", _E.record_id == person_id),
-        and_(_E.noun == "application", _E.record_id.in_(ids)),
-        and_(_E.noun == "order", _E.record_id.in_(orders)),
+def requests_of(whose: Whose) -> Select[Any]:
+    """What the candidate asked for on their page, done or not."""
+    columns = (*told(candidate_requests), _A.external_id.label("application"))
+    theirs = select(*columns).join(applications, _A.id == _R.application_id)
+    return theirs.where(any_of(_R.application_id, whose.applications)).order_by(_R.id)
+
+
+def consents_of(whose: Whose) -> Select[Any]:
+    """What consent letters asked, what was answered, and what came of it."""
+    rejecting, prior = application_statuses.alias(), application_statuses.alias()
+    names = (_O.job_name.label("job"), rejecting.c.name.label("status"), prior.c.name.label("prior_status"))
+    return (
+        select(*told(consent_requests), *names)
+        .join(write_orders, _O.id == _Q.order_id)
+        .outerjoin(rejecting, rejecting.c.id == _Q.status_id)
+        .outerjoin(prior, prior.c.id == _Q.prior_status_id)
+        .where(any_of(_Q.order_id, whose.orders))
+        .order_by(_Q.order_id)
     )
-    columns = (*(column for column in _E if column.name != "record_id"), _S.number.label("seal"), _S.link)
-    return select(*columns).outerjoin(event_seals, _S.event_id == _E.id).where(whose).order_by(_E.id)
+
+
+def returned_of(whose: Whose) -> Select[Any]:
+    """What came back about the person's letters, and what it led to."""
+    return select(*told(returned_mails)).where(any_of(_M.order_id, whose.orders)).order_by(_M.id)
+
+
+def history_of(whose: Whose) -> Select[Any]:
+    """What the history says of person, applications and letters, each with its place in the chain of seals."""
+    nouns = {"person": whose.people, "application": whose.applications, "order": whose.orders}
+    # Apart, and by values: each finds its index.
+    ids = [select(_E.id).where(_E.noun == noun, any_of(_E.record_id, theirs)) for noun, theirs in nouns.items()]
+    found = union_all(*ids).subquery()
+    joined = events.join(found, found.c.id == _E.id).outerjoin(event_seals, _S.event_id == _E.id)
+    return select(*told(events), _S.number.label("seal"), *told(event_seals)).select_from(joined).order_by(_E.id)
 
 
 async def each_row(connection: AsyncConnection, statement: Select[Any]) -> AsyncIterator[dict[str, Any]]:

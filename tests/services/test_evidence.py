@@ -4,14 +4,11 @@ import json
 import zipfile
 from datetime import timedelta
 from email import message_from_bytes, policy
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
 
-from services.mailer.again import write_again
 from shared.db.audit_tables import event_seals
 from shared.db.core_data import reduce_to_core_data
 from shared.db.jobs import approve_job
@@ -20,9 +17,9 @@ from shared.db.person_commands import block, opt_out
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import applications, custom_fields, events
 from shared.errors import NotFound
-from shared.evidence import write_evidence
 from tests.services.audit_world import seal
 from tests.services.command_line import CommandLine
+from tests.services.evidence_world import about, listed, made
 from tests.services.import_files import Files, lines
 from tests.services.running import running, settings_for, until
 from tests.services.setup_files import row, rows
@@ -40,21 +37,6 @@ PEOPLE = (
 WRITING = EYES.replace(
     '"Guten Tag {{ applicant.last_name }}"', '"{{ salutation_line }} {{ application.custom.hobby | default(1) }}"'
 )
-
-
-async def made(
-    world: World, out: Path, application: str = "A1", **given: Any
-) -> tuple[dict[str, int], dict[str, bytes]]:
-    """The counts that are answered, and the files by name."""
-    again = partial(write_again, settings_for(out.parent, "smtp://127.0.0.1:25", **given))
-    counts = await write_evidence(world.database, application, out, again, author="chef", now=MORNING)
-    with zipfile.ZipFile(out) as file:
-        assert file.testzip() is None
-        return counts, {name: file.read(name) for name in file.namelist()}
-
-
-def listed(files: dict[str, bytes], name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in files[f"{name}.jsonl"].decode().splitlines()]
 
 
 async def sent(world: World, folder: Path) -> dict[str, bytes]:
@@ -86,22 +68,26 @@ async def test_s28_letters_are_in_it_byte_for_byte_and_nobody_else_is(world: Wor
     await block(world.database, "ZZ1", job=JOB, until=None, reason="ZZreason", author="ZZanna", now=MORNING)
     await seal(world.database)
     counts, files = await made(world, tmp_path / "a.zip", "A2")
-    assert counts == {"letters": 1, "applications": 2, "blocks": 1, "contacts": 3, "history": counts["history"]}
+    few = {"letters": 1, "applications": 2, "blocks": 1, "contacts": 3, "wishes": 3}
+    assert counts == {**few, "requests": 0, "consents": 0, "returned": 0, "history": counts["history"]}
     (letter,) = listed(files, "letters")
     assert files[letter["file"]] == mails["a1@x.example"]
     mail = message_from_bytes(files[letter["file"]], policy=policy.SMTP)
     assert "Sehr geehrte Frau Eins Tanz" in mail.get_body().get_content()  # type: ignore[union-attr]
     assert (letter["state"], letter["letter_is"], letter["letter_version"]) == ("sent", "same", 1)
     assert letter["tries"][0]["reply_code"] == 250 and letter["tries"][0]["body_hash"]
-    assert letter["configured_by"] == {"job": "anna", "letter": "anna"}
-    (approval,) = letter["approved"]
+    assert letter["configured_by"] == {"job": "anna", "query": "anna", "letter": "anna"}
+    assert letter["released_by"]["author"] == "bert"
+    data = {"salutation_line": "Sehr geehrte Frau Eins", "application.custom.hobby": "Tanz"}
+    assert letter["data_used"] == letter["tries"][0]["data_used"] == data
+    (approval,) = letter["approvals"]
     assert (approval["asked_by"], approval["decided_by"]) == ("anna", "bert")
     assert [one["external_id"] for one in listed(files, "applications")] == ["A1", "A2"]
     assert listed(files, "applications")[0]["custom"] == {"Hobby": "Tanz"}
     assert [one["reason"] for one in listed(files, "blocks")] == ["Pause"]
     assert {one["subject"] for one in listed(files, "contacts")} >= {"Anruf", "Notiz"}
-    about = json.loads(files["index.json"])
-    assert about["opted_out_at"] and about["made_by"] == "chef" and about["counts"] == counts
+    said = about(files)
+    assert said["person"]["opted_out_at"] and said["made_by"] == "chef" and said["counts"] == counts
     assert b"ZZ" not in b"".join(files.values()).replace(b"ZZ==", b"")
     assert "Art. 15 DSGVO" in files["README.txt"].decode() and "Art. 15 GDPR" in files["README.txt"].decode()
     assert letter["file"] in files["index.html"].decode()
@@ -131,7 +117,8 @@ async def test_s28_what_is_not_kept_any_more_is_said(world: World, tmp_path: Pat
         await connection.execute(a1.values(last_name="Neu-Eins"))
     _, files = await made(world, tmp_path / "b.zip")
     (letter,) = listed(files, "letters")
-    assert (letter["letter_is"], letter["subject"]) == ("version", "Guten Tag") and letter["tries"][0]["body_hash"]
+    assert (letter["letter_is"], letter["why"], letter["subject"]) == ("version", "differs", "Guten Tag")
+    assert letter["tries"][0]["body_hash"] and letter["signed"] is letter["data_used"] is None
     version = json.loads(files[letter["file"]])
     assert "{{ salutation_line }}" in version["text"] and not [one for one in files if one.endswith(".eml")]
     found = await row(world.database, applications, external_id="A1")
@@ -139,7 +126,9 @@ async def test_s28_what_is_not_kept_any_more_is_said(world: World, tmp_path: Pat
         await reduce_to_core_data(connection, [found["id"]], SystemSettings(core_data_keeps=()), MORNING)
     _, files = await made(world, tmp_path / "c.zip")
     (letter,) = listed(files, "letters")
-    assert letter["letter_is"] == "version" and letter["tries"][0]["body_hash"] is None
+    assert (letter["letter_is"], letter["why"]) == ("version", "erased") and letter["tries"][0]["body_hash"] is None
+    assert "erased with the reduction" in files["index.html"].decode()
+    assert listed(files, "applications")[0]["reduced_at"]
     assert b"Tanz" not in b"".join(files.values())
 
 
@@ -186,3 +175,8 @@ def test_s28_on_the_command_line(cli: CommandLine) -> None:
     assert "is a .zip" in cli.says_one_line("person", "evidence", "A1", "--out", "b.txt")
     assert "there is no application" in cli.says_one_line("person", "evidence", "A7", "--out", "b.zip")
     assert not (cli.folder / "b.zip").exists()
+    # What is in it is nobody else's to read, and there is none that is half made.
+    assert (cli.folder / "a.zip").stat().st_mode & 0o777 == 0o600
+    said = cli.says_one_line("person", "evidence", "A1", "--out", "no/such/folder/b.zip")
+    assert "cannot be written" in said and "database" not in said
+    assert list(cli.folder.glob("**/*.part")) == []

@@ -109,7 +109,7 @@ async def take_evidence(visit: Visit) -> Response:
     file = Path(folder.name) / "evidence.zip"
     try:
         async with visit.surroundings.exporting:
-            await write_evidence(visit.database, name, file, write_again, author=visit.author, now=visit.now)
+            await write_evidence(visit.database, name, file, write_again(), author=visit.author, now=visit.now)
     except BaseException:
         folder.cleanup()
         raise
