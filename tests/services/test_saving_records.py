@@ -90,7 +90,7 @@ async def test_d3_a_letter_is_renamed_and_changed_under_one_id_with_history(worl
 
 
 async def test_d3_only_what_nothing_uses_is_deleted_and_its_history_stays(world: World) -> None:
-    await world.queued()
+    await world.send(*await world.queued())
     query, letter = [await version_of(world, *one) for one in ((application_queries, "Neue"), (form_letters, "Brief"))]
     with pytest.raises(Refused, match="a job still uses it"):
         await delete_query(world.database, query.id, **who(world))
