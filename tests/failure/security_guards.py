@@ -185,7 +185,7 @@ SECURITY_GUARDS = (
         "shared/setup/rights.py",
         "    if noun not in _ADMINISTERED or not changes or",
         "    if noun not in _ADMINISTERED or changes or",
-        "tests/services/test_setup_rights.py::test_s23_a_file_that_changes_more_than_one_may_is_refused_as_a_whole",
+        "tests/services/test_setup_rights.py::test_s23_nobody_takes_another_right_by_a_file",
     ),
     _guard(
         "an approval lapses when a status means something else",
@@ -193,7 +193,8 @@ SECURITY_GUARDS = (
         "shared/db/approvals.py",
         "seal_of(*row, await statuses_that_decide(connection, job_id))",
         "seal_of(*row)",
-        "tests/services/test_four_eyes_attacks.py::test_s23_a_status_that_means_something_else_makes_the_job_aus",
+        "tests/services/test_four_eyes_attacks.py"
+        "::test_s23_what_was_shown_before_a_status_meant_something_else_is_not_approved",
     ),
     _guard(
         "a command needs its right",

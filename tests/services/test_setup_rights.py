@@ -3,7 +3,7 @@
 import pytest
 
 from shared.db.engine import Database
-from shared.db.tables import contact_jobs, form_letters
+from shared.db.tables import contact_jobs, form_letters, users
 from shared.errors import InvalidInput
 from tests.services.setup_files import SETUP, apply, row
 from tests.services.test_apply import everything
@@ -62,3 +62,10 @@ async def test_s23_what_a_file_only_repeats_asks_for_no_right(database: Database
     assert {kind for kind, *_ in difference.records} == {"query", "letter", "job"}
     assert (await row(database, contact_jobs))["dispatch_time"] == "09:30"
     assert (await row(database, form_letters, name="Geburtstag"))["version"] == 2
+
+
+async def test_s23_nobody_takes_another_right_by_a_file(database: Database) -> None:
+    await apply(database, SETUP)
+    with pytest.raises(InvalidInput, match="needs 'admin'"):
+        await apply(database, SETUP.replace("role: edit", "role: admin"), role="edit")
+    assert (await row(database, users))["role"] == "edit"
