@@ -263,7 +263,7 @@ SECURITY_GUARDS = (
         _CORE_DATA,
         "    await connection.execute(delete(custom_fields).where(custom_fields.c.application_id.in_(ids)))\n",
         "",
-        "tests/services/test_nothing_is_left.py::test_d42_s27_nothing_but_core_data_is_left",
+        "tests/services/test_reduction.py::test_d42_custom_fields_and_events_go",
     ),
     _guard(
         "reduction erases what an earlier person had",
