@@ -202,7 +202,7 @@ SECURITY_GUARDS = (
         "shared/db/actors.py",
         "        if ROLES.index(self.role) < ROLES.index(role):\n",
         "        if self.role not in ROLES:\n",
-        "tests/services/test_users.py::test_d5_a_command_needs_its_right_and_no_more",
+        "tests/services/test_four_eyes.py::test_s23_on_the_command_line",
     ),
     _guard(
         "whoever asked does not approve",
