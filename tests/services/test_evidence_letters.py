@@ -240,8 +240,7 @@ async def test_s28_s23_a_letter_that_was_sent_again_tells_who_asked_and_who_appr
     assert ("approve", order) in told
 
 
-async def test_s28_many_letters_are_asked_for_in_batches(world: World, tmp_path: Path) -> None:
-    """Statements grow with batches, not with letters, but for what writes each once more."""
+async def test_s28_of_more_letters_than_are_asked_for_at_once_each_is_in_it_once(world: World, tmp_path: Path) -> None:
     await world.queued(PERSON)
     await world.send((await world.order("A1"))["id"])
     one = await row(world.database, write_orders)
