@@ -10,6 +10,7 @@ from shared.db.engine import Database
 from shared.db.tables import applications, events, persons
 from shared.db.transactions import in_transaction
 from shared.db.write_orders.applications import take_back_claims
+from shared.domain.text import fold
 from shared.errors import NotFound, Refused
 
 _A = applications.c
@@ -18,18 +19,19 @@ _A = applications.c
 async def give_up_address(
     connection: AsyncConnection, person_id: int, address: str, reason: str, *, now: datetime, author: str
 ) -> list[int]:
-    """All applications of the person with this address, in normal form, have none from now on; the person is locked.
+    """All applications of the person with this address, in whatever case, have none from now on; the person is locked.
 
     Letters before T2 meet it there (D33) and end as `no_address`. Returns the applications; none: it was changed since.
     """
-    theirs = select(_A.id, _A.external_id).where(
-        _A.person_id == person_id, _A.usable_email == address, _A.reduced_at.is_(None)
+    theirs = select(_A.id, _A.external_id, _A.usable_email).where(
+        _A.person_id == person_id, _A.usable_email.is_not(None), _A.reduced_at.is_(None)
     )
-    rows = (await connection.execute(theirs.order_by(_A.id).with_for_update())).all()
+    found = await connection.execute(theirs.order_by(_A.id).with_for_update())
+    rows = [row for row in found if fold(row.usable_email) == fold(address)]
     if not rows:
         return []
     ids = [row.id for row in rows]
-    given_up = {"usable_email": None, "returned_email": address, "returned_at": now}
+    given_up = {"usable_email": None, "returned_email": _A.usable_email, "returned_at": now}
     await connection.execute(update(applications).where(_A.id.in_(ids)).values(given_up))
     await take_back_claims(connection, ids)
     await _record(connection, [(row.id, row.external_id) for row in rows], "give_up_address", reason, now, author)

@@ -20,7 +20,7 @@ from shared.db.returned_addresses import give_up_address
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, contact_entries, persons, returned_mails, users, write_orders
 from shared.db.transactions import in_transaction
-from shared.domain.mail_addresses import ascii_domain_address, split_sender, usable_address
+from shared.domain.mail_addresses import compared_address, split_sender, usable_address
 from shared.domain.return_paths import ReturnPaths
 from shared.domain.returned_mail import Kind, ReturnedMail
 
@@ -126,19 +126,20 @@ def _believed(mail: ReturnedMail, email: str) -> ReturnedMail:
     """Without a signed return path: what could not be delivered to others says nothing about the letter's address."""
     if mail.kind not in (Kind.HARD, Kind.SOFT) or not mail.failed:
         return mail
-    named = {address.lower() for address in mail.failed}
-    return mail if named & {email.lower(), ascii_domain_address(email).lower()} else replace(mail, kind=Kind.REFUSED)
+    is_named = compared_address(email) in map(compared_address, mail.failed)
+    return mail if is_named else replace(mail, kind=Kind.REFUSED)
 
 
 async def _is_ours(connection: AsyncConnection, author: str, email: str) -> bool:
     """Whether a user or somebody at the sender's own domain wrote it: a colleague's answer is none of the person's."""
-    if not author or author in (email.lower(), ascii_domain_address(email).lower()):
+    written_by = compared_address(author)
+    if not author or written_by == compared_address(email):
         return False
     _, sender = split_sender((await load_system_settings(connection)).sender)
-    if author.rpartition("@")[2] == ascii_domain_address(sender).lower().rpartition("@")[2]:
+    if written_by.rpartition("@")[2] == compared_address(sender).rpartition("@")[2]:
         return True
-    user = select(users.c.id).where(func.lower(users.c.email) == author)
-    return (await connection.execute(user.limit(1))).scalar() is not None
+    known = (await connection.execute(select(users.c.email).where(users.c.email.is_not(None)))).scalars()
+    return written_by in map(compared_address, known)
 
 
 async def _locked(connection: AsyncConnection, order_id: int) -> Mapping[str, Any]:
@@ -186,9 +187,12 @@ async def _does_not_pass(connection: AsyncConnection, order: Mapping[str, Any], 
     """Whether the last letters to this address, this one among them, all came back softly, and nobody answered one."""
     since = (now - SOFT_WITHIN).date()
     theirs = select(_A.id).where(_A.person_id == order["person_id"])
-    handed_over = (_O.state.in_(("sending", "sent", "unclear")), _O.occasion_day >= since, _O.email == order["email"])
-    latest = select(_O.id, _O.occasion_day).where(_O.application_id.in_(theirs), *handed_over)
-    rows = (await connection.execute(latest.order_by(_O.occasion_day.desc(), _O.id.desc()).limit(SOFT_LETTERS))).all()
+    handed_over = (_O.state.in_(("sending", "sent", "unclear")), _O.occasion_day >= since, _O.email.is_not(None))
+    latest = select(_O.id, _O.occasion_day, _O.email).where(_O.application_id.in_(theirs), *handed_over)
+    letters_of = await connection.execute(latest.order_by(_O.occasion_day.desc(), _O.id.desc()))
+    # In Python: however it was spelled when each of them was written.
+    here = compared_address(order["email"])
+    rows = [row for row in letters_of if compared_address(row.email) == here][:SOFT_LETTERS]
     ids = [row.id for row in rows]
     if len(rows) < SOFT_LETTERS or order["id"] not in ids or rows[0].occasion_day - rows[-1].occasion_day < SOFT_SPREAD:
         return False

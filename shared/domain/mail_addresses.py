@@ -6,6 +6,7 @@ from functools import lru_cache
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, ValidatedEmail, validate_email
 from email_validator.rfc_constants import CASE_INSENSITIVE_MAILBOX_NAMES
 
+from shared.domain.text import fold
 from shared.errors import InvalidInput
 
 #: The plain case, where the library's verdict is certain: ASCII words and dots, and a domain of two or more labels
@@ -39,6 +40,11 @@ def usable_address(text: str | None) -> str | None:
             return f"{local}@{domain}"
     validated = _validated(text)
     return validated.normalized if validated else None
+
+
+def compared_address(given: str) -> str:
+    """The form in which two addresses are the same one: in whatever case, the domain as A-label or in Unicode."""
+    return fold(usable_address(given) or given)
 
 
 def missing_address(given: str | None) -> str:

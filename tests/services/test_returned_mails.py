@@ -1,6 +1,7 @@
 """What comes back: addresses are given up and restored, answers count as contact, nothing is counted twice (S32)."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -323,14 +324,17 @@ async def test_an_answer_postpones_the_letter_to_the_forgotten(world: World, ans
     assert len(letters) == (0 if answers else 1)
 
 
-async def soft_letters(world: World, count: int, days: int, name: str = "soft.qmail-too-long-in-queue") -> list[Effect]:
-    """So many letters, so many days apart, each of which comes back softly."""
+async def soft_letters(
+    world: World, count: int, days: int, name: str = "soft.qmail-too-long-in-queue", spelled: Sequence[str] = (ADDRESS,)
+) -> list[Effect]:
+    """So many letters, so many days apart, each of which comes back softly; the address is `spelled` in turn."""
     effects = []
-    order_id = await sent(world)
+    order_id = await sent(world, f"A1,S,Eins,{spelled[0]},Neu,")
     await world.change(repeat_guard_days="0")
     for number in range(count):
         if number:
             world.clock.advance(timedelta(days=days))
+            await world.applicants(f"A1,S,Eins,{spelled[number % len(spelled)]},Neu,")
             (order_id,) = await next_letters(world)
             await world.send(order_id)
         row = next(row for row in await world.rows() if row["id"] == order_id)
@@ -342,6 +346,27 @@ async def soft_letters(world: World, count: int, days: int, name: str = "soft.qm
 
 async def test_three_soft_bounces_in_a_row_give_the_address_up(world: World) -> None:
     assert await soft_letters(world, 3, days=30) == [Effect.RECORDED, Effect.RECORDED, Effect.GIVEN_UP]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        ("Max@x.example", "max@X.example", "MAX@x.example"),
+        ("a1@büro.example", "a1@xn--bro-hoa.example", "A1@BÜRO.example"),
+    ],
+    ids=["case", "domain"],
+)
+async def test_soft_bounces_are_of_one_address_however_it_is_spelled(world: World, spelled: Sequence[str]) -> None:
+    expected = [Effect.RECORDED, Effect.RECORDED, Effect.GIVEN_UP]
+    assert await soft_letters(world, 3, days=30, spelled=spelled) == expected
+    # Nor is the address another one by an import that spells it as before.
+    await world.applicants(f"A1,S,Eins,{spelled[0]},Neu,")
+    assert (await application(world.database, "A1"))["usable_email"] is None
+
+
+async def test_soft_bounces_of_another_address_do_not_count(world: World) -> None:
+    spelled = ("a1@x.example", "a2@x.example")
+    assert await soft_letters(world, 4, days=30, spelled=spelled) == [Effect.RECORDED] * 4
 
 
 @pytest.mark.parametrize(
