@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.holds import hold_in_force
+from shared.handed_over import mark_path, read_mark
 
 
 class HighWater:
@@ -19,9 +20,9 @@ class HighWater:
     """
 
     def __init__(self, folder: Path, instance_id: str) -> None:
-        self._path = folder / f"handed-over-{instance_id}.json"
+        self._path = mark_path(folder, instance_id)
         #: Token and the moment of handing over, in seconds of this machine's monotonic clock: tokens have no order.
-        self._last = self._written = self._read()
+        self._last = self._written = read_mark(self._path)
         self._asked_at = 0
 
     @property
@@ -50,7 +51,7 @@ class HighWater:
         last = self._last
         if last is None or last == self._written:
             return
-        kept = self._read()
+        kept = read_mark(self._path)
         # A moment that is yet to come was noted before this machine was started again.
         if kept is not None and last[1] < kept[1] <= time.monotonic():
             self._written = last
@@ -63,9 +64,3 @@ class HighWater:
         except OSError:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
-
-    def _read(self) -> tuple[int, float] | None:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            return int(kept["token"]), float(kept.get("at", 0.0))
-        return None

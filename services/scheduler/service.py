@@ -14,6 +14,7 @@ from services.scheduler.tick import tick
 from shared.bus.interface import Bus
 from shared.clock import Clock
 from shared.db.engine import Database
+from shared.handed_over import hold_if_older
 from shared.lifecycle import every
 from shared.settings import Settings
 
@@ -31,4 +32,10 @@ async def run_scheduler(
         if settings.kp_health_port is not None:
             group.create_task(every(STATE_SECONDS, partial(tell_state, database, clock), stop, log))
         group.create_task(every(SEAL_SECONDS, partial(seal, database, clock), stop, log))
-        group.create_task(every(LOOK_SECONDS, partial(do_chores, database, clock, log, stop), stop, log))
+        group.create_task(every(LOOK_SECONDS, partial(_do_chores, database, clock, settings, log, stop), stop, log))
+
+
+async def _do_chores(database: Database, clock: Clock, settings: Settings, log: Any, stop: asyncio.Event) -> None:
+    # Some of them erase, and wait while there is a hold: it must not depend on when a mailer looks.
+    await hold_if_older(database, settings.kp_state_dir, clock)
+    await do_chores(database, clock, log, stop)

@@ -125,3 +125,15 @@ async def test_c56_a_machine_that_has_sent_nothing_from_this_database_holds_noth
         found, _ = await mailer.claim([order])
         assert [one.id for one in found.orders] == [order]
     assert await hold_of(world) is None
+
+
+async def test_c56_a_mailer_asks_without_a_letter_that_is_due(world: World, tmp_path: Path) -> None:
+    (order,) = await world.queued()
+    async with deliverer_of(world, tmp_path) as (mailer, _, _):
+        (held,) = (await mailer.claim([order]))[0].orders
+        assert await mailer.intents.submit(Intent(held.id, held.token, held.job_id, 1, ""))
+        await mailer.remember()
+        await world.database.close()  # every connection is lost
+        await restore(world)
+        await mailer.remember()
+        assert await hold_of(world)
