@@ -1,4 +1,4 @@
-"""What is done once a day, after two at night: persons (D24), consent, core data (D42), the history, old rows."""
+"""What is done once a day, after two at night: persons (D24), wishes (S29), consent, core data (D42), old rows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,12 +13,14 @@ from shared.db.engine import Database
 from shared.db.history_seals import tell_head
 from shared.db.reduction import reduce_due
 from shared.db.retention import remove_outdated
+from shared.db.suppressions import note_missing_wishes
 
 #: Seconds between two looks whether a chore is due.
 LOOK_SECONDS = 15.0
 #: Each yields after every batch what it has done so far.
 CHORES: Mapping[str, Callable[..., AsyncIterator[Any]]] = {
     "duplicates": assign_persons,
+    "wishes": note_missing_wishes,
     "consent": carry_out_due,
     "core data": reduce_due,
     "history head": tell_head,

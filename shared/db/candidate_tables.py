@@ -1,8 +1,8 @@
-"""What candidates ask of the recruiters, and wishes that outlive the record of whoever had them."""
+"""What candidates ask of the recruiters, wishes that outlive the record of whoever had them."""
 
 from sqlalchemy import CheckConstraint, Column, Date, Index, Table
 
-from shared.db.column_types import Instant, PlainText
+from shared.db.column_types import Identifier, Instant, PlainText
 from shared.db.table_parts import id_column, metadata, partial_index, ref_column
 
 #: A candidate asks for something that a recruiter has to do; open until somebody says it is done.
@@ -24,14 +24,31 @@ candidate_requests = Table(
 )
 
 #: What somebody with this address, or this identity, does not want (S29). It refers to no record: it holds when the
-#: records are gone and come again.
+#: records are gone and come again. Who shares an address has a row each.
 suppressions = Table(
     "suppressions",
     metadata,
-    #: HMAC-SHA256, by the database's own secret, of an address or a person's identity.
+    #: HMAC-SHA256 by the database's own secret, of the two below; in notes of an earlier release `known_by` itself.
     Column("key_hash", PlainText, primary_key=True),
+    #: The same of an address or a person's identity, and of the identity of whoever said so; NULL: of that release.
+    Column("known_by", PlainText),
+    Column("holder_hash", PlainText),
+    #: Whose record it was last; no reference, the record may be gone.
+    Column("person_id", Identifier),
     Column("opted_out_at", Instant),
     Column("no_birthday_since", Instant),
     Column("yearly_since", Instant),
     Column("paused_until", Date),
+    Index(None, "known_by"),
+    Index(None, "holder_hash"),
+)
+
+#: How far the database knows what each machine has written down of what candidates said.
+said_journals = Table(
+    "said_journals",
+    metadata,
+    #: The name that the machine's file gave itself.
+    Column("journal", PlainText, primary_key=True),
+    Column("number", Identifier, nullable=False),
+    Column("at", Instant, nullable=False),
 )

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, PlainText
 from shared.db.history_seals import erase_words
-from shared.db.person_moves import left_records
+from shared.db.suppression_keys import KEPT_ADDRESS, Keys, load_keys
+from shared.db.suppressions import note_wishes
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
     applications,
@@ -53,6 +54,9 @@ async def reduce_to_core_data(
     if not application_ids:
         return
     ids = list(application_ids)
+    theirs = select(_A.person_id).where(_A.id.in_(ids))
+    # While they can be recognised by what is about to be erased (S29).
+    await note_wishes(connection, list((await connection.execute(theirs.distinct())).scalars()))
     await withdraw_orders_of_reduced(connection, ids, now, author)
     erased = erased_columns(settings)
     values: dict[str, Any] = dict.fromkeys(erased) | {f"{name}_folded": None for name in _FOLDED if name in erased}
@@ -107,7 +111,8 @@ async def _reduce_orders(
     reason = case((_O.state == "unclear", f"resend stopped: {REDUCED}"), (given, REDUCED))
     kept: dict[str, Any] = {name: bindparam(f"_{name}") for name in ("email", "message_id", "subject")}
     statement = update(write_orders).where(_O.id == bindparam("_id")).values(**kept, reason=reason, created_by=None)
-    await connection.execute(statement, [_hashes(row) for row in rows])
+    keys = await load_keys(connection)
+    await connection.execute(statement, [_hashes(row, keys) for row in rows])
     ids = [row.id for row in rows]
     # The Message-ID stays on the order, hashed.
     erased = dict.fromkeys(("reply_text", "message_id", "body_hash"))
@@ -117,10 +122,18 @@ async def _reduce_orders(
     await erase_words(connection, theirs, now=now, author=author, **states)
 
 
-def _hashes(row: Any) -> dict[str, Any]:
+def _hashes(row: Any, keys: Keys) -> dict[str, Any]:
     # A subject without placeholders is the letter's text, not the person's data.
     subject = row.subject if row.subject == row.template else None
-    return {"_id": row.id, "_email": _hashed(row.email), "_message_id": _hashed(row.message_id), "_subject": subject}
+    message_id = _hashed(row.message_id)
+    # Keyed as the notes of wishes are: what is said with the letter's link later holds for its address too (S29).
+    email = row.email if is_kept_address(row.email) else keys.kept_address(row.email)
+    return {"_id": row.id, "_email": email, "_message_id": message_id, "_subject": subject}
+
+
+def is_kept_address(email: str | None) -> bool:
+    """Whether an order's address is what a reduction left of it, or there is none."""
+    return email is None or email.startswith((KEPT_ADDRESS, "sha256:"))
 
 
 def _hashed(value: str | None) -> str | None:

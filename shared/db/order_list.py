@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.core_data import is_kept_address
 from shared.db.table_parts import BEGINNING, beginning_of
 from shared.db.tables import UNSENT, applications, attempts, contact_jobs, dispatch_runs, events, persons, write_orders
 from shared.db.write_orders.states import in_state
@@ -130,7 +131,7 @@ async def _of_job(connection: AsyncConnection, name: str) -> Any:
 def as_document(row: Mapping[Any, Any]) -> dict[str, Any]:
     """One order; times with the offset of its job's time zone."""
     zone = ZoneInfo(row["time_zone"])
-    erased = row["email"] is None or row["email"].startswith("sha256:")
+    erased = is_kept_address(row["email"])
     return {
         "id": row["id"],
         "type": row["type"],

@@ -9,9 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import any_of
 from shared.db.last_contacts import recompute_persons
-from shared.db.person_tables import earlier_persons
-from shared.db.suppressions import SINCE, note_wishes
-from shared.db.tables import applications, blocks, events, persons, write_orders
+from shared.db.suppressions import SINCE, note_wishes, take_over_notes
+from shared.db.tables import applications, blocks, persons
 from shared.db.write_orders.applications import follow_persons, name_blocks_of_person
 
 _A, _P, _B, _E, _O = applications.c, persons.c, blocks.c, events.c, write_orders.c
@@ -46,6 +45,7 @@ async def follow_moves(
     await connection.execute(select(_P.id).where(_P.id.in_(both)).order_by(_P.id).with_for_update(key_share=True))
     await _note_earlier(connection, [(row.id, persons_before[row.id]) for row in rows])
     await carry_over(connection, moves)
+    await take_over_notes(connection, moves)
     await note_wishes(connection, both)
     await follow_persons(connection, sorted(persons_before), now, author)
     await recompute_persons(connection, both)

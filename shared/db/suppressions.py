@@ -1,124 +1,114 @@
 """Wishes that outlive the record of whoever had them (S29): by keyed hashes of addresses and identities.
 
 A wish is noted under every address and under the identity of its person when it is made, and found again when an
-application with one of them is imported: after the records were erased, or as somebody else's. So an address that
-several people share has the strictest of their wishes for whoever is imported with it later.
+application with one of them is imported (kept_wishes.py): after the records were erased, or as somebody else's. So an
+address that several people share has the strictest of their wishes for whoever is imported with it later. Each person
+has notes of its own: who takes a wish back does not take back what another one said.
 """
 
-import hmac
-import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, or_, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import any_of
-from shared.db.system_settings import load_system_settings
-from shared.db.tables import applications, blocks, events, persons, suppressions, system_settings
-from shared.domain.text import fold
+from shared.db.engine import Database
+from shared.db.suppression_keys import Keys, load_keys
+from shared.db.tables import applications, blocks, persons, suppressions, write_orders
+from shared.retry import retry_conflicts
 
-_A, _P, _B, _S = applications.c, persons.c, blocks.c, suppressions.c
+_A, _P, _B, _O, _S = applications.c, persons.c, blocks.c, write_orders.c, suppressions.c
 #: The author of what candidates decide themselves.
 CANDIDATE = "candidate"
-#: Why a pause is a block, and why somebody new has a wish.
-PAUSED, KEPT = "the candidate wants a pause", "as the person wished before"
+#: Why a pause is a block.
+PAUSED = "the candidate wants a pause"
 #: Wishes that are columns of a person, with the event that tells of each.
 SINCE = {"opted_out_at": "opt_out", "no_birthday_since": "no_birthday", "yearly_since": "yearly"}
 _NAMES = (*SINCE, "paused_until")
-_KEY = "suppression_key"
 #: Hashes asked for at a time: SQLite takes so many parameters.
 _AT_ONCE = 500
+#: People looked at in one transaction of the nightly chore.
+BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A person by what it can be recognised by, and one of its addresses."""
+class _Person:
+    """A person by the hash of its identity, and all hashes that it is known by."""
 
-    person_id: int
-    identity: str
-    address: str | None
+    id: int
+    holder: str
+    keys: frozenset[str]
 
 
 async def note_wishes(connection: AsyncConnection, person_ids: Collection[int]) -> None:
     """Notes what these people, who are locked, do not want; adds only: the stricter wins."""
-    wishes = await _wishes_of(connection, person_ids)
-    if not wishes:
-        return
-    rows: dict[str, dict[str, Any]] = {}
-    key = await _secret(connection)
-    for one in await _known(connection, _A.person_id.in_(wishes)):
-        for key_hash in _hashes(key, one):
-            rows[key_hash] = _stricter(rows.get(key_hash, {}), wishes[one.person_id])
-    found = await _noted(connection, rows)
-    for key_hash, noted in found.items():
-        rows[key_hash] = _stricter(rows[key_hash], noted)
-    changed = [{"key_hash": one, **values} for one, values in rows.items() if found.get(one) != values]
-    if changed:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        new = dialect.insert(suppressions)
-        taken = {name: new.excluded[name] for name in _NAMES}
-        await connection.execute(new.on_conflict_do_update(index_elements=["key_hash"], set_=taken), changed)
+    if missing := await _missing(connection, person_ids):
+        new = _insert(connection)
+        taken = {name: new.excluded[name] for name in (*_NAMES, "person_id")}
+        await connection.execute(new.on_conflict_do_update(index_elements=["key_hash"], set_=taken), missing)
 
 
 async def forget_wish(connection: AsyncConnection, person_id: int, name: str) -> None:
-    """The person, who is locked, takes a wish back: it holds for none of the person's addresses any more."""
-    if not await _are_any(connection):
+    """The person, who is locked, takes a wish back: it holds for none of the addresses it was noted under any more.
+
+    What others have noted under one of them stays while they are there and wish it still. Notes of whoever is gone go:
+    they had come with the address to this person, who decides now.
+    """
+    if not await are_any(connection):
         return
-    key = await _secret(connection)
-    hashes = {one for known in await _known(connection, _A.person_id == person_id) for one in _hashes(key, known)}
-    await connection.execute(update(suppressions).where(_S.key_hash.in_(hashes)).values({name: None}))
+    (whose,) = await _people(connection, await load_keys(connection), [person_id])
+    own = select(_S.known_by).where(_S.holder_hash == whose.holder)
+    under = _under(sorted(whose.keys | set((await connection.execute(own)).scalars())))
+    still = exists().where(_P.id == _S.person_id, _P.id == _A.person_id, _wishes(name))
+    mine = or_(_S.holder_hash == whose.holder, ~still)
+    await connection.execute(update(suppressions).where(under, mine).values({name: None}))
     empty = and_(*(_S[one].is_(None) for one in _NAMES))
-    await connection.execute(delete(suppressions).where(_S.key_hash.in_(hashes), empty))
+    await connection.execute(delete(suppressions).where(under, empty))
 
 
-async def keep_wishes(connection: AsyncConnection, which: ColumnElement[bool], now: datetime, author: str) -> None:
-    """Which applications are new, or have another address or person: what was wished before holds for their people."""
-    if not await _are_any(connection):
+async def take_over_notes(connection: AsyncConnection, moves: Collection[tuple[int, int]]) -> None:
+    """Notes of people of whom nothing is left are also those of whoever has their applications (old id, new id)."""
+    left = select(_A.person_id).where(_A.person_id.in_([old for old, _ in moves]))
+    there = set((await connection.execute(left)).scalars())
+    if not (gone := sorted(move for move in moves if move[0] not in there)) or not await are_any(connection):
         return
-    key = await _secret(connection)
-    known = await _known(connection, which)
-    people: dict[str, set[int]] = {}
-    for one in known:
-        for key_hash in _hashes(key, one):
-            people.setdefault(key_hash, set()).add(one.person_id)
-    kept: dict[int, dict[str, Any]] = {}
-    for key_hash, noted in (await _noted(connection, people)).items():
-        for person_id in people[key_hash]:
-            kept[person_id] = _stricter(kept.get(person_id, {}), noted)
-    for person_id, wishes in sorted(kept.items()):
-        await _keep(connection, person_id, wishes, now, author)
-    # And under what they have become known by now.
-    await note_wishes(connection, {one.person_id for one in known})
+    keys = await load_keys(connection)
+    named = select(_P.id, _P.identity).where(_P.id.in_({one for move in gone for one in move}))
+    holders = {row.id: keys.of_identity(row.identity) for row in await connection.execute(named)}
+    for old, new in gone:
+        theirs = (await connection.execute(select(suppressions).where(_S.holder_hash == holders[old]))).all()
+        if rows := [_row(keys, row.known_by, holders[new], new, _values(row)) for row in theirs]:
+            await connection.execute(_insert(connection).on_conflict_do_nothing(index_elements=["key_hash"]), rows)
 
 
-async def note_earlier_wishes(connection: AsyncConnection) -> None:
-    """Notes the wishes of everybody who has one: those from before there were notes have none yet."""
-    people = (await connection.execute(select(_P.id).where(_has_wish()).order_by(_P.id).with_for_update())).scalars()
-    await note_wishes(connection, list(people))
+async def note_earlier_wishes(connection: AsyncConnection) -> int:
+    """Notes the wishes of everybody who lacks a note; returns of how many people. For those from before there were any.
+
+    In one transaction; the nightly chore does the same in many.
+    """
+    last = noted = 0
+    while people := await _with_wishes(connection, last):
+        noted += await _note_where_missing(connection, people)
+        last = people[-1]
+    return noted
 
 
-async def _keep(
-    connection: AsyncConnection, person_id: int, wishes: Mapping[str, Any], now: datetime, author: str
-) -> None:
-    """Gives a person wishes that it does not have yet."""
-    present = (await connection.execute(select(persons).where(_P.id == person_id).with_for_update())).mappings().one()
-    for name, action in SINCE.items():
-        if wishes[name] is None or present[name] is not None:
-            continue
-        values = {name: wishes[name]} | ({"opted_out_by": author} if name == "opted_out_at" else {})
-        await connection.execute(update(persons).where(_P.id == person_id).values(values))
-        event = {"at": now, "author": author, "action": action, "noun": "person", "record_id": person_id}
-        await connection.execute(insert(events).values(event | {"reason": KEPT}))
-    until, today = wishes["paused_until"], now.astimezone((await load_system_settings(connection)).zone).date()
-    if until is None or until < today or await paused_until(connection, person_id, today) is not None:
-        return
-    block = {"person_id": person_id, "scope": "all", "until": until, "reason": PAUSED, "author": CANDIDATE}
-    await connection.execute(insert(blocks).values(block | {"created_at": now}))
+async def note_missing_wishes(database: Database, *, now: datetime, author: str) -> AsyncIterator[int]:
+    """Notes what slipped through, a batch of people in each transaction; yields of how many so far.
+
+    Whoever has all notes costs a look and no lock. (`now`, `author`: as every chore is called; it leaves no trace.)
+    """
+    last = noted = 0
+    while True:
+        people, some = await retry_conflicts(lambda: _note_batch(database, last))  # noqa: B023 - called here
+        if not people:
+            return
+        last, noted = people[-1], noted + some
+        yield noted
 
 
 async def noted_wishes(
@@ -142,13 +132,88 @@ async def paused_until(connection: AsyncConnection, person_id: int, today: date)
     return found
 
 
-def _own_pause() -> tuple[Any, ...]:
-    return (_B.author == CANDIDATE, _B.scope == "all", _B.until.is_not(None), _B.lifted_at.is_(None))
+async def are_any(connection: AsyncConnection) -> bool:
+    """Whether anybody's wish is noted."""
+    return (await connection.execute(select(_S.key_hash).limit(1))).first() is not None
 
 
-def _has_wish() -> Any:
-    pausing = exists().where(_B.person_id == _P.id, *_own_pause())
-    return or_(*(_P[name].is_not(None) for name in SINCE), pausing)
+async def noted_under(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """By hash, the strictest of what is noted under it."""
+    found: dict[str, dict[str, Any]] = {}
+    for some in _chunks(sorted(set(keys))):
+        for row in await connection.execute(select(suppressions).where(_under(some))):
+            key = row.known_by or row.key_hash
+            found[key] = stricter(found.get(key, {}), _values(row))
+    return found
+
+
+def stricter(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The earlier wish of each kind, and the longer pause."""
+    given = {name: [each[name] for each in (one, other) if each.get(name) is not None] for name in _NAMES}
+    return {
+        name: (max if name == "paused_until" else min)(values) if values else None for name, values in given.items()
+    }
+
+
+async def _missing(connection: AsyncConnection, person_ids: Collection[int]) -> list[dict[str, Any]]:
+    """The rows that these people's wishes lack, ordered by key as every transaction locks them."""
+    wishes = await _wishes_of(connection, person_ids)
+    if not wishes:
+        return []
+    keys = await load_keys(connection)
+    people = await _people(connection, keys, wishes)
+    noted: dict[str, dict[str, dict[str, Any]]] = {one.holder: {} for one in people}
+    for some in _chunks(sorted(noted)):
+        for row in await connection.execute(select(suppressions).where(_S.holder_hash.in_(some))):
+            noted[row.holder_hash][row.known_by] = _values(row)
+    rows = []
+    for one in people:
+        # Also under what they were known by once: an address that was changed may come again.
+        for key in one.keys | noted[one.holder].keys():
+            present = noted[one.holder].get(key)
+            values = stricter(present or {}, wishes[one.id])
+            if values != present:
+                rows.append(_row(keys, key, one.holder, one.id, values))
+    return sorted(rows, key=lambda row: str(row["key_hash"]))
+
+
+async def _people(connection: AsyncConnection, keys: Keys, person_ids: Collection[int]) -> list[_Person]:
+    """By all that is known of them: identity, addresses that work or worked, and where letters to them went."""
+    identities = await connection.execute(select(_P.id, _P.identity).where(any_of(_P.id, person_ids)))
+    holders = {row.id: keys.of_identity(row.identity) for row in identities}
+    found = {person_id: {holder} for person_id, holder in holders.items()}
+    theirs = any_of(_A.person_id, person_ids)
+    addresses = select(_A.person_id, _A.usable_email, _A.returned_email).where(theirs)
+    for row in await connection.execute(addresses):
+        found[row.person_id] |= {keys.of_address(one) for one in (row.usable_email, row.returned_email) if one}
+    # Whoever has a letter's link read it there; of who was reduced since, its hash is all that is left.
+    letters = select(_A.person_id, _O.email).join(write_orders, _O.application_id == _A.id)
+    for person_id, email in await connection.execute(letters.where(theirs, _O.email.is_not(None)).distinct()):
+        if key := keys.of_letter(email):
+            found[person_id].add(key)
+    return [_Person(one, holders[one], frozenset(found[one])) for one in sorted(holders)]
+
+
+async def _note_batch(database: Database, last: int) -> tuple[Sequence[int], int]:
+    async with database.begin() as connection:
+        people = await _with_wishes(connection, last)
+        return people, await _note_where_missing(connection, people)
+
+
+async def _note_where_missing(connection: AsyncConnection, people: Sequence[int]) -> int:
+    lacking = sorted({row["person_id"] for row in await _missing(connection, people)})
+    if lacking:
+        await connection.execute(select(_P.id).where(any_of(_P.id, lacking)).order_by(_P.id).with_for_update())
+        await note_wishes(connection, lacking)
+    return len(lacking)
+
+
+async def _with_wishes(connection: AsyncConnection, last: int) -> Sequence[int]:
+    """The next people who have a wish, each kind found by its index."""
+    each = [select(_P.id).where(_P[name].is_not(None), _P.id > last) for name in SINCE]
+    pausing = select(_B.person_id.label("id")).where(_B.person_id > last, *_own_pause())
+    people = union(*each, pausing).subquery()
+    return list((await connection.execute(select(people.c.id).order_by(people.c.id).limit(BATCH))).scalars())
 
 
 async def _wishes_of(connection: AsyncConnection, person_ids: Collection[int]) -> dict[int, dict[str, Any]]:
@@ -157,55 +222,38 @@ async def _wishes_of(connection: AsyncConnection, person_ids: Collection[int]) -
         return {}
     until = select(func.max(_B.until)).where(_B.person_id == _P.id, *_own_pause()).scalar_subquery()
     statement = select(_P.id, *(_P[name] for name in SINCE), until.label("paused_until"))
-    rows = await connection.execute(statement.where(any_of(_P.id, person_ids), _has_wish()))
+    rows = await connection.execute(statement.where(any_of(_P.id, person_ids), or_(*map(_wishes, _NAMES))))
     return {row["id"]: {name: row[name] for name in _NAMES} for row in rows.mappings()}
 
 
-async def _known(connection: AsyncConnection, which: Any) -> list[_Known]:
-    statement = select(_P.id, _P.identity, _A.usable_email).join_from(applications, persons, _P.id == _A.person_id)
-    return [_Known(*row) for row in await connection.execute(statement.where(which))]
+def _row(keys: Keys, key: str, holder: str, person_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    of = {"key_hash": keys.of_note(key, holder), "known_by": key, "holder_hash": holder, "person_id": person_id}
+    return of | dict(values)
 
 
-async def _noted(connection: AsyncConnection, hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
-    wanted = list(hashes)
-    found: list[Row[Any]] = []
-    for start in range(0, len(wanted), _AT_ONCE):
-        some = select(suppressions).where(_S.key_hash.in_(wanted[start : start + _AT_ONCE]))
-        found += (await connection.execute(some)).all()
-    return {row.key_hash: _values(row) for row in found}
+def _under(keys: Sequence[str]) -> ColumnElement[bool]:
+    """Noted under one of these hashes, by this release or an earlier one."""
+    return or_(_S.known_by.in_(keys), and_(_S.known_by.is_(None), _S.key_hash.in_(keys)))
+
+
+def _insert(connection: AsyncConnection) -> Any:
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(suppressions)
+
+
+def _wishes(name: str) -> Any:
+    """Whether a person has this wish now."""
+    if name != "paused_until":
+        return _P[name].is_not(None)
+    return exists().where(_B.person_id == _P.id, *_own_pause()).correlate(persons)
+
+
+def _own_pause() -> tuple[Any, ...]:
+    return (_B.author == CANDIDATE, _B.scope == "all", _B.until.is_not(None), _B.lifted_at.is_(None))
 
 
 def _values(row: Row[Any]) -> dict[str, Any]:
     return {name: getattr(row, name) for name in _NAMES}
 
 
-def _stricter(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The earlier wish of each kind, and the longer pause."""
-    given = {name: [each[name] for each in (one, other) if each.get(name) is not None] for name in _NAMES}
-    return {
-        name: (max if name == "paused_until" else min)(values) if values else None for name, values in given.items()
-    }
-
-
-def _hashes(key: bytes, one: _Known) -> list[str]:
-    said = [f"person {one.identity}", *([f"address {fold(one.address)}"] if one.address else [])]
-    return [_hash(key, text) for text in said]
-
-
-def _hash(key: bytes, text: str) -> str:
-    return hmac.digest(key, text.encode(), sha256).hex()
-
-
-async def _are_any(connection: AsyncConnection) -> bool:
-    return (await connection.execute(select(_S.key_hash).limit(1))).first() is not None
-
-
-async def _secret(connection: AsyncConnection) -> bytes:
-    """The database's own secret, made when it is first needed: whoever imports needs it, and nothing else to set."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    stored = select(system_settings.c.value).where(system_settings.c.name == _KEY)
-    if (found := (await connection.execute(stored)).scalars().first()) is None:
-        new = dialect.insert(system_settings).values(name=_KEY, value=secrets.token_hex(32))
-        await connection.execute(new.on_conflict_do_nothing(index_elements=["name"]))
-        found = (await connection.execute(stored)).scalar_one()
-    return bytes.fromhex(str(found))
+def _chunks(values: Sequence[str]) -> list[Sequence[str]]:
+    return [values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE)]

@@ -22,10 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, PlainText
 from shared.db.history import StatusChange, record_status_changes
+from shared.db.kept_wishes import keep_wishes
 from shared.db.person_moves import follow_moves
 from shared.db.reduction import forget_lifted_rejections
 from shared.db.returned_addresses import forget_returns
-from shared.db.suppressions import keep_wishes
+from shared.db.suppressions import note_wishes
 from shared.db.tables import FOLDED, applications, custom_fields, persons
 from shared.db.write_orders.applications import take_back_claims
 from shared.domain.duplicates import identity_of
@@ -83,16 +84,18 @@ class ApplicationWriter:
         records = [self._record(line, row, present.get(row.external_id)) for line, row in accepted]
         await load(connection, _INCOMING, [tuple(map(record.get, _INCOMING.c.keys())) for record in records])
         await _add_persons(connection)
+        changes = [(found, record) for record in records if (found := present.get(record["external_id"]))]
+        mailed = {found.id: found for found, record in changes if found.usable_email != record["usable_email"]}
+        # Before an address is gone: what was wished under it holds for whoever comes with it.
+        await note_wishes(connection, {found.person_id for found in mailed.values()})
         await self._upsert(connection)
         await _write_custom_fields(connection, [row for _, row in accepted], present)
-        changes = [(found, record) for record in records if (found := present.get(record["external_id"]))]
         moved = {found.id: found.person_id for found, record in changes if found.identity != record["identity"]}
         await follow_moves(connection, moved, now=self._this.now, author=self._this.author)
         await self._record_statuses(connection, changes)
         await forget_returns(connection, [found.id for found, record in changes if _is_new_address(found, record)])
         await forget_lifted_rejections(connection, [found.id for found, _ in changes if found.rejected_by_letter_at])
-        mailed = [found.id for found, record in changes if found.usable_email != record["usable_email"]]
-        await take_back_claims(connection, mailed)
+        await take_back_claims(connection, list(mailed))
         other = {*moved, *mailed}
         as_before = {found.external_id for found, _ in changes if found.id not in other}
         if others := [record["external_id"] for record in records if record["external_id"] not in as_before]:
@@ -139,7 +142,8 @@ class ApplicationWriter:
         for name, default in _DEFAULTS.items():
             record.setdefault(name, default)
         record.setdefault("usable_email", None)
-        if found is not None and found.returned_email is not None and record["usable_email"] == found.returned_email:
+        returned = found.returned_email if found is not None else None
+        if returned is not None and fold_or_none(record["usable_email"]) == fold_or_none(returned):
             record["usable_email"] = None  # letters to it come back, whoever imports it again
         record["line"] = line
         record["identity"] = identity_of(row.external_id, record.get("duplicate_set"), record, self._keys)

@@ -239,7 +239,7 @@ async def test_d40_d41_d42_a_final_rejection_sets_the_status_and_reduces(world: 
     absage = application["status_id"]
     assert absage and application["reduced_at"] == MORNING and not application["in_pool"]
     found = await row(world.database, write_orders, id=order)
-    assert found["email"].startswith("sha256:") and found["message_id"].startswith("sha256:")
+    assert found["email"].startswith("hmac:") and found["message_id"].startswith("sha256:")
     (attempt,) = await rows(world.database, attempts)
     assert attempt["message_id"] is None and attempt["reply_text"] is None
 

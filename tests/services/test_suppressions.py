@@ -8,9 +8,10 @@ from sqlalchemy import delete, select, text, update
 
 from shared.db import person_commands as people
 from shared.db.core_data import reduce_to_core_data
+from shared.db.kept_wishes import KEPT
 from shared.db.person_commands import Less
 from shared.db.person_file import show_person
-from shared.db.suppressions import KEPT, note_earlier_wishes
+from shared.db.suppressions import note_earlier_wishes
 from shared.db.system_settings import as_plain, load_system_settings
 from shared.db.tables import applications, blocks, contact_entries, events, persons, suppressions, write_orders
 from shared.importing import import_applications
