@@ -9,13 +9,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import StatusChange, record_status_changes
 from shared.db.last_contacts import recompute_applications, recompute_persons
+from shared.db.opt_outs import TO_BE_DELETED, begin_opt_out, end_opt_out, is_opted_out_for_deletion
 from shared.db.suppressions import CANDIDATE
 from shared.db.tables import (
     applications,
@@ -63,14 +64,16 @@ async def answer_question(
 ) -> Question:
     """Writes the answer down; the later one counts, until it is carried out. The same again changes nothing.
 
-    "Stay" takes back what silence did, while nothing is erased. Raises NotFound, and Refused where it is too late.
+    "Delete" opts the person out at once, so that nobody is written to who waits to be deleted; "stay" takes that back,
+    and what silence did, while nothing is erased. Raises NotFound, and Refused where it is too late.
     """
 
     async def work(connection: AsyncConnection) -> Question:
         row = await _locked(connection, order_id)
         if row["reduced_at"] is not None or row["outcome"] == "deleted":
             raise Refused(ERASED)
-        if row["answer"] != answer or row["outcome"] is not None or row["asked_again"]:
+        if row["answer"] != answer or row["outcome"] is not None or row["is_passed"]:
+            await _opt_out_or_in(connection, row["person_id"], answer, now, author)
             await _write(connection, row, answer, now)
             if row["outcome"] == "lapsed" and answer is Answer.STAY:
                 await _give_back(connection, row, now, author)
@@ -103,7 +106,7 @@ def _about(order_id: int) -> Select[Any]:
         *(_A.status_id, _A.reduced_at, _J.consent_answer_days, _J.consent_status_id),
         *(_R[name] for name in _STATE),
         *(_R.order_id.label("asked"), _R.status_id.label("rejecting_id"), _R.prior_pool_since),
-        _asked_again().label("asked_again"),
+        _is_passed().label("is_passed"),
     )
     source = (
         write_orders.join(applications, _A.id == _O.application_id)
@@ -113,15 +116,16 @@ def _about(order_id: int) -> Select[Any]:
     return select(*columns).select_from(source).where(_O.id == order_id)
 
 
-def _asked_again() -> ColumnElement[bool]:
-    """Another letter has asked the person since this answer: the same answer, by the old link, is a new one."""
+def _is_passed() -> ColumnElement[bool]:
+    """Another letter has asked the person since this answer, or was answered otherwise: the same again is a new one."""
     other, theirs, orders = consent_requests.alias(), applications.alias(), write_orders.alias()
+    otherwise = and_(other.c.answered_at > _R.answered_at, other.c.answer != _R.answer)
     later = (
         select(other.c.order_id)
         .join(orders, orders.c.id == other.c.order_id)
         .join(theirs, theirs.c.id == orders.c.application_id)
         .where(theirs.c.person_id == _A.person_id, other.c.order_id != _R.order_id)
-        .where(other.c.asked_at > _R.answered_at)
+        .where(or_(other.c.asked_at > _R.answered_at, otherwise))
     )
     return exists(later.correlate(consent_requests, applications))
 
@@ -143,6 +147,16 @@ async def _locked(connection: AsyncConnection, order_id: int) -> dict[str, Any]:
     await connection.execute(select(_A.id).where(_A.id.in_(mine)).with_for_update())
     await connection.execute(select(_R.order_id).where(_R.order_id == order_id).with_for_update())
     return await _row(connection, _about(order_id), order_id)
+
+
+async def _opt_out_or_in(
+    connection: AsyncConnection, person_id: int, answer: Answer, now: datetime, author: str
+) -> None:
+    # Before the answer is written: what it is compared with is the one that stands.
+    if answer is Answer.DELETE:
+        await begin_opt_out(connection, person_id, reason=TO_BE_DELETED, author=author, now=now)
+    elif await is_opted_out_for_deletion(connection, person_id):
+        await end_opt_out(connection, person_id, author=author, now=now)
 
 
 async def _write(connection: AsyncConnection, row: Mapping[str, Any], answer: Answer, now: datetime) -> None:
@@ -186,7 +200,7 @@ SUBJECTS = {Answer.STAY: "wants to stay in the pool", Answer.DELETE: "asks to be
 
 
 def _question(row: Mapping[str, Any]) -> Question:
-    answer = Answer(row["answer"]) if row["answer"] and not row["asked_again"] else None
+    answer = Answer(row["answer"]) if row["answer"] and not row["is_passed"] else None
     due = row["due_at"].astimezone(ZoneInfo(row["time_zone"])).date() if row["due_at"] else None
     erased = row["reduced_at"] is not None or row["outcome"] == "deleted"
     return Question(

@@ -19,6 +19,7 @@ from shared.db.history import StatusChange
 from shared.db.holds import load_hold
 from shared.db.job_locks import share_jobs
 from shared.db.letter_statuses import set_statuses
+from shared.db.opt_outs import opt_out_deleted
 from shared.db.suppressions import CANDIDATE
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import (
@@ -103,9 +104,7 @@ def _judged(ids: Sequence[int], now: datetime) -> Any:
     version = form_letter_versions.c
     columns = (
         *(_O.id, _O.job_name, _O.application_id, _A.external_id, _A.person_id, _A.status_id, _A.in_pool),
-        # A status that means something else by now is not set: who asked to be deleted is reduced all the same.
-        case((_R.status_id.in_(_REJECTING), _R.status_id)).label("rejecting_id"),
-        *(_A.pool_since, _R.answer, _why_not().label("why")),
+        *(_A.pool_since, _R.answer, _R.answered_at, _R.status_id.label("rejecting_id"), _why_not().label("why")),
     )
     source = (
         consent_requests.join(write_orders, _O.id == _R.order_id)
@@ -191,6 +190,8 @@ async def _delete(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     """ "Delete me": this application and what else the person has in the pool, whatever the setting says."""
     await _close(connection, rows, "deleted", now)
     await record_consent(connection, rows, "consent_deleted", now, CANDIDATE)
+    answered = [(row["person_id"], row["answered_at"]) for row in rows]
+    await opt_out_deleted(connection, answered, author=CANDIDATE, now=now)
     status_of = {row["person_id"]: row["rejecting_id"] for row in rows}
     own = {row["application_id"] for row in rows}
     which = or_(_A.id.in_(own), and_(_A.person_id.in_(status_of), _A.in_pool))

@@ -14,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
+from shared.db.opt_outs import begin_opt_out, end_opt_out
 from shared.db.suppressions import CANDIDATE, PAUSED, forget_wish, note_wishes, paused_until
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, blocks, events, lineages, persons, write_orders
 from shared.db.transactions import in_transaction
-from shared.db.write_orders.interventions import block_person, lift_blocks, withdraw_open_letters_of_person
+from shared.db.write_orders.interventions import block_person, lift_blocks
 from shared.db.write_orders.wishes import withdraw_birthday_letters, withdraw_letters_beyond_one_a_year
 from shared.domain.schedule import add_months
 from shared.errors import InvalidInput, NotFound, Refused
@@ -68,7 +69,8 @@ async def opt_out(database: Database, whose: Whose, *, reason: str | None, autho
     """No more contact care for the person; letters before T2 are withdrawn. Raises NotFound."""
 
     async def work(connection: AsyncConnection, person: Mapping[str, Any]) -> Stopped:
-        return await opt_out_locked(connection, person, reason=reason, author=author, now=now)
+        done = await begin_opt_out(connection, person["id"], reason=reason, author=author, now=now)
+        return Stopped(*done) if done else Stopped(changed=False)
 
     return await _decide(database, whose, work)
 
@@ -93,13 +95,7 @@ async def opt_in(database: Database, whose: Whose, *, author: str, now: datetime
     """Contact care again; what was withdrawn stays so, plans to come count the person again. Raises NotFound."""
 
     async def work(connection: AsyncConnection, person: Mapping[str, Any]) -> Stopped:
-        if person["opted_out_at"] is None:
-            return Stopped(changed=False)
-        values = {"opted_out_at": None, "opted_out_by": None}
-        await connection.execute(update(persons).where(_P.id == person["id"]).values(values))
-        await forget_wish(connection, person["id"], "opted_out_at")
-        await _record(connection, person, "opt_in", None, author, now)
-        return Stopped()
+        return Stopped(changed=await end_opt_out(connection, person["id"], author=author, now=now))
 
     return await _decide(database, whose, work)
 
