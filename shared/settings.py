@@ -73,6 +73,8 @@ class Settings(BaseModel):
     kp_public_port: int | None = Field(default=None, ge=0, le=65535)
     kp_public_url: str | None = None
     kp_public_proxies: str = "127.0.0.1, ::1"
+    #: How long this machine keeps what candidates said, for a database restored from a backup.
+    kp_said_days: int = Field(default=35, ge=1, le=400)
     #: Secrets of signed links, the one that signs first; all are believed.
     kp_link_keys: SecretStr | None = None
     #: Where letters return to that cannot be delivered, each to an address of its own; None: to their sender.

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from services.public.consent import show_consent
 from services.public.desk import Desk, field_of
 from services.public.rendering import page, refusal
+from services.public.said import SaidJournal
 from shared.clock import Clock
 from shared.db.candidate_wishes import Wish, load_wishes, say
 from shared.db.engine import Database
@@ -51,12 +52,12 @@ MOST_REQUESTS, SECONDS = 120, 60.0
 Handler = Callable[[Desk, Request, FormData | None], Awaitable[Response]]
 
 
-def build_public(database: Database, clock: Clock, settings: Settings) -> Headers:
+def build_public(database: Database, clock: Clock, settings: Settings, journal: SaidJournal | None = None) -> Headers:
     """The application; the database belongs to the caller. Raises InvalidSettings where no secret reads links."""
     tokens = settings.link_tokens()
     if tokens is None:
         raise InvalidSettings("setting KP_LINK_KEYS: is needed for the candidates' page")
-    desk = Desk(database, clock, tokens, Bound(MOST_REQUESTS, SECONDS))
+    desk = Desk(database, clock, tokens, Bound(MOST_REQUESTS, SECONDS), journal)
     static = StaticFiles(directory=str(files("services.public") / "static"))
     app = Starlette(
         routes=[
@@ -101,7 +102,9 @@ async def _for_order(desk: Desk, request: Request, order: OfOrder, form: FormDat
             status, note = 400, "unknown"
         else:
             try:
-                await say(desk.database, order, wish, words, now=desk.clock.now())
+                now, speaker = desk.clock.now(), await desk.speaker(order.id)
+                await say(desk.database, order, wish, words, now=now)
+                await desk.note(speaker, wish.value, now)
                 note = wish.value
             except InvalidInput as exc:
                 status, note = 422, exc.fix

@@ -5,6 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.public.desk import Desk, field_of
+from services.public.given_back import CONSENT
 from services.public.rendering import filled, language_of, refusal, text
 from shared.db.consent_answers import ERASED, answer_question, load_question
 from shared.db.system_settings import load_system_settings
@@ -49,7 +50,9 @@ async def _say(desk: Desk, order_id: int, answer: Answer, form: FormData) -> tup
     if field_of(form, "answer") != answer.value:
         return 400, "unknown"
     try:
-        await answer_question(desk.database, order_id, answer, now=desk.clock.now())
+        now, speaker = desk.clock.now(), await desk.speaker(order_id)
+        await answer_question(desk.database, order_id, answer, now=now)
+        await desk.note(speaker, CONSENT[answer], now)
     except Refused as exc:
         # What asks nothing is refused by the page itself.
         return 409, ERASED if str(exc) == ERASED else ""

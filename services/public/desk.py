@@ -1,9 +1,11 @@
 """What the pages for candidates have in common: what a request is answered with, and what its form says."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from starlette.datastructures import FormData
 
+from services.public.said import SaidJournal, Speaker
 from shared.clock import Clock
 from shared.db.engine import Database
 from shared.domain.link_tokens import LinkTokens
@@ -18,6 +20,17 @@ class Desk:
     clock: Clock
     tokens: LinkTokens
     bound: Bound
+    #: What candidates say is written down here too; None: the disk takes nothing.
+    journal: SaidJournal | None = None
+
+    async def speaker(self, order_id: int) -> Speaker | None:
+        """Whose link it is, for `note`; asked before anything is said."""
+        return await self.journal.speaker(order_id) if self.journal else None
+
+    async def note(self, speaker: Speaker | None, what: str, at: datetime) -> None:
+        """What was said is on this machine's disk before the candidate is answered."""
+        if self.journal and speaker:
+            await self.journal.note(speaker, what, at)
 
 
 def field_of(form: FormData | None, name: str) -> str:

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
-from shared.db.person_commands import OfOrder, opt_out_locked, owner_of
+from shared.db.person_commands import OfOrder, Whose, owner_of
 from shared.db.suppressions import CANDIDATE
 from shared.db.system_state import Count
 from shared.db.tables import applications, candidate_requests, events, persons, write_orders
@@ -44,12 +44,8 @@ class OpenRequests:
     deletions: int = 0
 
 
-async def ask(database: Database, order: OfOrder, kind: Kind, words: str | None, *, now: datetime) -> bool:
-    """Leaves a request for the recruiters; False: the same waits already. Raises InvalidInput, NotFound, Refused.
-
-    A reduced application takes no words (D42): nothing would erase them. That it asks for deletion needs none. Who is
-    to be deleted is opted out with it: nothing is written to them meanwhile.
-    """
+async def ask(database: Database, whose: Whose, kind: Kind, words: str | None, *, now: datetime) -> bool:
+    """Leaves a request for the recruiters; False: the same waits already. Raises InvalidInput, NotFound, Refused."""
     words = (words or "").strip() or None
     if words is not None and (len(words) > LONGEST_WORDS or "\0" in words):
         raise InvalidInput("words", None, f"write at most {LONGEST_WORDS} characters")
@@ -57,21 +53,14 @@ async def ask(database: Database, order: OfOrder, kind: Kind, words: str | None,
         raise InvalidInput("words", None, "write what is to be corrected")
 
     async def work(connection: AsyncConnection) -> bool:
-        person = await _locked(connection, order)
-        person_id = person["id"]
-        if kind is Kind.DELETION:
-            await opt_out_locked(connection, person, reason=None, author=CANDIDATE, now=now)
-        if words is not None and await _is_reduced(connection, order):
-            raise Refused("your data were erased, but for what has to be kept; please write to us about that")
+        person_id = await _locked(connection, whose)
         waiting = select(_R.words).where(*_waiting(person_id, kind))
         there = list((await connection.execute(waiting)).scalars())
         if words in there:
             return False
         if len(there) >= MOST_OPEN:
             raise Refused("your earlier requests wait to be dealt with; please give us some days")
-        o = write_orders.c
-        application = select(o.application_id).where(o.id == order.id).scalar_subquery()
-        values = {"application_id": application, "kind": kind.value, "words": words}
+        values = {"application_id": _application_of(whose), "kind": kind.value, "words": words}
         await connection.execute(insert(candidate_requests).values(values | {"made_at": now}))
         await _record(connection, person_id, f"ask_{kind.value}", CANDIDATE, now)
         return True
@@ -79,11 +68,11 @@ async def ask(database: Database, order: OfOrder, kind: Kind, words: str | None,
     return await in_transaction(database, work)
 
 
-async def take_back(database: Database, order: OfOrder, kind: Kind, *, now: datetime) -> bool:
+async def take_back(database: Database, whose: Whose, kind: Kind, *, now: datetime) -> bool:
     """The candidate takes back what waits of this kind; False: nothing did."""
 
     async def work(connection: AsyncConnection) -> bool:
-        person_id = (await _locked(connection, order))["id"]
+        person_id = await _locked(connection, whose)
         done = update(candidate_requests).where(*_waiting(person_id, kind)).values(done_at=now, done_by=CANDIDATE)
         if not (await connection.execute(done)).rowcount:
             return False
@@ -148,24 +137,18 @@ def _waiting(person_id: int, kind: Kind) -> tuple[ColumnElement[bool], ...]:
     return _theirs(person_id), _R.kind == kind.value, _R.done_at.is_(None)
 
 
-async def _locked(connection: AsyncConnection, order: OfOrder) -> Mapping[Any, Any]:
-    found = await connection.execute(select(persons).where(_P.id == owner_of(order)).with_for_update())
-    person = found.mappings().first()
-    if person is None:
-        raise NotFound("order", order.id)
-    return person
+async def _locked(connection: AsyncConnection, whose: Whose) -> int:
+    found = await connection.execute(select(_P.id).where(_P.id == owner_of(whose)).with_for_update())
+    person_id = found.scalars().first()
+    if person_id is None:
+        raise NotFound("order", whose.id) if isinstance(whose, OfOrder) else NotFound("application", whose)
+    return int(person_id)
 
 
-async def _is_reduced(connection: AsyncConnection, order: OfOrder) -> bool:
-    """Read while the person is locked, as it is by whoever reduces."""
-    mine = select(write_orders.c.application_id).where(write_orders.c.id == order.id).scalar_subquery()
-    return (await connection.execute(select(_A.reduced_at).where(_A.id == mine))).scalar() is not None
-
-
-async def erase_words_of_done(connection: AsyncConnection, now: datetime) -> int:
-    """Erases the words of requests done so long ago; returns how many."""
-    old = (_R.done_at < now - WORDS_KEPT, _R.words.is_not(None))
-    return (await connection.execute(update(candidate_requests).where(*old).values(words=None))).rowcount
+def _application_of(whose: Whose) -> ScalarSelect[int]:
+    if isinstance(whose, OfOrder):
+        return select(write_orders.c.application_id).where(write_orders.c.id == whose.id).scalar_subquery()
+    return select(_A.id).where(_A.external_id == whose.strip()).scalar_subquery()
 
 
 async def _record(connection: AsyncConnection, person_id: int, action: str, author: str, now: datetime) -> None:

@@ -14,7 +14,7 @@ from shared.db.candidate_requests import Kind, OpenRequests, ask, count_open, ta
 from shared.db.engine import Database
 from shared.db.person_commands import (
     Less,
-    OfOrder,
+    Whose,
     end_pause,
     opt_in,
     opt_out,
@@ -62,9 +62,9 @@ class Wishes:
     company: str | None
 
 
-async def load_wishes(connection: AsyncConnection, order: OfOrder, now: datetime) -> Wishes | None:
-    """None: the order is gone."""
-    person = (await connection.execute(select(persons).where(_P.id == owner_of(order)))).mappings().first()
+async def load_wishes(connection: AsyncConnection, whose: Whose, now: datetime) -> Wishes | None:
+    """None: the order, or the application, is gone."""
+    person = (await connection.execute(select(persons).where(_P.id == owner_of(whose)))).mappings().first()
     if person is None:
         return None
     settings = await load_system_settings(connection)
@@ -78,51 +78,55 @@ async def load_wishes(connection: AsyncConnection, order: OfOrder, now: datetime
     )
 
 
-async def say(database: Database, order: OfOrder, wish: Wish, words: str | None, *, now: datetime) -> None:
-    """Does what the candidate says, in one transaction; said again it changes nothing.
+async def say(database: Database, whose: Whose, wish: Wish, words: str | None, *, now: datetime) -> None:
+    """Does what the candidate says; said again it changes nothing.
 
-    Raises NotFound where the order is gone, InvalidInput for words that cannot be taken, Refused for too many of them.
+    Raises NotFound where the order or the application is gone, InvalidInput for words that cannot be taken, Refused for
+    too many of them.
     """
-    await _ACTS[wish](database, order, words, now)
+    await _ACTS[wish](database, whose, words, now)
+    if wish is Wish.DELETE:
+        # Who is to be deleted is not written to meanwhile.
+        await _ACTS[Wish.OPT_OUT](database, whose, None, now)
 
 
-Act = Callable[[Database, OfOrder, str | None, datetime], Awaitable[Any]]
+Act = Callable[[Database, Whose, str | None, datetime], Awaitable[Any]]
 
 
-async def _opt_out(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
-    await opt_out(database, order, reason=None, author=CANDIDATE, now=now)
+async def _opt_out(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
+    await opt_out(database, whose, reason=None, author=CANDIDATE, now=now)
 
 
-async def _opt_in(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
-    await opt_in(database, order, author=CANDIDATE, now=now)
+async def _opt_in(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
+    await opt_in(database, whose, author=CANDIDATE, now=now)
 
 
-async def _pause(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
-    await pause(database, order, now=now)
+async def _pause(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
+    await pause(database, whose, now=now)
 
 
-async def _end_pause(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
-    await end_pause(database, order, now=now)
+async def _end_pause(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
+    await end_pause(database, whose, now=now)
 
 
-async def _less(less: Less, database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
-    await want_less(database, order, less, author=CANDIDATE, now=now)
+async def _less(less: Less, database: Database, whose: Whose, _: str | None, now: datetime) -> None:
+    await want_less(database, whose, less, author=CANDIDATE, now=now)
 
 
-async def _usual(less: Less, database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
-    await want_as_usual(database, order, less, author=CANDIDATE, now=now)
+async def _usual(less: Less, database: Database, whose: Whose, _: str | None, now: datetime) -> None:
+    await want_as_usual(database, whose, less, author=CANDIDATE, now=now)
 
 
-async def _correct(database: Database, order: OfOrder, words: str | None, now: datetime) -> None:
-    await ask(database, order, Kind.CORRECTION, words, now=now)
+async def _correct(database: Database, whose: Whose, words: str | None, now: datetime) -> None:
+    await ask(database, whose, Kind.CORRECTION, words, now=now)
 
 
-async def _delete(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
-    await ask(database, order, Kind.DELETION, None, now=now)
+async def _delete(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
+    await ask(database, whose, Kind.DELETION, None, now=now)
 
 
-async def _keep(database: Database, order: OfOrder, _: str | None, now: datetime) -> None:
-    await take_back(database, order, Kind.DELETION, now=now)
+async def _keep(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
+    await take_back(database, whose, Kind.DELETION, now=now)
 
 
 _ACTS: dict[Wish, Act] = {

@@ -1,7 +1,8 @@
 """The hold: a database that is older than what was sent from it sends nothing until a person has looked (C56, C27).
 
 Each mailer machine remembers, outside the database, the token of the last letter that it handed over. A database that
-does not know that token is a restored copy of an earlier day: who got a letter since would get it again.
+does not know that token is a restored copy of an earlier day: who got a letter since would get it again. A machine that
+answers candidates remembers what they said, and holds likewise.
 """
 
 from datetime import datetime
@@ -43,6 +44,21 @@ async def hold_in_force(connection: AsyncConnection, mark: int | None, now: date
     return str(hold["reason"]) if hold else None
 
 
+async def begin_hold(connection: AsyncConnection, forgotten_at: datetime, now: datetime) -> bool:
+    """Begins the hold for whoever remembers otherwise what this database forgot; `forgotten_at`: of the last of it.
+
+    False: there is one, or a person has released one since then, which only a database can know that was restored
+    before that.
+    """
+    rows = select(_S.name, _S.value).where(_S.name.in_((_HOLD, _RELEASED)))
+    kept: dict[str, Any] = {row.name: row.value for row in await connection.execute(rows)}
+    released = (kept.get(_RELEASED) or {}).get("at")
+    if _HOLD in kept or (released and datetime.fromisoformat(released) >= forgotten_at):
+        return False
+    await _keep(connection, _HOLD, {"since": now.isoformat(), "reason": REASON, "marks": []})
+    return True
+
+
 async def load_hold(connection: AsyncConnection) -> dict[str, Any] | None:
     """The hold in force: since when and why."""
     found = (await connection.execute(select(_S.value).where(_S.name == _HOLD))).scalar_one_or_none()
@@ -57,7 +73,7 @@ async def release_hold(database: Database, *, author: str, now: datetime) -> int
         if _HOLD not in kept:
             raise Refused("there is no hold")
         marks = {*_marks(kept.get(_RELEASED)), *_marks(kept[_HOLD])}
-        await _keep(connection, _RELEASED, {"marks": sorted(marks)})
+        await _keep(connection, _RELEASED, {"marks": sorted(marks), "at": now.isoformat()})
         await connection.execute(delete(system_settings).where(_S.name == _HOLD))
         await record_changes(connection, "settings", None, "hold", "release", [], author=author, now=now)
         return await want_ringing(connection, now)

@@ -101,9 +101,9 @@ async def company_accounts(installation: Installation) -> Answer:
 
 
 async def state_directory(installation: Installation) -> Answer:
-    """Whether the journal, and SQLite's file where there is one, can be written there."""
+    """Whether the journal, what candidates said, and SQLite's file where there is one, can be written there."""
     folder = installation.settings.kp_state_dir
-    if not installation.runs("mailer") and installation.settings.database_url.get_secret_value():
+    if not installation.runs("mailer", "public") and installation.settings.database_url.get_secret_value():
         return f"{folder} is not used by the {installation.role}"
     fix = "name a folder that this user may write: no mail is sent without the journal in it"
     nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())

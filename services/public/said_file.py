@@ -1,0 +1,100 @@
+"""What candidates said, on this machine's disk: for a database that is restored from a backup and does not know it.
+
+A file for each database, of all processes of the machine: order, wish and time, no names, no addresses, no words. Of
+each letter it has every wish once, the last time it was said, and nothing older than asked for: so it stays small.
+"""
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+#: Seconds to wait for another process of the machine.
+_PATIENCE = 10.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS journal (name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS said (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL, made_at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, at TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One wish or answer, of whoever had the link of an order."""
+
+    order_id: int
+    #: When the order was made: after a restore its number may be another letter's.
+    made_at: datetime
+    #: The person, as a hash that only the database's secret makes (shared/db/suppression_keys.py).
+    who: str
+    #: A wish by its name, or `consent_stay`, `consent_delete`.
+    what: str
+    at: datetime
+
+
+class SaidFile:
+    """The file; its functions block, for a sync at most."""
+
+    def __init__(self, folder: Path, instance_id: str, keep: timedelta) -> None:
+        """Raises OSError or sqlite3.Error where it cannot be written."""
+        self._path, self._keep = folder / f"said-{instance_id}.sqlite3", keep
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        with self._changing() as connection:
+            for statement in _TABLES.split(";"):
+                connection.execute(statement)
+            if not (found := connection.execute("SELECT name FROM journal").fetchone()):
+                found = (uuid.uuid4().hex,)
+                connection.execute("INSERT INTO journal VALUES (?)", found)
+            #: What the database knows this file by.
+            self.name = str(found[0])
+
+    def add(self, said: Said) -> None:
+        """Written and synced when this returns. Raises OSError or sqlite3.Error."""
+        row = (said.order_id, _text(said.made_at), said.who, said.what, _text(said.at))
+        with self._changing() as connection:
+            connection.execute("DELETE FROM said WHERE order_id = ? AND made_at = ? AND who = ? AND what = ?", row[:4])
+            connection.execute("INSERT INTO said (order_id, made_at, who, what, at) VALUES (?, ?, ?, ?, ?)", row)
+            connection.execute("DELETE FROM said WHERE at < ?", (_text(said.at - self._keep),))
+
+    def last_number(self, now: datetime) -> int:
+        """Of what was said last; 0: nothing yet. What is too old to be kept goes."""
+        with self._changing() as connection:
+            connection.execute("DELETE FROM said WHERE at < ?", (_text(now - self._keep),))
+            found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'said'").fetchone()
+            return int(found[0]) if found else 0
+
+    def after(self, number: int) -> list[Said]:
+        """What was said after this number, in that order."""
+        with closing(self._connect()) as connection:
+            columns = "order_id, made_at, who, what, at"
+            rows = connection.execute(f"SELECT {columns} FROM said WHERE number > ? ORDER BY number", (number,))
+            return [Said(order, _moment(made), who, what, _moment(at)) for order, made, who, what, at in rows]
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
+        # Each commit is on the disk, also the folder's entry of its rollback journal.
+        connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("PRAGMA secure_delete = ON")
+        return connection
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
