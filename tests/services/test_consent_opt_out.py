@@ -105,7 +105,9 @@ async def test_d25_whichever_letter_the_answers_are_given_to_the_last_one_counts
     assert await status_of(world) == ("new", False)
 
 
-async def test_d25_the_same_answer_again_counts_where_the_other_letter_was_answered_otherwise_since(world: World) -> None:
+async def test_d25_the_same_answer_again_counts_after_another_letter_was_answered(
+    world: World,
+) -> None:
     first, second = await twice_asked(world)
     await answer(world, second, "stay")
     await answer(world, first, "delete")
