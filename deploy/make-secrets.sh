@@ -18,11 +18,16 @@ hashed() {
     { printf '%s' "$salt"; printf '%s%s' "$salt" "$1" | openssl dgst -sha256 -binary; } | base64
 }
 in_json() { printf '%s' "$1" | sed 's/\\/\\\\/g'; }
-if [ ! -e "$folder/database_url" ]; then
+# The tables' owner, for `migrate`, and the roles of deploy/postgresql/create-role.sh.
+for share in app service public mailbox; do
+    role=kontaktpflege_$share url=database_url_$share
+    [ "$share" != app ] || { role=kontaktpflege url=database_url; }
+    [ ! -e "$folder/$url" ] || continue
     password=$(random)
-    printf '%s' "$password" | new postgres_app_password
-    printf 'postgresql://kontaktpflege:%s@postgres/kontaktpflege' "$password" | new database_url
-fi
+    printf '%s' "$password" | new "postgres_${share}_password"
+    printf 'postgresql://%s:%s@postgres/kontaktpflege' "$role" "$password" | new "$url"
+done
+random | new link_keys
 random | new postgres_admin_password
 random | new grafana_admin_password
 users='' permissions='' tab=$(printf '\t')
@@ -42,4 +47,5 @@ done <"$here/rabbitmq/rights.tsv"
 } >"$folder/rabbitmq_definitions.json"
 chmod 644 "$folder/rabbitmq_definitions.json"
 : | new smtp_password
-echo "secrets are in $folder/; write the mail server's password into $folder/smtp_password"
+: | new imap_password
+echo "secrets are in $folder/; write the mail server's password into $folder/smtp_password, a mailbox's into imap_password"

@@ -16,6 +16,8 @@ from services.cli.output import JSON_OPTION, print_json, print_table, say
 from shared import traces
 from shared.db.engine import Database
 from shared.db.migrate import migrate as migrate_database
+from shared.db.role_grants import SHARES, Share
+from shared.errors import InvalidInput
 from shared.logs import configure_logging, get_logger
 from shared.queue_report import report
 from shared.settings import load_settings
@@ -58,18 +60,33 @@ def _with_fast_loop(main: Any) -> None:
             runner.run(main)
 
 
-def migrate() -> None:
+def migrate(
+    grants: list[str] = typer.Option(
+        [], "--grant", metavar="SHARE=ROLE", help=f"Give a PostgreSQL role its rights: {', '.join(SHARES)}. Repeatable."
+    ),
+) -> None:
     """Bring the database to the newest schema; running it twice is harmless."""
+    wanted = [_share_and_role(one) for one in grants]
 
     async def work() -> None:
         database = Database(load_settings().effective_database_url())
         try:
-            before, after = await migrate_database(database)
+            before, after = await migrate_database(database, wanted)
         finally:
             await database.close()
+        for share, role in wanted:
+            typer.echo(f"role {role} has the rights of {share}")
         typer.echo(f"schema {after}" + (" (was already there)" if before == after else f" (was {before or 'empty'})"))
 
     asyncio.run(work())
+
+
+def _share_and_role(given: str) -> tuple[Share, str]:
+    name, _, role = given.partition("=")
+    for share in SHARES:
+        if share == name and role:
+            return share, role
+    raise InvalidInput("--grant", given, f"write SHARE=ROLE, with one of {', '.join(SHARES)}")
 
 
 def queues(as_json: bool = JSON_OPTION) -> None:

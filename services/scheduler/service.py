@@ -14,15 +14,18 @@ from services.scheduler.tick import tick
 from shared.bus.interface import Bus
 from shared.clock import Clock
 from shared.db.engine import Database
-from shared.handed_over import hold_if_older
+from shared.db.suppressions import settle_waiting_wishes
 from shared.lifecycle import every
 from shared.settings import Settings
+
+#: Seconds between two looks for wishes that wait to be noted.
+WISH_SECONDS = 5.0
 
 
 async def run_scheduler(
     database: Database, bus: Bus, clock: Clock, settings: Settings, log: Any, stop: asyncio.Event
 ) -> None:
-    """Ticks, sweeps, seals the history, does the day's chores and tells of how things stand, until `stop`."""
+    """Ticks, sweeps, notes wishes, seals the history, does the day's chores, tells how things stand, until `stop`."""
     ring_again = timedelta(seconds=settings.kp_ring_again_seconds)
     async with asyncio.TaskGroup() as group:
         group.create_task(every(settings.kp_tick_seconds, partial(tick, database, bus, clock, log), stop, log))
@@ -31,6 +34,7 @@ async def run_scheduler(
         )
         if settings.kp_health_port is not None:
             group.create_task(every(STATE_SECONDS, partial(tell_state, database, clock), stop, log))
+        group.create_task(every(WISH_SECONDS, partial(settle_waiting_wishes, database), stop, log))
         group.create_task(every(SEAL_SECONDS, partial(seal, database, clock), stop, log))
         group.create_task(every(LOOK_SECONDS, partial(_do_chores, database, clock, settings, log, stop), stop, log))
 

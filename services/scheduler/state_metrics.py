@@ -34,7 +34,7 @@ from shared.metrics import (
 
 #: Seconds between two looks: a scrape gets what was seen last, however many ask.
 LOOK_SECONDS = 15.0
-ROLES = ("scheduler", "evaluator", "mailer", "console")
+ROLES = ("scheduler", "evaluator", "mailer", "console", "public", "mailbox")
 
 
 async def tell_state(database: Database, clock: Clock) -> None:

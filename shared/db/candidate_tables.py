@@ -52,3 +52,14 @@ said_journals = Table(
     Column("number", Identifier, nullable=False),
     Column("at", Instant, nullable=False),
 )
+
+#: Wishes that the candidates' page took: it may read no address (S17), so a scheduler notes them among the above within
+#: seconds, and whoever changes what the person is known by does it first.
+wishes_to_note = Table(
+    "wishes_to_note",
+    metadata,
+    id_column(),
+    ref_column("person_id", "persons", ondelete="CASCADE"),
+    #: The wish that the person takes back; NULL: what the person does not want by now is to be noted.
+    Column("taken_back", PlainText),
+)

@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, PlainText
 from shared.db.history_seals import erase_words
-from shared.db.suppression_keys import KEPT_ADDRESS, Keys, load_keys
-from shared.db.suppressions import note_wishes
+from shared.db.suppressions import settle_wishes
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
     applications,
@@ -54,9 +53,8 @@ async def reduce_to_core_data(
     if not application_ids:
         return
     ids = list(application_ids)
-    theirs = select(_A.person_id).where(_A.id.in_(ids))
-    # While they can be recognised by what is about to be erased (S29).
-    await note_wishes(connection, list((await connection.execute(theirs.distinct())).scalars()))
+    people = (await connection.execute(select(_A.person_id).where(_A.id.in_(ids)).distinct())).scalars()
+    await settle_wishes(connection, list(people))
     await withdraw_orders_of_reduced(connection, ids, now, author)
     erased = erased_columns(settings)
     values: dict[str, Any] = dict.fromkeys(erased) | {f"{name}_folded": None for name in _FOLDED if name in erased}

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.person_moves import follow_moves
+from shared.db.suppressions import settle_wishes
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, persons
 from shared.domain.duplicates import identity_of
@@ -104,6 +105,7 @@ async def _locked(connection: AsyncConnection, application_ids: Sequence[int]) -
     both = sorted({*people.values(), *(row["person_id"] for row in seen)})
     await connection.execute(select(_P.id).where(_P.id.in_(both)).order_by(_P.id).with_for_update(key_share=True))
     locked = (await connection.execute(statement.with_for_update(key_share=True, of=applications))).mappings()
+    await settle_wishes(connection, both)
     return [_moving(row, keys) for row in locked if _identity(row, keys) != row["identity"]]
 
 

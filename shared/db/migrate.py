@@ -1,5 +1,6 @@
 """Brings a database to the newest schema, and tells which schema it has."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic import command
@@ -9,9 +10,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from shared.db.engine import Database
+from shared.db.role_grants import Share, grant
 from shared.db.suppressions import note_earlier_wishes
 from shared.db.system_settings import ensure_instance_id
-from shared.errors import KontaktpflegeError
+from shared.errors import InvalidInput, KontaktpflegeError
 
 
 class SchemaOutdated(KontaktpflegeError):
@@ -22,10 +24,14 @@ class SchemaTooNew(KontaktpflegeError):
     """The database was migrated by a newer release: run that release, there is no way back."""
 
 
-async def migrate(database: Database) -> tuple[str | None, str]:
+async def migrate(database: Database, grants: Sequence[tuple[Share, str]] = ()) -> tuple[str | None, str]:
     """Upgrades in one transaction; returns the revisions before and after. Running it twice is harmless.
 
-    Raises SchemaTooNew for a newer release's schema, Unavailable if nothing answers."""
+    `grants`: roles that are given their share of the rights (PostgreSQL). Raises SchemaTooNew for a newer release's
+    schema, Unavailable if nothing answers, InvalidInput for a role that is not there.
+    """
+    if grants and database.dialect != "postgresql":
+        raise InvalidInput("--grant", "=".join(grants[0]), "only for PostgreSQL; SQLite knows no roles")
     await database.check()
     async with database.begin() as connection:
         before = await connection.run_sync(_current)
@@ -33,6 +39,8 @@ async def migrate(database: Database) -> tuple[str | None, str]:
         await connection.run_sync(_upgrade)
         await ensure_instance_id(connection)
         await note_earlier_wishes(connection)
+        for share, role in grants:
+            await grant(connection, share, role)
         after = await connection.run_sync(_current)
     return before, str(after)
 

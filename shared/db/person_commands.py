@@ -14,8 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
-from shared.db.opt_outs import begin_opt_out, end_opt_out
-from shared.db.suppressions import CANDIDATE, PAUSED, forget_wish, note_wishes, paused_until
+from shared.db.suppressions import CANDIDATE, PAUSED, forget_wish, note_later, note_wishes, paused_until
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, blocks, events, lineages, persons, write_orders
 from shared.db.transactions import in_transaction
@@ -69,8 +68,16 @@ async def opt_out(database: Database, whose: Whose, *, reason: str | None, autho
     """No more contact care for the person; letters before T2 are withdrawn. Raises NotFound."""
 
     async def work(connection: AsyncConnection, person: Mapping[str, Any]) -> Stopped:
-        done = await begin_opt_out(connection, person["id"], reason=reason, author=author, now=now)
-        return Stopped(*done) if done else Stopped(changed=False)
+        if person["opted_out_at"] is not None:
+            return Stopped(changed=False)
+        values = {"opted_out_at": now, "opted_out_by": author}
+        await connection.execute(update(persons).where(_P.id == person["id"]).values(values))
+        stopped, late = await withdraw_open_letters_of_person(
+            connection, person["id"], withdrawn_by="opted_out", reason="opted out", now=now, author=author
+        )
+        await _note(connection, person, whose)
+        await _record(connection, person, "opt_out", reason, author, now)
+        return Stopped(stopped, late)
 
     return await _decide(database, whose, work)
 
@@ -95,7 +102,13 @@ async def opt_in(database: Database, whose: Whose, *, author: str, now: datetime
     """Contact care again; what was withdrawn stays so, plans to come count the person again. Raises NotFound."""
 
     async def work(connection: AsyncConnection, person: Mapping[str, Any]) -> Stopped:
-        return Stopped(changed=await end_opt_out(connection, person["id"], author=author, now=now))
+        if person["opted_out_at"] is None:
+            return Stopped(changed=False)
+        values = {"opted_out_at": None, "opted_out_by": None}
+        await connection.execute(update(persons).where(_P.id == person["id"]).values(values))
+        await _note(connection, person, whose, "opted_out_at")
+        await _record(connection, person, "opt_in", None, author, now)
+        return Stopped()
 
     return await _decide(database, whose, work)
 
@@ -110,7 +123,7 @@ async def want_less(database: Database, whose: Whose, less: Less, *, author: str
         await connection.execute(update(persons).where(_P.id == person["id"]).values({column: now}))
         withdraw = withdraw_birthday_letters if less is Less.NO_BIRTHDAY else withdraw_letters_beyond_one_a_year
         stopped, late = await withdraw(connection, person["id"], now=now, author=author)
-        await note_wishes(connection, [person["id"]])
+        await _note(connection, person, whose)
         await _record(connection, person, action, None, author, now)
         return Stopped(stopped, late)
 
@@ -125,7 +138,7 @@ async def want_as_usual(database: Database, whose: Whose, less: Less, *, author:
         if person[column] is None:
             return Stopped(changed=False)
         await connection.execute(update(persons).where(_P.id == person["id"]).values({column: None}))
-        await forget_wish(connection, person["id"], column)
+        await _note(connection, person, whose, column)
         await _record(connection, person, action, None, author, now)
         return Stopped()
 
@@ -143,7 +156,7 @@ async def pause(database: Database, whose: Whose, *, now: datetime) -> Stopped:
         stopped, late = await block_person(
             connection, person["id"], None, reason=PAUSED, until=until, now=now, author=CANDIDATE
         )
-        await note_wishes(connection, [person["id"]])
+        await _note(connection, person, whose)
         await _record(connection, person, "block", PAUSED, CANDIDATE, now)
         return Stopped(stopped, late)
 
@@ -159,7 +172,7 @@ async def end_pause(database: Database, whose: Whose, *, now: datetime) -> Stopp
         if not ids:
             return Stopped(changed=False)
         await lift_blocks(connection, ids, now=now, author=CANDIDATE)
-        await forget_wish(connection, person["id"], "paused_until")
+        await _note(connection, person, whose, "paused_until")
         await _record(connection, person, "unblock", None, CANDIDATE, now)
         return Stopped()
 
@@ -225,13 +238,27 @@ async def _decide(
         if job is not None:
             lineage_id = (await load_job_row(connection, job))["lineage_id"]
             await connection.execute(select(lineages.c.id).where(lineages.c.id == lineage_id).with_for_update())
-        locked = select(persons).where(_P.id == owner_of(whose)).with_for_update()
+        # No more than the candidates' page may read.
+        wishes = (_P.opted_out_at, _P.no_birthday_since, _P.yearly_since)
+        locked = select(_P.id, *wishes).where(_P.id == owner_of(whose)).with_for_update()
         person = (await connection.execute(locked)).mappings().first()
         if person is None:
             raise NotFound("order", whose.id) if isinstance(whose, OfOrder) else NotFound("application", whose)
         return await work(connection, {str(key): value for key, value in person.items()})
 
     return await in_transaction(database, once)
+
+
+async def _note(
+    connection: AsyncConnection, person: Mapping[str, Any], whose: Whose, taken_back: str | None = None
+) -> None:
+    """The wish outlives the record (S29); without `taken_back` all that the person does not want by now."""
+    if isinstance(whose, OfOrder):
+        await note_later(connection, person["id"], taken_back)
+    elif taken_back is not None:
+        await forget_wish(connection, person["id"], taken_back)
+    else:
+        await note_wishes(connection, [person["id"]])
 
 
 def owner_of(whose: Whose) -> ScalarSelect[int]:

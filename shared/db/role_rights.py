@@ -1,30 +1,30 @@
 """What the database lets its user do (PostgreSQL); SQLite knows no users."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.audit_tables import event_seals
-from shared.db.tables import events, metadata
+from shared.db.role_grants import GRANTS, Share
+from shared.db.tables import metadata
 
-#: What the services do with every table; the schema's version they only read, and the history they only add to
-#: (deploy/postgresql/service-role.sql): of its rows they may empty some columns, and delete none (S28).
-RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-ADDED_ONLY = (events.name, event_seals.name)
 _ROLE = text(
     "SELECT current_user AS role, current_database() AS database, rolsuper AS superuser,"
     " has_database_privilege(current_database(), 'TEMPORARY') AS temporary,"
     " current_setting('transaction_read_only') = 'on' AS read_only"
     " FROM pg_roles WHERE rolname = current_user"
 )
-_LACKING = text(
-    "SELECT name, privilege FROM unnest(CAST(:names AS text[])) AS name, unnest(CAST(:rights AS text[])) AS privilege"
-    " WHERE (name <> 'alembic_version' OR privilege = 'SELECT')"
-    " AND to_regclass(quote_ident(name)) IS NOT NULL AND NOT has_table_privilege(quote_ident(name), privilege)"
-    " AND NOT (name = ANY (CAST(:added_only AS text[])) AND (privilege = 'DELETE'"
-    "   OR privilege = 'UPDATE' AND has_any_column_privilege(quote_ident(name), privilege)))"
-    " ORDER BY array_position(CAST(:rights AS text[]), privilege), name"
+#: Of these rights on tables and columns, those that it has, or has not. DELETE is never a column's.
+_HELD = text(
+    "SELECT DISTINCT name, privilege FROM unnest(CAST(:names AS text[]), CAST(:privileges AS text[]),"
+    " CAST(:columns AS text[])) AS asked (name, privilege, part)"
+    " WHERE to_regclass(quote_ident(name)) IS NOT NULL AND CAST(:held AS boolean) = CASE"
+    " WHEN part = '*' THEN has_table_privilege(quote_ident(name), privilege)"
+    " ELSE coalesce(has_column_privilege(quote_ident(name), (SELECT attnum FROM pg_attribute"
+    "   WHERE attrelid = to_regclass(quote_ident(name)) AND attname = part AND NOT attisdropped), privilege),"
+    "   NOT CAST(:held AS boolean))"
+    " END ORDER BY privilege, name"
 )
 
 
@@ -39,18 +39,49 @@ class RoleRights:
     temporary: bool
     #: A standby, or switched so.
     read_only: bool
-    #: Rights that it lacks, each with the tables concerned; of tables that exist.
+    #: Rights that it lacks, and those beyond its share, each with the tables concerned; of tables that exist.
     lacking: dict[str, list[str]]
+    beyond: dict[str, list[str]]
 
 
-async def load_role_rights(connection: AsyncConnection) -> RoleRights | None:
-    """Asked of the catalog, which everybody may read; None on SQLite."""
+async def load_role_rights(connection: AsyncConnection, share: Share) -> RoleRights | None:
+    """Asked of the catalog, which everybody may read, and compared with a share of the rights; None on SQLite."""
     if connection.dialect.name != "postgresql":
         return None
     row = (await connection.execute(_ROLE)).one()
-    given = {"names": ["alembic_version", *sorted(metadata.tables)], "rights": list(RIGHTS)}
-    given["added_only"] = list(ADDED_ONLY)
-    lacking: dict[str, list[str]] = {}
-    for name, right in await connection.execute(_LACKING, given):
-        lacking.setdefault(right, []).append(name)
-    return RoleRights(row.role, row.database, row.superuser, row.temporary, row.read_only, lacking)
+    needed = list(_needed(share))
+    lacking = await _asked(connection, needed, held=False)
+    beyond = await _asked(connection, list(_others(share)), held=True)
+    return RoleRights(row.role, row.database, row.superuser, row.temporary, row.read_only, lacking, beyond)
+
+
+_Asked = tuple[str, str, str]
+
+
+def _needed(share: Share) -> Iterator[_Asked]:
+    for table, rights in GRANTS[share].items():
+        for right, columns in rights.items():
+            for column in columns.split():
+                yield table, right, column
+
+
+def _others(share: Share) -> Iterator[_Asked]:
+    """All that there is besides, column by column."""
+    for table in metadata.sorted_tables:
+        given = GRANTS[share].get(table.name, {})
+        for right in ("SELECT", "INSERT", "UPDATE"):
+            columns = given.get(right, "").split()
+            yield from (
+                (table.name, right, one.name) for one in table.c if columns != ["*"] and one.name not in columns
+            )
+        if "DELETE" not in given:
+            yield table.name, "DELETE", "*"
+
+
+async def _asked(connection: AsyncConnection, asked: list[_Asked], *, held: bool) -> dict[str, list[str]]:
+    names, privileges, columns = ([one[place] for one in asked] for place in range(3))
+    values = {"names": names, "privileges": privileges, "columns": columns, "held": held}
+    found: dict[str, list[str]] = {}
+    for name, right in await connection.execute(_HELD, values):
+        found.setdefault(right, []).append(name)
+    return found

@@ -16,7 +16,7 @@ from sqlalchemy import (
 import shared.db.audit_tables
 import shared.db.person_tables
 import shared.db.service_tables  # noqa: F401 - with them the metadata is the whole schema
-from shared.db.candidate_tables import candidate_requests, said_journals, suppressions
+from shared.db.candidate_tables import candidate_requests, suppressions, wishes_to_note
 from shared.db.column_types import Identifier, Instant, Json, PlainText
 from shared.db.consent_tables import consent_requests
 from shared.db.letter_tables import attachments, form_letter_versions, form_letters, letter_layouts
@@ -32,6 +32,7 @@ __all__ = [
     "metadata",
     "said_journals",
     "suppressions",
+    "wishes_to_note",
 ]
 
 system_settings = Table(

@@ -26,7 +26,7 @@ from shared.db.kept_wishes import keep_wishes
 from shared.db.person_moves import follow_moves
 from shared.db.reduction import forget_lifted_rejections
 from shared.db.returned_addresses import forget_returns
-from shared.db.suppressions import note_wishes
+from shared.db.suppressions import keep_wishes, settle_wishes
 from shared.db.tables import FOLDED, applications, custom_fields, persons
 from shared.db.write_orders.applications import take_back_claims
 from shared.domain.duplicates import identity_of
@@ -80,6 +80,7 @@ class ApplicationWriter:
     async def write(self, connection: AsyncConnection, batch: Batch) -> None:
         """Persons, applications and custom fields of one batch, and what follows from the changes."""
         present = await self._present(connection, [row for _, row in batch])
+        await settle_wishes(connection, {found.person_id for found in present.values()})
         accepted = [(line, row) for line, row in batch if self._accept(line, row, present.get(row.external_id))]
         records = [self._record(line, row, present.get(row.external_id)) for line, row in accepted]
         await load(connection, _INCOMING, [tuple(map(record.get, _INCOMING.c.keys())) for record in records])

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import record_changes
+from shared.db.role_grants import IMPORTED
+from shared.db.suppressions import settle_waiting_wishes
 from shared.errors import Conflict, Unavailable
 from shared.importing.report import ImportReport, RowError
 from shared.importing.rows import Row
@@ -103,7 +105,7 @@ async def _refresh_statistics(database: Database) -> None:
     if database.dialect == "postgresql":
         with suppress(Conflict, Unavailable):  # the rows are imported all the same
             async with database.begin() as connection:
-                await connection.execute(text("ANALYZE applications, persons, contact_entries, custom_fields"))
+                await connection.execute(text(f"ANALYZE {', '.join(IMPORTED)}"))
 
 
 async def _write_and_take_back(database: Database, batches: Iterator[Batch], kind: Kind) -> None:
@@ -117,6 +119,7 @@ async def _write_and_take_back(database: Database, batches: Iterator[Batch], kin
 async def _write_all_or_nothing(
     database: Database, path: Path, batches: Iterator[Batch], this: Import, kind: Kind
 ) -> None:
+    await settle_waiting_wishes(database)
     try:
         async with database.begin() as connection:
             for batch in batches:
@@ -132,6 +135,8 @@ async def _write_alone(database: Database, batch: Batch, this: Import, kind: Kin
     report = this.report
     before = (report.inserted, report.updated, report.repeated, report.bad_count)
     kept = len(report.bad_rows)
+    # What candidates have just said holds for whoever comes now with their address (S29).
+    await settle_waiting_wishes(database)
 
     async def once() -> None:
         # A transaction that is tried again must not count twice.

@@ -124,12 +124,13 @@ SECURITY_GUARDS = (
         "tests/contract/test_bus.py::test_c21_c55_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up",
     ),
     _guard(
-        "what a filter looks for is a bound value",
-        "S16",
-        "shared/db/queries.py",
-        "own.value_folded == value if",
-        'own.value_folded == __import__("sqlalchemy").literal_column(f"\'{value}\'") if',
-        "tests/services/test_hostile_queries.py::test_s16_a_filters_words_are_compared_and_never_run",
+        "the candidates' page reads no address",
+        "S17",
+        "shared/db/role_grants.py",
+        '"SELECT": "id external_id person_id status_id reduced_at"',
+        '"SELECT": "id external_id person_id status_id reduced_at usable_email"',
+        "tests/acceptance/test_service_role.py"
+        "::test_s17_who_hears_strangers_may_read_and_change_what_it_needs_and_nothing_else",
     ),
     _guard(
         "a form carries its session's token",

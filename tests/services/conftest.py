@@ -23,13 +23,14 @@ from tests.services.import_files import Files
 from tests.services.plan_looks import Looks
 from tests.services.schemas import empty_again, open_with_schema
 from tests.services.setup_files import SETUP, apply
+from tests.services.share_roles import roles_until_the_end
 from tests.services.world import World
 
 
 @pytest.fixture(scope="session")
 def kept_postgres_url(servers: Mapping[str, str]) -> Iterator[str]:
     """One PostgreSQL database for many tests: making one takes longer than most of them."""
-    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+    with roles_until_the_end(server := servers["TEST_DATABASE_URL"]), fresh_database(server) as url:
         yield url
 
 

@@ -22,6 +22,7 @@ from shared.settings import load_settings
 from tests.certificates import make_certificate
 from tests.returned_mails import returned_mail
 from tests.servers.dovecot import PASSWORD, USER, Dovecot
+from tests.services.share_roles import by_its_role
 from tests.services.test_returned_mails import PATHS, sent
 from tests.services.world import World
 
@@ -43,13 +44,14 @@ async def reading(world: World, imap: Dovecot, **given: Any) -> AsyncIterator[No
     settings = load_settings(values)
     stop = asyncio.Event()
     place = parse_imap_url(values["KP_IMAP_URL"], PASSWORD)
-    task = asyncio.create_task(run_mailbox(world.database, world.clock, settings, place, world.log, stop))
-    try:
-        yield
-        assert not task.done(), "the reader ended"
-    finally:
-        stop.set()
-        await task
+    async with by_its_role(world.database, "mailbox") as database:
+        task = asyncio.create_task(run_mailbox(database, world.clock, settings, place, world.log, stop))
+        try:
+            yield
+            assert not task.done(), "the reader ended"
+        finally:
+            stop.set()
+            await task
 
 
 async def until(holds: Callable[[], Any], what: str) -> None:

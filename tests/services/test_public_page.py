@@ -25,6 +25,7 @@ from shared.errors import InvalidSettings, NotFound, Refused
 from shared.public_links import public_links
 from shared.settings import Settings, load_settings
 from tests.services.setup_files import rows
+from tests.services.share_roles import by_its_role
 from tests.services.world import SETUP, World
 
 SECRET = "a secret of links, at random, for tests"
@@ -45,10 +46,11 @@ def tokens() -> LinkTokens:
 
 @asynccontextmanager
 async def candidate(world: World, client: str = "192.0.2.1") -> AsyncIterator[httpx.AsyncClient]:
-    page: Any = build_public(world.database, world.clock, settings())
-    transport = httpx.ASGITransport(page, client=(client, 4711))
-    async with httpx.AsyncClient(transport=transport, base_url="https://firma.example/pflege") as one:
-        yield one
+    async with by_its_role(world.database, "public") as database:
+        page: Any = build_public(database, world.clock, settings())
+        transport = httpx.ASGITransport(page, client=(client, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="https://firma.example/pflege") as one:
+            yield one
 
 
 async def link(world: World, application: str = "A1") -> str:

@@ -16,6 +16,7 @@ from shared.domain.return_paths import ReturnPaths
 from shared.domain.returned_mail import Kind, ReturnedMail, understand
 from shared.errors import NotFound, Refused
 from tests.returned_mails import BESIDE, NAMES, returned_mail
+from tests.services.share_roles import by_its_role
 from tests.services.world import DAY, JOB, World
 
 TOKENS = LinkTokens(["a secret of return paths for tests only"])
@@ -35,7 +36,8 @@ async def take(world: World, name: str, order_id: int, **given: str) -> TakenIn:
     """Reads a mail of the corpus about an order's letter; by default both ways lead to it."""
     row = next(row for row in await world.rows() if row["id"] == order_id)
     ways = {"letter": row["message_id"], "bounce": PATHS.of(order_id), "address": row["email"]} | given
-    return await take_in(world.database, understand(returned_mail(name, **ways)), PATHS, world.clock.now())
+    async with by_its_role(world.database, "mailbox") as database:
+        return await take_in(database, understand(returned_mail(name, **ways)), PATHS, world.clock.now())
 
 
 async def application(database: Database, name: str) -> dict[str, object]:

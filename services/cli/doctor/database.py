@@ -15,6 +15,7 @@ from shared.db.holds import load_hold
 from shared.db.letter_data import load_letter_version
 from shared.db.migrate import SchemaOutdated, SchemaTooNew, require_schema
 from shared.db.queries import load_query_by_id
+from shared.db.role_grants import SHARES, Share
 from shared.db.role_rights import RoleRights, load_role_rights
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import contact_jobs, form_letters
@@ -25,6 +26,8 @@ from shared.public_links import public_links
 #: A database clock further away than this makes due times and leases disagree visibly.
 CLOCK_TOLERANCE_SECONDS = 5.0
 _PLACE = "setting DATABASE_URL"
+#: Those that have a role of their own, as people call them.
+_WHO = {"public": "candidates' page", "mailbox": "mailbox reader"}
 #: What the database says when it does not let us in, and what to do.
 _REFUSALS = (
     ("pg_hba.conf", "let the server's pg_hba.conf admit this user from here"),
@@ -43,8 +46,8 @@ async def database(installation: Installation) -> Answer:
         return [Trouble("schema", f"database {found.address} is not there yet", "run `kontaktpflege migrate`")]
     try:
         async with found.read() as connection:
-            rights = await load_role_rights(connection)
-        troubles = list(_about_role(rights)) if rights else []
+            rights = await load_role_rights(connection, share_of(installation.role))
+        troubles = list(_about_role(rights, installation.role)) if rights else []
         if not any(trouble.grave for trouble in troubles):
             await require_schema(found)
     except Unavailable as exc:
@@ -67,21 +70,34 @@ def _fix_of(said: str) -> str:
     return next((fix for word, fix in _REFUSALS if word in words), "see to what it says")
 
 
-def _about_role(rights: RoleRights) -> Iterator[Trouble]:
+def share_of(role: str) -> Share:
+    """Whose rights in the database a service is to have."""
+    return next((share for share in SHARES if share == role), "service")
+
+
+def _about_role(rights: RoleRights, service: str) -> Iterator[Trouble]:
     place, name = f"database role {rights.role}", rights.role
     if rights.read_only:
         fix = "name the primary in DATABASE_URL, or set default_transaction_read_only = off"
         yield Trouble(_PLACE, "the database may only be read (a standby?)", fix)
+    share, granting = share_of(service), "`kontaktpflege migrate --grant {}={}` by the tables' owner"
     for right, tables in rights.lacking.items():
-        some = ", ".join(tables[:3]) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
-        fix = f"GRANT {right} ON ALL TABLES IN SCHEMA public TO {name}, or make it the tables' owner"
-        yield Trouble(place, f"lacks {right} on {some}", fix)
-    if not rights.temporary:
+        fix = f"{granting.format(share, name)}, or make it their owner"
+        yield Trouble(place, f"lacks {right} on {_some(tables)}", fix)
+    if share == "service" and not rights.temporary:
         fix = f"GRANT TEMPORARY ON DATABASE {rights.database} TO {name}"
         yield Trouble(place, "may not make temporary tables, which every plan needs", fix)
     if rights.superuser:
         fix = "use a role that owns its database and nothing else, as deploy/postgresql/create-role.sh makes it"
         yield Trouble(place, "is a superuser", fix, grave=False)
+    elif share != "service" and rights.beyond:
+        more = ", ".join(f"{right} on {_some(tables)}" for right, tables in rights.beyond.items())
+        fix = f"give it a role of its own: {granting.format(share, 'NAME')}"
+        yield Trouble(place, f"may do more than the {_WHO[share]} needs: {more}", fix, grave=False)
+
+
+def _some(tables: list[str]) -> str:
+    return ", ".join(tables[:3]) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
 
 
 async def clock(installation: Installation) -> Answer:

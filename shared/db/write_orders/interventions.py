@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.system_settings import load_system_settings
@@ -238,7 +238,8 @@ def _unblocked(now: datetime) -> dict[str, Any]:
     """What becomes of a blocked order: as of its siblings if job or day went meanwhile, else by its send moment."""
     r = dispatch_runs.c
     gone = _O.job_id.is_(None)
-    dropped = exists().where(r.id == _O.run_id, r.state == "skipped", r.reason == OTHER_SCHEDULE)
+    # By its id: the candidates' page may not read the rest of a run.
+    dropped = select(r.id).where(r.id == _O.run_id, r.state == "skipped", r.reason == OTHER_SCHEDULE).exists()
     late = _O.planned_for <= now
     return {
         "state": case((or_(gone, dropped, late), "withdrawn"), else_="planned"),

@@ -1,0 +1,22 @@
+"""Wishes that wait for who may read addresses: the candidates' page may not"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from shared.db.column_types import Identifier, PlainText
+
+revision = "0017"
+down_revision = "0012"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "wishes_to_note",
+        sa.Column("id", Identifier, autoincrement=True, nullable=False),
+        sa.Column("person_id", Identifier, nullable=False),
+        sa.Column("taken_back", PlainText, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["persons.id"], name=op.f("fk_wishes_to_note__person_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wishes_to_note")),
+    )
