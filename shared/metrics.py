@@ -45,6 +45,10 @@ EVALUATIONS_BROKEN = Counter("kontaktpflege_evaluations_broken", "Evaluations th
 
 #: `kind`: hard, soft, refused, delayed, delivered, auto_reply, reply, or unknown: for people to see.
 RETURNED_MAILS = Counter("kontaktpflege_returned_mails", "Mails that came back and were read, by kind", ["kind"])
+#: Of others than the mailbox reader 0.
+MAILBOX_READ = Gauge(
+    "kontaktpflege_mailbox_read_timestamp_seconds", "When the mailbox was last read, or its reader began"
+)
 
 TICK = Gauge("kontaktpflege_last_tick_timestamp_seconds", "When the scheduler last looked for what is due")
 LAG = Gauge("kontaktpflege_scheduler_lag_seconds", "How long the dispatch that is due longest has been due")

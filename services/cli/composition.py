@@ -56,7 +56,7 @@ def everything(settings: Settings) -> tuple[str, ...]:
     wanted = {
         "console": bool(settings.kp_console_port),
         "public": settings.kp_public_port is not None,
-        "mailbox": settings.kp_imap_url is not None,
+        "mailbox": bool(settings.kp_imap_url),
     }
     return (*ROLES, *(role for role, is_wanted in wanted.items() if is_wanted))
 

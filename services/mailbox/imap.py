@@ -70,7 +70,7 @@ def parse_imap_url(url: str, password: str | None = None) -> ImapPlace:
 
 def imap_place(settings: Settings) -> ImapPlace:
     """The mailbox of these settings; raises InvalidSettings, also if there is none."""
-    if settings.kp_imap_url is None:
+    if not settings.kp_imap_url:
         raise InvalidSettings("setting KP_IMAP_URL: is needed to read a mailbox; or let the mail server pipe mails in")
     password = settings.kp_imap_password
     return parse_imap_url(settings.kp_imap_url.get_secret_value(), password.get_secret_value() if password else None)

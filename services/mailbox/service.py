@@ -11,7 +11,7 @@ from shared.db.engine import Database
 from shared.domain.returned_mail import Kind
 from shared.errors import Conflict, Unavailable
 from shared.lifecycle import every
-from shared.metrics import RETURNED_MAILS
+from shared.metrics import MAILBOX_READ, RETURNED_MAILS
 from shared.settings import Settings
 
 #: Looks at a mail whose effect could not be committed because of others, before it is left to people.
@@ -24,6 +24,7 @@ async def run_mailbox(
     """Looks until `stop`. A mailbox that cannot be reached is looked into again."""
     for kind in Kind:
         RETURNED_MAILS.labels(kind.value)  # what appears as 1 has not increased for Prometheus
+    MAILBOX_READ.set_to_current_time()
     reader = Reader(database, clock, settings.return_paths(), log)
     conflicts: Counter[int] = Counter()
 
@@ -37,6 +38,7 @@ async def run_mailbox(
             await asyncio.to_thread(session.__exit__, type(exc), exc, exc.__traceback__)
             raise
         await asyncio.to_thread(session.__exit__, None, None, None)
+        MAILBOX_READ.set_to_current_time()
 
     await every(settings.kp_imap_poll_seconds, look, stop, log)
 

@@ -6,21 +6,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy import make_url
 
+from shared.db.role_grants import SHARES
 from tests.architecture.manifests import base, container, files, of_kind, variables
 from tests.mail_server import MailServer
 from tests.servers.processes import free_port
 from tests.stacks import QUIET_MOMENT, Stack
 
 JOB, ORDERS = "Prozesshänger", 40
-ROLES = ("scheduler", "evaluator", "mailer", "console")
+ON_BUS = ("scheduler", "evaluator", "mailer", "console")
+ROLES = (*ON_BUS, "public", "mailbox")
 #: The pods' user and group (deploy/kubernetes/base/every-pod.yaml).
 USER = 10001
 #: One folder stays writable; then root becomes that user, in no other group and without any right of root's.
@@ -46,6 +53,7 @@ class Pods:
     def __init__(self, folder: Path, stack: Stack, secrets: dict[str, str]) -> None:
         self.folder, self._stack, self._secrets = folder, stack, secrets
         self.health = {role: free_port() for role in ROLES}
+        self.page = free_port()
 
     def start(self, name: str) -> None:
         """One pod of a workload; the addresses of other machines are replaced by this one's."""
@@ -56,9 +64,9 @@ class Pods:
             here.mkdir(parents=True)
             give(here)
             environment = {key: value.replace(mount["mountPath"], str(here)) for key, value in environment.items()}
-            for path, _, key in files(workload):
+            for path, secret, key in files(workload):
                 if path.startswith(mount["mountPath"]):
-                    (here / Path(path).name).write_text(self._secrets[key])
+                    (here / Path(path).name).write_text(self._secrets[f"{secret}/{key}"])
                     give(here / Path(path).name)
             if mount["mountPath"] == "/tmp":
                 environment["TMPDIR"] = str(here)
@@ -71,10 +79,18 @@ class Pods:
             "KP_CLOCK_START": QUIET_MOMENT,
             "KP_HEALTH_PORT": str(self.health.get(name, 0)),
         }
-        if name == "console":
-            environment["KP_CONSOLE_PORT"] = str(free_port())
+        environment |= {
+            "console": {"KP_CONSOLE_PORT": str(free_port())},
+            # Nobody is there: it goes on looking.
+            "mailbox": {"KP_IMAP_URL": f"imap://bounce@127.0.0.1:{free_port()}"},
+            "public": {"KP_PUBLIC_PORT": str(self.page)},
+        }.get(name, {})
+        if name in ("mailer", "console", "public"):
+            environment["KP_PUBLIC_URL"] = f"http://127.0.0.1:{self.page}/kontakt"
         log = (self._stack.folder / f"{name}.log").open("wb")
-        command = [*self._sealed(name), sys.executable, "-m", "services", *container(workload)["args"]]
+        arguments = [one.replace("=kontaktpflege_", "=kp_pod_") for one in container(workload)["args"]]
+        arguments = [f"{one}_{os.getpid()}" if one.startswith("--grant") else one for one in arguments]
+        command = [*self._sealed(name), sys.executable, "-m", "services", *arguments]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self._stack.processes.append((name, process))
 
@@ -99,7 +115,25 @@ class Pods:
 
 
 @pytest.fixture
-def pods(distributed_stack: Stack) -> Iterator[Pods]:
+def roles(distributed_stack: Stack, servers: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The addresses of the services' roles in the database, as an administrator has made them, by their share."""
+    url = make_url(distributed_stack.environment["DATABASE_URL"])
+    names = {share: f"kp_pod_{share}_{os.getpid()}" for share in SHARES}
+    with closing(psycopg.connect(servers["TEST_DATABASE_URL"], autocommit=True)) as connection:
+        for name in names.values():
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(name)))
+    yield {
+        share: url.set(username=name, password="x").render_as_string(hide_password=False)
+        for share, name in names.items()
+    }
+    with closing(psycopg.connect(str(url.render_as_string(hide_password=False)), autocommit=True)) as connection:
+        for name in names.values():
+            connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def pods(distributed_stack: Stack, roles: dict[str, str]) -> Iterator[Pods]:
     may = ["unshare", "--mount", "setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "true"]
     if os.geteuid() or subprocess.run(may, capture_output=True, check=False).returncode:
         pytest.fail(
@@ -110,12 +144,22 @@ def pods(distributed_stack: Stack) -> Iterator[Pods]:
     # It is filled while the pods run.
     stack.copies = False
     broker = stack.environment["BROKER_URL"]
-    secrets = {"url": stack.environment["DATABASE_URL"], "password": "unused", **dict.fromkeys(ROLES, broker)}
+    secrets = {f"broker/{role}": broker for role in ON_BUS}
+    secrets |= {f"database/{share}": url for share, url in roles.items()}
+    secrets |= {"database/owner": stack.environment["DATABASE_URL"], "links/keys": "x" * 48}
+    secrets |= dict.fromkeys(("mail-server/password", "mailbox/password"), "unused")
     # Not below pytest's own folder, into which nobody else may look; everybody may write here but for the mount.
     folder = Path(tempfile.mkdtemp(prefix="pods-"))
     folder.chmod(0o777)
     yield Pods(folder, stack, secrets)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def noted(stack: Stack) -> int:
+    """The hashes under which wishes are noted."""
+    with closing(psycopg.connect(stack.environment["DATABASE_URL"])) as connection:
+        row = connection.execute("SELECT count(*) FROM suppressions").fetchone()
+    return int(row[0]) if row else 0
 
 
 def test_every_role_does_its_work_in_its_pod(pods: Pods, distributed_stack: Stack, smtp: MailServer) -> None:
@@ -136,6 +180,13 @@ def test_every_role_does_its_work_in_its_pod(pods: Pods, distributed_stack: Stac
     stack.answer("job", "run", JOB, "--on", "2026-11-23")
     wait(lambda: len(smtp.accepted) == ORDERS, 90, "the letters")
     wait(lambda: stack.states() == {"sent": ORDERS}, 30, "the settlements")
+    said = [message_from_bytes(mail.content, policy=policy.default)["List-Unsubscribe"] for mail in smtp.accepted]
+    links = {str(one).strip("<>") for one in said}
+    assert len(links) == ORDERS
+    # As a mail program's button does it.
+    with urlopen(links.pop(), b"List-Unsubscribe=One-Click", timeout=10) as answer:
+        assert answer.status == 200 and answer.headers["Referrer-Policy"] == "no-referrer"
+    wait(lambda: noted(stack) == 2, 30, "that the wish is noted")
     state = pods.folder / "mailer" / "state"
     journals = list(state.glob("mailer-*.journal"))
     assert journals, "the journal is not where the pod's volume is"

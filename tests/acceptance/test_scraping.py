@@ -128,11 +128,14 @@ def watched(distributed_stack: Stack, metrics_url: str, tmp_path: Path) -> Itera
     stack = distributed_stack
     stack.load_many(ORDERS)
     ports = {}
-    for role in ("scheduler", "evaluator", "mailer", "console"):
+    for role in ("scheduler", "evaluator", "mailer", "console", "public", "mailbox"):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             ports[role] = str(probe.getsockname()[1])
     for role in ("scheduler", "evaluator", "console"):
         stack.start(role, KP_HEALTH_PORT=ports[role])
+    stack.start("public", KP_HEALTH_PORT=ports["public"], KP_PUBLIC_PORT="0", KP_LINK_KEYS="x" * 32)
+    # Nobody is there: it goes on looking.
+    stack.start("mailbox", KP_HEALTH_PORT=ports["mailbox"], KP_IMAP_URL="imap://u:p@127.0.0.1:9")
     (tmp_path / "prometheus").mkdir()
     vhost = urlsplit(stack.environment["BROKER_URL"]).path.removeprefix("/")
     services = [f"127.0.0.1:{port}" for port in ports.values()]
@@ -169,7 +172,7 @@ def test_the_depth_on_the_dashboard_is_that_of_the_command_line(
     stack.wait_for(lambda: prometheus.value(asked) == depth() == 0, 60, "an empty queue on the dashboard")
     sent = 'sum(kontaktpflege_mails_total{outcome="sent",smtp_class="2"})'
     stack.wait_for(lambda: prometheus.value(sent) == ORDERS, 30, "the letters sent on the dashboard")
-    assert prometheus.value('count(up{job="kontaktpflege"} == 1)') == 4
+    assert prometheus.value('count(up{job="kontaktpflege"} == 1)') == 6
 
 
 def test_a_healthy_run_has_every_figure_that_is_asked_for_and_wakes_nobody(
@@ -177,7 +180,7 @@ def test_a_healthy_run_has_every_figure_that_is_asked_for_and_wakes_nobody(
 ) -> None:
     stack, prometheus = watched
     stack.start("mailer", KP_HEALTH_PORT=stack.environment["MAILER_PORT"])
-    ready = "count(up == 1) == 5 and count(kontaktpflege_ready == 1) == 4"
+    ready = "count(up == 1) == 7 and count(kontaktpflege_ready == 1) == 6"
     stack.wait_for(lambda: prometheus.value(ready) is not None, 90, "figures of everybody")
     stack.wait_for(lambda: prometheus.value("count(ALERTS)") is None, 60, "the end of the alerts of the start")
     began = time.time() + 1

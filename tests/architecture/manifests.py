@@ -84,8 +84,11 @@ def variables(workload: Manifest, manifests: list[Manifest]) -> dict[str, str]:
 
 def settings(workload: Manifest, manifests: list[Manifest]) -> Settings:
     """The settings that its process will have, without what stands in files; raises InvalidSettings."""
-    given = {name: value for name, value in variables(workload, manifests).items() if not name.endswith("_FILE")}
-    return load_settings(given, Path("/nowhere/.env"))
+    found = variables(workload, manifests)
+    given = {name: value for name, value in found.items() if not name.endswith("_FILE")}
+    # Of the files this one is asked for together with others.
+    secret = {"KP_LINK_KEYS": "x" * 32} if "KP_LINK_KEYS_FILE" in found else {}
+    return load_settings(given | secret, Path("/nowhere/.env"))
 
 
 def files(workload: Manifest) -> Iterator[tuple[str, str, str]]:

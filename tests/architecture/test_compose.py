@@ -5,28 +5,45 @@ import os
 import re
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
 
 from services.cli.app import build
 from services.cli.running import Role
+from services.mailbox.imap import imap_place
+from shared.db.role_grants import SHARES
+from shared.domain.link_tokens import LinkTokens, split_secrets
+from shared.errors import InvalidSettings
+from shared.public_links import public_links
 from shared.settings import Settings, load_settings
 from tests.architecture import ROOT
 
 #: No .env of the developer's.
 NOWHERE = Path("/nowhere/.env")
 ROLES = ("scheduler", "evaluator", "mailer")
-#: With the one that people open in a browser.
-SERVICES = (*ROLES, "console")
+#: With the one that people open in a browser: those that use the broker.
+ON_BUS = (*ROLES, "console")
+#: Those that hear strangers.
+AMONG_STRANGERS = ("public", "mailbox")
+SERVICES = (*ON_BUS, *AMONG_STRANGERS)
+#: Secrets that services have besides.
+SECRETS = {
+    "mailer": ("smtp_password", "link_keys"),
+    "console": ("smtp_password", "link_keys"),
+    "public": ("link_keys",),
+    "mailbox": ("link_keys", "imap_password"),
+}
 
 
 def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).parent / "docker-compose"
     return subprocess.run(
-        [program, "--file", ROOT / "compose.yaml", "--profile", "dev", *arguments],
+        [program, "--file", ROOT / "compose.yaml", "--profile", "dev", "--profile", "mailbox", *arguments],
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment},
         capture_output=True,
         text=True,
@@ -67,7 +84,8 @@ def test_services_start_after_schema_and_broker(config: dict[str, Any]) -> None:
     services = config["services"]
     for role in SERVICES:
         needs = {name: entry["condition"] for name, entry in services[role]["depends_on"].items()}
-        assert needs == {"migrate": "service_completed_successfully", "rabbitmq": "service_healthy"}
+        broker = {"rabbitmq": "service_healthy"} if role in ON_BUS else {}
+        assert needs == {"migrate": "service_completed_successfully"} | broker
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert all(service["healthcheck"]["test"] for name, service in services.items() if name != "migrate")
     assert services["migrate"]["healthcheck"]["disable"]
@@ -76,11 +94,11 @@ def test_services_start_after_schema_and_broker(config: dict[str, Any]) -> None:
         assert f":{port}/livez" in services[role]["healthcheck"]["test"][-1]
 
 
-def test_images_are_pinned_and_all_but_the_catcher_start_by_themselves(config: dict[str, Any]) -> None:
+def test_images_are_pinned_and_all_that_needs_no_more_starts_by_itself(config: dict[str, Any]) -> None:
     for name, service in config["services"].items():
         tag = service["image"].rpartition(":")[2]
         assert "/" not in tag and tag != "latest", name
-        assert service.get("profiles", []) == (["dev"] if name == "mailpit" else [])
+        assert service.get("profiles", []) == {"mailpit": ["dev"], "mailbox": ["mailbox"]}.get(name, [])
         assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
 
 
@@ -122,6 +140,49 @@ def test_the_console_is_opened_on_this_machine_only(config: dict[str, Any]) -> N
     )
 
 
+def test_the_candidates_page_is_opened_to_a_proxy_on_this_machine_only(config: dict[str, Any]) -> None:
+    public = config["services"]["public"]
+    (port,) = public["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8081", 8081)
+    environment = public["environment"]
+    assert (environment["KP_PUBLIC_HOST"], environment["KP_PUBLIC_PORT"]) == ("0.0.0.0", "8081")
+    # Whoever comes by the port comes from the network's gateway: one household, unless its word is taken.
+    proxies = _settings(config, "public").public_proxies()
+    assert any(ip_address("172.18.0.1") in ip_network(one) for one in proxies)
+    assert [name for name, one in config["services"].items() if one.get("ports")] == [
+        *("console", "grafana", "mailpit", "public")
+    ]
+
+
+def test_s13_who_hears_strangers_reaches_the_database_and_no_other_service(config: dict[str, Any]) -> None:
+    networks = {name: set(service["networks"]) for name, service in config["services"].items()}
+    meet = {name for name, found in networks.items() if "strangers" in found}
+    assert meet == {*AMONG_STRANGERS, "postgres", "prometheus"}
+    assert all(networks[name] == {"strangers"} for name in AMONG_STRANGERS)
+
+
+def _settings(config: dict[str, Any], name: str) -> Settings:
+    environment = {**config["services"][name]["environment"], "KP_LINK_KEYS": "x" * 32, "KP_IMAP_PASSWORD": "x"}
+    given = {key: value for key, value in environment.items() if not key.endswith("_FILE")}
+    return load_settings(given, NOWHERE)
+
+
+def test_settings_that_are_not_given_are_no_obstacle(config: dict[str, Any]) -> None:
+    assert _settings(config, "mailer").kp_public_url == "" and public_links(_settings(config, "mailer")) is None
+    with pytest.raises(InvalidSettings, match="KP_IMAP_URL"):
+        imap_place(_settings(config, "mailbox"))
+    done = compose(
+        *("config", "--format", "json"),
+        SMTP_URL="smtp://mailpit:1025",
+        KP_PUBLIC_URL="https://karriere.firma.example",
+        KP_BOUNCE_ADDRESS="bounce@firma.example",
+        KP_IMAP_URL="imaps://bounce@imap.firma.example",
+    )
+    given = json.loads(done.stdout)
+    assert public_links(_settings(given, "mailer")) and _settings(given, "console").return_paths()
+    assert imap_place(_settings(given, "mailbox")).host == "imap.firma.example"
+
+
 def test_s12_no_password_in_the_environment(config: dict[str, Any]) -> None:
     for name, service in config["services"].items():
         for key, value in (service.get("environment") or {}).items():
@@ -134,14 +195,17 @@ def test_each_service_has_the_secrets_that_it_needs_and_no_others(config: dict[s
     def secrets(name: str) -> dict[str, str]:
         return {Path(one["target"]).name: one["source"] for one in config["services"][name]["secrets"]}
 
-    database = {"database_url": "database_url"}
-    assert secrets("migrate") == database
+    assert secrets("migrate") == {"database_url": "database_url"}
     for role in SERVICES:
-        mail = {"smtp_password": "smtp_password"} if role in ("mailer", "console") else {}
-        assert secrets(role) == database | {"broker_url": f"broker_url_{role}"} | mail
+        share = role if role in AMONG_STRANGERS else "service"
+        broker = {"broker_url": f"broker_url_{role}"} if role in ON_BUS else {}
+        others = {name: name for name in SECRETS.get(role, ())}
+        assert secrets(role) == {"database_url": f"database_url_{share}"} | broker | others
         files = {Path(value).name for key, value in config["services"][role]["environment"].items() if "_FILE" in key}
         assert files == set(secrets(role))
     assert secrets("rabbitmq") == {"rabbitmq_definitions.json": "rabbitmq_definitions"}
+    passwords = {f"postgres_{one}_password" for one in ("admin", "app", *SHARES)}
+    assert set(secrets("postgres").values()) == passwords
     load = (ROOT / "deploy/rabbitmq/load.conf").read_text(encoding="utf-8")
     assert "load_definitions = /run/secrets/rabbitmq_definitions.json" in load
 
@@ -186,6 +250,11 @@ def test_secrets_are_made_with_the_names_that_compose_reads(config: dict[str, An
     assert names == {path.name for path in tmp_path.iterdir()}
     password = (tmp_path / "postgres_app_password").read_text()
     assert len(password) == 48 and password in (tmp_path / "database_url").read_text()
-    addresses = {(tmp_path / f"broker_url_{role}").read_text() for role in SERVICES}
+    for share in SHARES:
+        own = (tmp_path / f"postgres_{share}_password").read_text()
+        url = urlsplit((tmp_path / f"database_url_{share}").read_text())
+        assert (url.username, url.password, len(own)) == (f"kontaktpflege_{share}", own, 48)
+    assert LinkTokens(split_secrets((tmp_path / "link_keys").read_text()))
+    addresses = {(tmp_path / f"broker_url_{role}").read_text() for role in ON_BUS}
     definitions = (tmp_path / "rabbitmq_definitions.json").read_text(encoding="utf-8")
     assert len(addresses) == 4 and not any(one.split(":")[2].split("@")[0] in definitions for one in addresses)

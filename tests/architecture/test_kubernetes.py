@@ -3,15 +3,20 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from typer.testing import CliRunner
 
 from services.cli.app import build
+from services.public.app import build_public
+from shared.clock import SystemClock
+from shared.db.engine import Database
+from shared.db.role_grants import SHARES
 from shared.probes import build_probes
 from shared.readiness import PATIENCE
 from shared.settings import Settings
@@ -33,7 +38,14 @@ from tests.architecture.manifests import (
     variables,
 )
 
-SERVICES = ("scheduler", "evaluator", "mailer", "console")
+SERVICES = ("scheduler", "evaluator", "mailer", "console", "public", "mailbox")
+#: Those that use the broker, each by a user of its own.
+ON_BUS = SERVICES[:4]
+#: Those that people reach with a browser, by the setting of their port.
+PAGES = {"console": "kp_console", "public": "kp_public"}
+#: Whose secrets each has besides: the mail server's and the mailbox's password, what signs links.
+SECRETS = {"mailer": {"mail-server", "links"}, "console": {"mail-server", "links"}, "public": {"links"}}
+SECRETS["mailbox"] = {"links", "mailbox"}
 #: The oldest release that docs/deployment.md names, and the newest that the validator knows.
 RELEASES = ("1.31", kubernetes_validate.latest_version())
 COMPONENT = "app.kubernetes.io/component"
@@ -58,7 +70,7 @@ def native(manifests: list[Manifest]) -> list[Manifest]:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_cluster_would_take_every_manifest(release: str) -> None:
-    assert len(native(base())) > 20 and len(native(example())) == len(native(base()))
+    assert len(native(base())) > 20 and len(native(example())) == len(native(base())) + 1
     for manifest in [*native(base()), *(one for one in native(example()) if one not in base())]:
         kubernetes_validate.validate(manifest, release, strict=True)
 
@@ -122,8 +134,12 @@ def test_every_secret_is_mounted_where_it_is_read_and_only_there(manifests: list
         read = {value for variable, value in variables(workload, manifests).items() if variable.endswith("_FILE")}
         assert read == set(mounted), name
         used |= set(mounted.values())
-        # Each service its own user of the broker (deploy/rabbitmq/rights.tsv).
-        assert {key for secret, key in mounted.values() if secret == "broker"} == ({name} & {*SERVICES})
+        # Each service its own user of the broker (deploy/rabbitmq/rights.tsv), and its share of the database's rights.
+        assert {key for secret, key in mounted.values() if secret == "broker"} == ({name} & {*ON_BUS})
+        share = "owner" if name == "migrate" else name if name in ("public", "mailbox") else "service"
+        assert {key for secret, key in mounted.values() if secret == "database"} == {share}
+        others = {secret for secret, _ in mounted.values()} - {"broker", "database"}
+        assert others == SECRETS.get(name, set()), name
     used |= {(one["name"], one["key"]) for one in _kedas_secrets()}
     assert used == {(name, key) for name, keys in example_secrets().items() for key in keys}
 
@@ -137,7 +153,8 @@ def test_every_command_exists(manifests: list[Manifest]) -> None:
     assert set(workloads(manifests)) == {*SERVICES, "migrate"}
     for name, workload in workloads(manifests).items():
         arguments = container(workload)["args"]
-        assert arguments == (["migrate"] if name == "migrate" else ["run", name])
+        grants = [f"--grant={share}=kontaktpflege_{share}" for share in SHARES]
+        assert arguments == (["migrate", *grants] if name == "migrate" else ["run", name])
         assert CliRunner().invoke(build(), [*arguments, "--help"]).exit_code == 0
         assert "command" not in container(workload), "the image's init would be passed over"
 
@@ -150,11 +167,11 @@ def test_every_selector_takes_the_pods_that_it_means(manifests: list[Manifest]) 
         (spread,) = pod(workload)["topologySpreadConstraints"]
         budget = of_kind(manifests, "PodDisruptionBudget")[name]
         selectors = [workload["spec"]["selector"], spread["labelSelector"], budget["spec"]["selector"]]
-        names = [name] if name != "console" else [name, "console-health"]
+        names = [name, f"{name}-health"] if name in PAGES else [name]
         selectors += [of_kind(manifests, "Service")[service]["spec"]["selector"] for service in names]
         for selector in selectors:
             assert [one for one, found in of.items() if chooses(selector, found)] == [name]
-    assert len(of_kind(manifests, "Service")) == 5 and len(of_kind(manifests, "PodDisruptionBudget")) == 4
+    assert len(of_kind(manifests, "Service")) == 8 and len(of_kind(manifests, "PodDisruptionBudget")) == 6
 
 
 def test_every_port_is_listened_on(manifests: list[Manifest]) -> None:
@@ -162,8 +179,9 @@ def test_every_port_is_listened_on(manifests: list[Manifest]) -> None:
         workload = workloads(manifests)[name]
         of = settings(workload, manifests)
         ports = {one["name"]: one["containerPort"] for one in container(workload)["ports"]}
-        assert ports == {"health": of.kp_health_port} | ({"http": of.kp_console_port} if name == "console" else {})
-        assert of.kp_health_host == "0.0.0.0" and (name != "console" or of.kp_console_host == "0.0.0.0")
+        page = PAGES.get(name)
+        assert ports == {"health": of.kp_health_port} | ({"http": getattr(of, f"{page}_port")} if page else {})
+        assert of.kp_health_host == "0.0.0.0" and (page is None or getattr(of, f"{page}_host") == "0.0.0.0")
         for service in of_kind(manifests, "Service").values():
             if chooses(service["spec"]["selector"], labels(workload)):
                 (port,) = service["spec"]["ports"]
@@ -235,13 +253,15 @@ def test_only_what_is_needed_goes_in_and_out(manifests: list[Manifest]) -> None:
     policies = of_kind(manifests, "NetworkPolicy")
     assert policies["nothing"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     mail = urlsplit(settings(workloads(manifests)["mailer"], manifests).smtp_url.get_secret_value()).port
-    names, database, broker = {53}, {5432}, {5671, 5672}
+    names, database, broker, mailbox = {53}, {5432}, {5671, 5672}, {993}
     needed = {
         "migrate": (names | database, {"health"}),
         "scheduler": (names | database | broker, {"health"}),
         "evaluator": (names | database | broker, {"health"}),
         "mailer": (names | database | broker | {mail}, {"health"}),
         "console": (names | database | broker | {mail}, {"health", "http"}),
+        "public": (names | database, {"health", "http"}),
+        "mailbox": (names | database | mailbox, {"health"}),
     }
     for name, workload in workloads(manifests).items():
         found: dict[str, set[int | str]] = {"egress": set(), "ingress": set()}
@@ -252,6 +272,40 @@ def test_only_what_is_needed_goes_in_and_out(manifests: list[Manifest]) -> None:
                         assert rule["to" if way == "egress" else "from"] and rule["ports"], "to everywhere"
                         ports |= {one["port"] for one in rule["ports"]}
         assert (found["egress"], found["ingress"]) == needed[name], name
+
+
+def test_the_internet_reaches_the_candidates_page_and_of_it_its_paths_alone() -> None:
+    assert not of_kind(base(), "Ingress")
+    (ingress,) = of_kind(example(), "Ingress").values()
+    (rule,) = ingress["spec"]["rules"]
+    assert rule["host"] in ingress["spec"]["tls"][0]["hosts"] and "defaultBackend" not in ingress["spec"]
+    public = settings(workloads(example())["public"], example())
+    page = urlsplit(str(public.kp_public_url))
+    assert rule["host"] == page.hostname
+    paths = {one["path"] for one in rule["http"]["paths"]}
+    # The beginnings of all that the page answers, and nothing shorter.
+    app: Any = build_public(Database("sqlite:///:memory:"), SystemClock(), public)
+    routes = app._app._app.routes
+    answered = {re.sub(r"(?<=/)\{.*", "", route.path) for route in routes if isinstance(route, Route)}
+    answered |= {f"{route.path}/" for route in routes if isinstance(route, Mount)}
+    assert paths == {page.path + one for one in answered} and len(paths) == 4
+    for one in rule["http"]["paths"]:
+        assert one["backend"]["service"] == {"name": "public", "port": {"name": "http"}}
+        assert one["pathType"] == ("Prefix" if one["path"].endswith("/") else "Exact")
+
+
+def test_a_mailbox_is_read_where_one_is_given() -> None:
+    for manifests, count in ((base(), 0), (example(), 1)):
+        mailbox = workloads(manifests)["mailbox"]
+        assert mailbox["spec"]["replicas"] == count
+        assert ("KP_IMAP_URL" in variables(mailbox, manifests)) == bool(count)
+    # Who signs return paths, and who reads them, agree on them.
+    told = {name: variables(one, example()).get("KP_BOUNCE_ADDRESS") for name, one in workloads(example()).items()}
+    assert told["mailer"] and {name for name, said in told.items() if said == told["mailer"]} == {
+        "mailer",
+        "console",
+        "mailbox",
+    }
 
 
 def test_the_example_puts_a_companys_own_in_place() -> None:
