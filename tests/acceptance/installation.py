@@ -16,9 +16,14 @@ import psycopg
 import structlog
 from psycopg import sql
 
+from services.public.app import build_public
 from shared.bus.connect import open_bus
+from shared.clock import SystemClock
+from shared.db.engine import Database
+from shared.settings import load_settings
 from tests.chaos.nodes import Broker, DatabaseServer
 from tests.mail_server import MailServer
+from tests.page_server import answering
 from tests.servers.fresh import at_path
 from tests.smtp_scripts import well_behaved
 from tests.stacks import SAMPLE
@@ -68,11 +73,21 @@ class Servers:
                 create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
                 connection.execute(create.format(sql.Identifier(role), sql.Literal(f"{SECRET}-{role}")))
             self._ask_for_passwords(connection)
+        self.keys = f"{SECRET}-of-links-{'x' * 32}"
         self.make_database(TEMPLATE, template="template0")
         environment = {**os.environ, "DATABASE_URL": self.database_url(TEMPLATE, APP)}
         for arguments in (["migrate"], ["apply", str(SAMPLE / "setup.yaml")]):
             command = [sys.executable, "-m", "services", *arguments]
             subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
+        self._answer_candidates(folder)
+
+    def _answer_candidates(self, folder: Path) -> None:
+        """The candidates' page behind https, on a database of its own."""
+        self.make_database("page", template=TEMPLATE)
+        settings = load_settings({"KP_LINK_KEYS": self.keys, "KP_PUBLIC_URL": "https://localhost/pflege"})
+        app = build_public(Database(self.database_url("page", APP)), SystemClock(), settings)
+        self._page = answering(app, folder)
+        self.page_url = f"https://localhost:{self._page.__enter__()}/pflege"
 
     def make_database(self, name: str, template: str) -> None:
         create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} ENCODING 'UTF8'")
@@ -99,6 +114,7 @@ class Servers:
         oracle.verbs.clear()
 
     def close(self) -> None:
+        self._page.__exit__(None, None, None)
         self.mail.__exit__()
         self.broker.close()
         self.database.close()
@@ -123,8 +139,8 @@ class Installation:
             "SSL_CERT_FILE": str(servers.certificate),
             "KP_STATE_DIR": str(folder / "state"),
             "KP_PUBLIC_PORT": "8081",
-            "KP_PUBLIC_URL": "https://firma.example/pflege",
-            "KP_LINK_KEYS_FILE": self.secret("link_keys", f"{SECRET}-of-links-{'x' * 32}"),
+            "KP_PUBLIC_URL": servers.page_url,
+            "KP_LINK_KEYS_FILE": self.secret("link_keys", servers.keys),
         }
         asyncio.run(self._declare())
 
@@ -147,6 +163,11 @@ class Installation:
 
     def database_url(self, role: str, password: str = "") -> str:
         return self.servers.database_url(self.name, role, password)
+
+    def granted(self, share: str) -> str:
+        """The address of a role that has a share of the rights here, and no more."""
+        assert self.command("migrate", f"--grant={share}={READER}").wait(60) == 0
+        return self.database_url(READER)
 
     def broker_url(self, account: str = "guest:guest", vhost: str = "") -> str:
         return at_path(self.servers.broker.url.replace("guest:guest", account), vhost or self.name)

@@ -14,11 +14,12 @@ from services.cli.doctor.examination import CHECKS as ALL_CHECKS
 from shared.bus.topology import EXCHANGE, ROUTES
 from tests.acceptance.installation import APP, READER, ROOT, SECRET, Installation, Servers
 from tests.certificates import make_certificate
-from tests.servers.dovecot import PASSWORD, Dovecot
+from tests.servers.processes import free_port
 from tests.smtp_scripts import always
 
 JOBS_DUE, ORDERS_READY = (route.queue for route in ROUTES)
-CHECKS = ["settings", "database and schema", "clock", "time zones", "broker", "mail server", "hold", "jobs"]
+CHECKS = ["settings", "database and schema", "clock", "time zones", "broker", "mail server", "candidates' page"]
+CHECKS += ["hold", "jobs"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,9 @@ def topology(house: Installation) -> Any:
 def test_a_good_installation_has_no_finding_and_stays_as_it_is(house: Installation) -> None:
     before = topology(house)
     for role in ("all", "scheduler", "evaluator", "mailer", "console", "public"):
-        report = house.doctor(role)
+        # The page works by a role of its own.
+        changed = {"DATABASE_URL_FILE": "", "DATABASE_URL": house.granted("public")} if role == "public" else {}
+        report = house.doctor(role, **changed)
         assert (report.code, report.err, report.wrong) == (0, "", [])
         assert [one["check"] for one in report.findings] == [*CHECKS, "state directory"]
     assert topology(house) == before and len(before["queues"]) == 4
@@ -111,8 +114,45 @@ def test_a_role_that_may_only_read(house: Installation) -> None:
         found = {one["value"].split()[1]: one for one in report.wrong if one["check"] == "database and schema"}
         assert (report.code, list(found)) == (1, lacked.split())
         for right, one in found.items():
-            assert one["place"] == f"database role {READER}" and one["fix"].startswith(f"GRANT {right} ON ALL TABLES")
+            assert one["place"] == f"database role {READER}"
+            assert one["fix"].startswith(f"`kontaktpflege migrate --grant service={READER}` by the tables' owner")
             assert one["value"].startswith(f"lacks {right} on a") and one["value"].endswith(" more")
+
+
+def test_s17_a_page_that_may_read_everything_is_advised_against(house: Installation) -> None:
+    house.doctor("public").the_only_trouble(
+        "database and schema",
+        place=f"database role {APP}",
+        value="may do more than the candidates' page needs",
+        fix="`kontaktpflege migrate --grant public=NAME`",
+        grave=False,
+    )
+    # By a single column, too.
+    url = house.granted("public")
+    house.execute("GRANT SELECT (email) ON applications TO kp_reader")
+    house.doctor("public", DATABASE_URL_FILE="", DATABASE_URL=url).the_only_trouble(
+        "database and schema", place=READER, value="needs: SELECT on applications", fix="its own", grave=False
+    )
+
+
+def test_s17_a_role_that_lacks_a_column_is_told(house: Installation) -> None:
+    url = house.granted("mailbox")
+    house.execute("REVOKE SELECT (usable_email) ON applications FROM kp_reader")
+    given = {"DATABASE_URL_FILE": "", "DATABASE_URL": url}
+    house.doctor("mailbox", **given).the_only_trouble(
+        "database and schema", place=READER, value="lacks SELECT on applications", fix=f"mailbox={READER}"
+    )
+
+
+def test_s25_a_page_that_is_not_there(house: Installation) -> None:
+    url = f"https://localhost:{free_port()}"
+    house.doctor(KP_PUBLIC_URL=url).the_only_trouble(
+        "candidates' page",
+        place="setting KP_PUBLIC_URL",
+        value=f"{url} cannot be reached",
+        fix="run public",
+        grave=False,
+    )
 
 
 def test_a_database_without_temporary_tables(house: Installation) -> None:

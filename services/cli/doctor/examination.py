@@ -5,13 +5,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from services.cli.doctor.broker import broker
-from services.cli.doctor.database import clock, database, hold, jobs, time_zones
+from services.cli.doctor.candidates_page import candidates_page
+from services.cli.doctor.database import clock, database, hold, jobs, share_of, time_zones
 from services.cli.doctor.findings import FAIL, Answer, Finding, Installation, Trouble, findings_of
 from services.cli.doctor.mail_server import mail_server
 from services.cli.doctor.mailbox import mailbox
 from services.cli.doctor.surroundings import company_accounts, settings_agree, state_directory
 from shared.db.engine import Database
 from shared.errors import InvalidSettings, KontaktpflegeError
+from shared.public_links import public_links
 from shared.settings import Settings
 
 
@@ -25,6 +27,8 @@ class Check:
     fix: str = "correct it"
     #: Nothing is known of it while the database is not right.
     of_database: bool = False
+    #: Asks for rows that the candidates' page and the mailbox reader may not read (S17), and need not.
+    of_jobs: bool = False
     applies: Callable[[Settings], bool] = lambda _: True
 
 
@@ -34,14 +38,20 @@ CHECKS = (
     Check("settings", settings_agree, "environment"),
     _DATABASE,
     Check("clock", clock, "clock", of_database=True),
-    Check("time zones", time_zones, "settings", of_database=True),
+    Check("time zones", time_zones, "settings", of_database=True, of_jobs=True),
     Check("broker", broker, "setting BROKER_URL"),
-    Check("mail server", mail_server, "setting SMTP_URL"),
+    Check("mail server", mail_server, "setting SMTP_URL", of_jobs=True),
     Check(
         "mailbox",
         mailbox,
         "setting KP_IMAP_URL",
-        applies=lambda settings: settings.kp_imap_url is not None,
+        applies=lambda settings: bool(settings.kp_imap_url),
+    ),
+    Check(
+        "candidates' page",
+        candidates_page,
+        "setting KP_PUBLIC_URL",
+        applies=lambda settings: public_links(settings) is not None,
     ),
     Check(
         "company accounts",
@@ -50,8 +60,8 @@ CHECKS = (
         "correct it, or see why the provider does not answer as it should",
         applies=lambda settings: settings.kp_oidc_issuer is not None,
     ),
-    Check("hold", hold, "database", of_database=True),
-    Check("jobs", jobs, "jobs", of_database=True),
+    Check("hold", hold, "database", of_database=True, of_jobs=True),
+    Check("jobs", jobs, "jobs", of_database=True, of_jobs=True),
     Check("state directory", state_directory, "setting KP_STATE_DIR", "name a folder that this user may write"),
 )
 
@@ -75,6 +85,8 @@ async def _after(
 ) -> list[Finding]:
     if check is _DATABASE:
         return first
+    if check.of_jobs and share_of(installation.role) != "service":
+        return findings_of(check.name, f"not asked: nothing of it concerns the {installation.role}")
     if wrong is not None and check.of_database:
         trouble = Trouble("database", f"not known: {wrong.value}", f"see to {_DATABASE.name} first")
         return findings_of(check.name, [trouble])
