@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.role_grants import GRANTS, Share
 from shared.db.tables import metadata
 
+_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _ROLE = text(
     "SELECT current_user AS role, current_database() AS database, rolsuper AS superuser,"
     " has_database_privilege(current_database(), 'TEMPORARY') AS temporary,"
@@ -24,7 +25,7 @@ _HELD = text(
     " ELSE coalesce(has_column_privilege(quote_ident(name), (SELECT attnum FROM pg_attribute"
     "   WHERE attrelid = to_regclass(quote_ident(name)) AND attname = part AND NOT attisdropped), privilege),"
     "   NOT CAST(:held AS boolean))"
-    " END ORDER BY privilege, name"
+    " END ORDER BY name"
 )
 
 
@@ -81,7 +82,7 @@ def _others(share: Share) -> Iterator[_Asked]:
 async def _asked(connection: AsyncConnection, asked: list[_Asked], *, held: bool) -> dict[str, list[str]]:
     names, privileges, columns = ([one[place] for one in asked] for place in range(3))
     values = {"names": names, "privileges": privileges, "columns": columns, "held": held}
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {right: [] for right in _RIGHTS}
     for name, right in await connection.execute(_HELD, values):
-        found.setdefault(right, []).append(name)
-    return found
+        found[right].append(name)
+    return {right: tables for right, tables in found.items() if tables}

@@ -50,7 +50,7 @@ def test_a_good_installation_has_no_finding_and_stays_as_it_is(house: Installati
     before = topology(house)
     for role in ("all", "scheduler", "evaluator", "mailer", "console", "public"):
         # The page works by a role of its own.
-        changed = {"DATABASE_URL_FILE": "", "DATABASE_URL": house.granted("public")} if role == "public" else {}
+        changed = of_its_own(house) if role == "public" else {}
         report = house.doctor(role, **changed)
         assert (report.code, report.err, report.wrong) == (0, "", [])
         assert [one["check"] for one in report.findings] == [*CHECKS, "state directory"]
@@ -58,6 +58,11 @@ def test_a_good_installation_has_no_finding_and_stays_as_it_is(house: Installati
     assert not (house.folder / "state").exists()
     # No letter is begun at the mail server.
     assert {"RCPT", "DATA"}.isdisjoint(house.servers.mail.oracle.verbs)
+
+
+def of_its_own(house: Installation, share: str = "public") -> dict[str, str]:
+    """The settings by which a service has its share of the rights in the database."""
+    return {"DATABASE_URL_FILE": "", "DATABASE_URL": house.granted(share)}
 
 
 def test_people_and_programs_are_told_the_same(house: Installation) -> None:
@@ -128,17 +133,16 @@ def test_s17_a_page_that_may_read_everything_is_advised_against(house: Installat
         grave=False,
     )
     # By a single column, too.
-    url = house.granted("public")
+    given = of_its_own(house)
     house.execute("GRANT SELECT (email) ON applications TO kp_reader")
-    house.doctor("public", DATABASE_URL_FILE="", DATABASE_URL=url).the_only_trouble(
+    house.doctor("public", **given).the_only_trouble(
         "database and schema", place=READER, value="needs: SELECT on applications", fix="its own", grave=False
     )
 
 
 def test_s17_a_role_that_lacks_a_column_is_told(house: Installation) -> None:
-    url = house.granted("mailbox")
+    given = of_its_own(house, "mailbox")
     house.execute("REVOKE SELECT (usable_email) ON applications FROM kp_reader")
-    given = {"DATABASE_URL_FILE": "", "DATABASE_URL": url}
     house.doctor("mailbox", **given).the_only_trouble(
         "database and schema", place=READER, value="lacks SELECT on applications", fix=f"mailbox={READER}"
     )
@@ -339,13 +343,13 @@ def test_the_same_port_for_console_and_probes(house: Installation) -> None:
         "settings", place="setting KP_HEALTH_PORT", value="8080", fix="KP_CONSOLE_PORT"
     )
     assert house.doctor("mailer", KP_HEALTH_PORT="8080").code == 0
-    house.doctor("public", KP_HEALTH_PORT="8081").the_only_trouble(
+    house.doctor("public", KP_HEALTH_PORT="8081", **of_its_own(house)).the_only_trouble(
         "settings", place="setting KP_HEALTH_PORT", value="8081", fix="KP_PUBLIC_PORT"
     )
 
 
 def test_the_candidates_page_without_a_port(house: Installation) -> None:
-    house.doctor("public", KP_PUBLIC_PORT="").the_only_trouble(
+    house.doctor("public", KP_PUBLIC_PORT="", **of_its_own(house)).the_only_trouble(
         "settings", place="setting KP_PUBLIC_PORT", value="not given", fix="give it"
     )
 

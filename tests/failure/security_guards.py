@@ -129,8 +129,7 @@ SECURITY_GUARDS = (
         "shared/db/role_grants.py",
         '"SELECT": "id external_id person_id status_id reduced_at"',
         '"SELECT": "id external_id person_id status_id reduced_at usable_email"',
-        "tests/acceptance/test_service_role.py"
-        "::test_s17_who_hears_strangers_may_read_and_change_what_it_needs_and_nothing_else",
+        "tests/services/test_public_page.py::test_s17_the_page_reads_no_address_and_no_name",
     ),
     _guard(
         "a form carries its session's token",

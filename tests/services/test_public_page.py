@@ -1,7 +1,7 @@
 """The candidates' page: only a genuine link is answered, only POST changes anything, and only once (S25)."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from email import message_from_bytes
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import ProgrammingError
 
 from services.mailer.letters import Letters
 from services.public import app as public
@@ -77,6 +78,15 @@ async def test_s25_looking_changes_nothing_and_shows_nobody(world: World) -> Non
         assert "Unsubscribe" in page and "Eins" not in page and "a1@x.example" not in page and "<script" not in page
         assert (await one.options(at)).status_code == (await one.put(at)).status_code == 405
     assert await everything(world) == before
+
+
+@pytest.mark.parametrize("column", ["usable_email", "email", "last_name"])
+async def test_s17_the_page_reads_no_address_and_no_name(world: World, column: str) -> None:
+    await world.begin(*PEOPLE)
+    refused = pytest.raises(ProgrammingError, match="permission denied")
+    async with by_its_role(world.database, "public") as database, database.read() as connection:
+        with nullcontext() if database.dialect == "sqlite" else refused:  # SQLite knows no roles
+            await connection.execute(select(applications.c[column]))
 
 
 async def test_s25_one_click_unsubscribes_once_and_again_changes_nothing(world: World) -> None:
