@@ -56,9 +56,12 @@ class SaidFile:
             self.name = str(found[0])
 
     def add(self, said: Said) -> None:
-        """Written and synced when this returns. Raises OSError or sqlite3.Error."""
+        """Written and synced when this returns; said again it changes nothing. Raises OSError or sqlite3.Error."""
         row = (said.order_id, _text(said.made_at), said.who, said.what, _text(said.at))
+        latest = "SELECT made_at, who, what FROM said WHERE order_id = ? ORDER BY number DESC LIMIT 1"
         with self._changing() as connection:
+            if connection.execute(latest, row[:1]).fetchone() == row[1:4]:
+                return
             connection.execute("DELETE FROM said WHERE order_id = ? AND made_at = ? AND who = ? AND what = ?", row[:4])
             connection.execute("INSERT INTO said (order_id, made_at, who, what, at) VALUES (?, ?, ?, ?, ?)", row)
             connection.execute("DELETE FROM said WHERE at < ?", (_text(said.at - self._keep),))

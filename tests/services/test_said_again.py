@@ -247,6 +247,7 @@ def test_the_file_keeps_the_last_of_each_wish_for_its_time_and_counts_on(folder:
         file.add(one)
     assert [(one.what, one.order_id) for one in file.after(0)] == [("opt_in", 1), ("opt_out", 1), ("pause", 2)]
     assert file.after(3) == [said("pause", 3, order=2)]
+    file.add(said("opt_out", 3.5))  # pressed once more
     again = SaidFile(folder, "this", timedelta(days=35))
     assert again.name == file.name and again.last_number(at) == 4
     assert SaidFile(folder, "other", timedelta(days=35)).last_number(at) == 0
