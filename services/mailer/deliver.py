@@ -63,8 +63,6 @@ class Deliverer:
         self._name, self._database, self._clock, self._pool = name, database, clock, pool
         self._journal, self.letters, self._timing, self._log = journal, letters, timing, log
         self._high_water = high_water
-        #: Connections made when it was last asked whether the database knows what was handed over.
-        self._looked_at = -1
         self._random = Random()  # noqa: S311 - jitter
         #: Orders held before T2, by id, with their tokens: what is renewed, and given back when draining.
         self.held: dict[int, int] = {}
@@ -250,16 +248,9 @@ class Deliverer:
                     self.held.pop(order_id, None)
 
     async def remember(self) -> None:
-        """Notes outside the database what was handed over last (C56).
-
-        Over a new connection it asks whether the database knows it: without a letter that is due nobody else would.
-        """
+        """Notes outside the database what was handed over last, and looks whether the database knows it (C56)."""
         await asyncio.to_thread(self._high_water.save)
-        made = self._database.connections_made
-        if made != self._looked_at:
-            async with self._database.begin() as connection:
-                await hold_in_force(connection, self._high_water.token, self._clock.now())
-            self._looked_at = made
+        await self._high_water.look(self._database, self._clock.now())
 
     def _settlement(self, order: ClaimedOrder, mail: Mail | None, outcome: Outcome) -> Settlement:
         now = self._clock.now()

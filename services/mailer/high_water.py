@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.engine import Database
 from shared.db.holds import hold_in_force
 from shared.handed_over import mark_path, read_mark
 
@@ -24,6 +25,8 @@ class HighWater:
         #: Token and the moment of handing over, in seconds of this machine's monotonic clock: tokens have no order.
         self._last = self._written = read_mark(self._path)
         self._asked_at = 0
+        #: Connections made when it was last looked without a letter.
+        self._looked_at = -1
 
     @property
     def token(self) -> int | None:
@@ -45,6 +48,14 @@ class HighWater:
             return True
         self._asked_at = connections_made
         return False
+
+    async def look(self, database: Database, now: datetime) -> None:
+        """Holds by a new connection to a database that has forgotten; without a letter due nobody else would."""
+        made = database.connections_made
+        if made != self._looked_at:
+            async with database.begin() as connection:
+                await hold_in_force(connection, self.token, now)
+            self._looked_at = made
 
     def save(self) -> None:
         """Writes the token if it is a later one than the file's; a full or read-only disk loses no letter."""

@@ -23,6 +23,7 @@ LISTS: Mapping[str, str] = {
     "candidate_requests": "requests",
     "consent_requests": "consents",
     "suppressions": "wishes",
+    "wishes_to_note": "wishes",
     "events": "history",
     "event_seals": "history",
 }
@@ -56,7 +57,13 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
     "approvals": {"job_id": _HERE, "order_id": _HERE},
     "candidate_requests": {"application_id": _NAMED},
     "consent_requests": {"job_id": _NAMED, "status_id": _NAMED, "prior_status_id": _NAMED},
-    "suppressions": {"key_hash": "told is what it is the hash of"},
+    "wishes_to_note": dict.fromkeys(
+        ("id", "person_id", "taken_back"), "until it is noted, within seconds; the wish itself is told of the person"
+    ),
+    "suppressions": {
+        **dict.fromkeys(("key_hash", "known_by"), "told is what it is the hash of"),
+        **dict.fromkeys(("holder_hash", "person_id"), "whose note it is: perhaps another's, with the same address"),
+    },
     "event_seals": {
         "event_id": _HERE,
         "number": "told as `seal`",

@@ -277,7 +277,7 @@ SECURITY_GUARDS = (
         "a reduced application takes no words",
         "S27",
         "shared/db/candidate_requests.py",
-        "        if words is not None and await _is_reduced(connection, order):\n",
+        "        if words is not None and await _is_reduced(connection, whose):\n",
         "        if order is None:\n",
         "tests/services/test_public_page.py::test_d42_s27_an_old_link_of_a_reduced_application_takes_no_words_again",
     ),
