@@ -191,4 +191,6 @@ def test_every_role_does_its_work_in_its_pod(pods: Pods, distributed_stack: Stac
     journals = list(state.glob("mailer-*.journal"))
     assert journals, "the journal is not where the pod's volume is"
     assert {journal.stat().st_uid for journal in journals} == {USER}
+    (said,) = (pods.folder / "public" / "state").glob("said-*.sqlite3")
+    assert said.stat().st_uid == USER and b"opt_out" in said.read_bytes(), "what was said is not in the page's volume"
     assert set(stack.stop().values()) == {0}, stack.logs()

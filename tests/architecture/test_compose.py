@@ -102,11 +102,12 @@ def test_images_are_pinned_and_all_that_needs_no_more_starts_by_itself(config: d
         assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
 
 
-def test_the_journal_outlives_its_mailer(config: dict[str, Any]) -> None:
-    mailer = config["services"]["mailer"]
-    volumes = {mount["target"]: mount for mount in mailer["volumes"]}
-    mount = volumes[mailer["environment"]["KP_STATE_DIR"]]
-    assert mount["type"] == "volume" and mount["source"] in config["volumes"]
+@pytest.mark.parametrize("name", ["mailer", "public"])
+def test_a_journal_outlives_its_container(config: dict[str, Any], name: str) -> None:
+    service = config["services"][name]
+    volumes = {mount["target"]: mount for mount in service.get("volumes", [])}
+    mount = volumes[service["environment"]["KP_STATE_DIR"]]
+    assert mount["type"] == "volume" and mount["source"] == name and name in config["volumes"]
 
 
 def test_a_mistyped_key_is_refused(tmp_path: Path) -> None:

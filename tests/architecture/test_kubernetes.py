@@ -186,7 +186,8 @@ def test_every_port_is_listened_on(manifests: list[Manifest]) -> None:
             if chooses(service["spec"]["selector"], labels(workload)):
                 (port,) = service["spec"]["ports"]
                 assert ports[port["targetPort"]] == port["port"]
-    assert workloads(manifests)["mailer"]["spec"]["serviceName"] in of_kind(manifests, "Service")
+    for name in ("mailer", "public"):
+        assert workloads(manifests)[name]["spec"]["serviceName"] in of_kind(manifests, "Service")
 
 
 def test_probes_ask_what_is_answered(manifests: list[Manifest]) -> None:
@@ -212,14 +213,15 @@ def test_a_mailer_has_longer_to_end_than_its_drain_takes(manifests: list[Manifes
         assert pod(workloads(manifests)[name])["terminationGracePeriodSeconds"] >= 60
 
 
-def test_the_journal_outlives_its_pod(manifests: list[Manifest]) -> None:
-    mailer = workloads(manifests)["mailer"]
-    assert mailer["kind"] == "StatefulSet"
-    mounted = {one["mountPath"]: one["name"] for one in container(mailer)["volumeMounts"]}
-    state = mounted[variables(mailer, manifests)["KP_STATE_DIR"]]
-    (claim,) = mailer["spec"]["volumeClaimTemplates"]
+@pytest.mark.parametrize("name", ["mailer", "public"])
+def test_a_journal_outlives_its_pod(manifests: list[Manifest], name: str) -> None:
+    workload = workloads(manifests)[name]
+    assert workload["kind"] == "StatefulSet"
+    mounted = {one["mountPath"]: one["name"] for one in container(workload)["volumeMounts"]}
+    state = mounted[variables(workload, manifests)["KP_STATE_DIR"]]
+    (claim,) = workload["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == state and claim["spec"]["accessModes"] == ["ReadWriteOnce"]
-    assert set(mailer["spec"]["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
+    assert set(workload["spec"]["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
 
 
 def test_pods_have_few_rights(manifests: list[Manifest]) -> None:
