@@ -103,8 +103,8 @@ async def _for_order(desk: Desk, request: Request, order: OfOrder, form: FormDat
         else:
             try:
                 now, speaker = desk.clock.now(), await desk.speaker(order.id)
-                await say(desk.database, order, wish, words, now=now)
-                await desk.note(speaker, wish.value, now)
+                changed = await say(desk.database, order, wish, words, now=now)
+                await desk.note(speaker, wish.value, now, changed=changed)
                 note = wish.value
             except InvalidInput as exc:
                 status, note = 422, exc.fix

@@ -51,8 +51,8 @@ async def _say(desk: Desk, order_id: int, answer: Answer, form: FormData) -> tup
         return 400, "unknown"
     try:
         now, speaker = desk.clock.now(), await desk.speaker(order_id)
-        await answer_question(desk.database, order_id, answer, now=now)
-        await desk.note(speaker, CONSENT[answer], now)
+        found = await answer_question(desk.database, order_id, answer, now=now)
+        await desk.note(speaker, CONSENT[answer], now, changed=found.changed)
     except Refused as exc:
         # What asks nothing is refused by the page itself.
         return 409, ERASED if str(exc) == ERASED else ""

@@ -20,17 +20,17 @@ class Desk:
     clock: Clock
     tokens: LinkTokens
     bound: Bound
-    #: What candidates say is written down here too; None: the disk takes nothing.
+    #: What candidates say is written down here too; None: nowhere.
     journal: SaidJournal | None = None
 
     async def speaker(self, order_id: int) -> Speaker | None:
         """Whose link it is, for `note`; asked before anything is said."""
         return await self.journal.speaker(order_id) if self.journal else None
 
-    async def note(self, speaker: Speaker | None, what: str, at: datetime) -> None:
+    async def note(self, speaker: Speaker | None, what: str, at: datetime, *, changed: bool) -> None:
         """What was said is on this machine's disk before the candidate is answered."""
         if self.journal and speaker:
-            await self.journal.note(speaker, what, at)
+            await self.journal.note(speaker, what, at, changed=changed)
 
 
 def field_of(form: FormData | None, name: str) -> str:

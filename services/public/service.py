@@ -23,10 +23,9 @@ async def run_public(database: Database, clock: Clock, settings: Settings, log: 
     journal = await open_journal(database, clock, settings, log)
     app, host = build_public(database, clock, settings, journal), settings.kp_public_host
     ended = asyncio.Event()
-    looking = asyncio.create_task(every(LOOK_SECONDS, journal.look, ended, log)) if journal else None
+    looking = asyncio.create_task(every(LOOK_SECONDS, journal.look, ended, log))
     try:
         await answer(app, "public", host, settings.kp_public_port, log, stop, proxies=settings.public_proxies())
     finally:
         ended.set()
-        if looking:
-            await looking
+        await looking

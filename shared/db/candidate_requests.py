@@ -45,7 +45,12 @@ class OpenRequests:
 
 
 async def ask(database: Database, whose: Whose, kind: Kind, words: str | None, *, now: datetime) -> bool:
-    """Leaves a request for the recruiters; False: the same waits already. Raises InvalidInput, NotFound, Refused."""
+    """Leaves a request for the recruiters; False: nothing changed, the same waits already.
+
+    Raises InvalidInput, NotFound and Refused.
+    A reduced application takes no words (D42): nothing would erase them. That it asks for deletion needs none. Who is
+    to be deleted is opted out with it: nothing is written to them meanwhile.
+    """
     words = (words or "").strip() or None
     if words is not None and (len(words) > LONGEST_WORDS or "\0" in words):
         raise InvalidInput("words", None, f"write at most {LONGEST_WORDS} characters")
@@ -54,10 +59,15 @@ async def ask(database: Database, whose: Whose, kind: Kind, words: str | None, *
 
     async def work(connection: AsyncConnection) -> bool:
         person_id = await _locked(connection, whose)
+        opted_out = None
+        if kind is Kind.DELETION:
+            opted_out = await begin_opt_out(connection, person_id, reason=None, author=CANDIDATE, now=now)
+        if words is not None and await _is_reduced(connection, whose):
+            raise Refused("your data were erased, but for what has to be kept; please write to us about that")
         waiting = select(_R.words).where(*_waiting(person_id, kind))
         there = list((await connection.execute(waiting)).scalars())
         if words in there:
-            return False
+            return opted_out is not None
         if len(there) >= MOST_OPEN:
             raise Refused("your earlier requests wait to be dealt with; please give us some days")
         values = {"application_id": _application_of(whose), "kind": kind.value, "words": words}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -79,55 +78,52 @@ async def load_wishes(connection: AsyncConnection, order: OfOrder, now: datetime
     )
 
 
-async def say(database: Database, whose: Whose, wish: Wish, words: str | None, *, now: datetime) -> None:
-    """Does what the candidate says; said again it changes nothing.
+async def say(database: Database, whose: Whose, wish: Wish, words: str | None, *, now: datetime) -> bool:
+    """Does what the candidate says, in one transaction; False: it changed nothing, it was said before.
 
     Raises NotFound where the order or the application is gone, InvalidInput for words that cannot be taken, Refused for
     too many of them.
     """
-    await _ACTS[wish](database, whose, words, now)
-    if wish is Wish.DELETE:
-        # Who is to be deleted is not written to meanwhile.
-        await _ACTS[Wish.OPT_OUT](database, whose, None, now)
+    return await _ACTS[wish](database, whose, words, now)
 
 
-Act = Callable[[Database, Whose, str | None, datetime], Awaitable[Any]]
+Act = Callable[[Database, Whose, str | None, datetime], Awaitable[bool]]
 
 
-async def _opt_out(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
-    await opt_out(database, whose, reason=None, author=CANDIDATE, now=now)
+async def _opt_out(database: Database, whose: Whose, _: str | None, now: datetime) -> bool:
+    return (await opt_out(database, whose, reason=None, author=CANDIDATE, now=now)).changed
 
 
-async def _opt_in(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
-    await opt_in(database, whose, author=CANDIDATE, now=now)
+async def _opt_in(database: Database, whose: Whose, _: str | None, now: datetime) -> bool:
+    return (await opt_in(database, whose, author=CANDIDATE, now=now)).changed
 
 
-async def _pause(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
-    await pause(database, whose, now=now)
+async def _pause(database: Database, whose: Whose, _: str | None, now: datetime) -> bool:
+    return (await pause(database, whose, now=now)).changed
 
 
-async def _end_pause(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
-    await end_pause(database, whose, now=now)
+async def _end_pause(database: Database, whose: Whose, _: str | None, now: datetime) -> bool:
+    return (await end_pause(database, whose, now=now)).changed
 
 
-async def _less(less: Less, database: Database, whose: Whose, _: str | None, now: datetime) -> None:
-    await want_less(database, whose, less, author=CANDIDATE, now=now)
+async def _less(less: Less, database: Database, whose: Whose, _: str | None, now: datetime) -> bool:
+    return (await want_less(database, whose, less, author=CANDIDATE, now=now)).changed
 
 
-async def _usual(less: Less, database: Database, whose: Whose, _: str | None, now: datetime) -> None:
-    await want_as_usual(database, whose, less, author=CANDIDATE, now=now)
+async def _usual(less: Less, database: Database, whose: Whose, _: str | None, now: datetime) -> bool:
+    return (await want_as_usual(database, whose, less, author=CANDIDATE, now=now)).changed
 
 
-async def _correct(database: Database, whose: Whose, words: str | None, now: datetime) -> None:
-    await ask(database, whose, Kind.CORRECTION, words, now=now)
+async def _correct(database: Database, whose: Whose, words: str | None, now: datetime) -> bool:
+    return await ask(database, whose, Kind.CORRECTION, words, now=now)
 
 
-async def _delete(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
-    await ask(database, whose, Kind.DELETION, None, now=now)
+async def _delete(database: Database, whose: Whose, _: str | None, now: datetime) -> bool:
+    return await ask(database, whose, Kind.DELETION, None, now=now)
 
 
-async def _keep(database: Database, whose: Whose, _: str | None, now: datetime) -> None:
-    await take_back(database, whose, Kind.DELETION, now=now)
+async def _keep(database: Database, whose: Whose, _: str | None, now: datetime) -> bool:
+    return await take_back(database, whose, Kind.DELETION, now=now)
 
 
 _ACTS: dict[Wish, Act] = {

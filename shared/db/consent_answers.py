@@ -4,7 +4,7 @@ An answer is a contact of the person, as its letter was: queries see it as the l
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -52,6 +52,8 @@ class Question:
     deleted_on: date | None = None
     #: True: rejected for want of an answer; "stay" still takes that back.
     is_lapsed: bool = False
+    #: Whether answering it just now changed anything.
+    changed: bool = field(default=False, compare=False)
 
 
 async def load_question(connection: AsyncConnection, order_id: int) -> Question:
@@ -72,14 +74,15 @@ async def answer_question(
         row = await _locked(connection, order_id)
         if row["reduced_at"] is not None or row["outcome"] == "deleted":
             raise Refused(ERASED)
-        if row["answer"] != answer or row["outcome"] is not None or row["is_passed"]:
+        changed = row["answer"] != answer or row["outcome"] is not None or row["is_passed"]
+        if changed:
             await _opt_out_or_in(connection, row["person_id"], answer, now, author)
             await _write(connection, row, answer, now)
             if row["outcome"] == "lapsed" and answer is Answer.STAY:
                 await _give_back(connection, row, now, author)
             await _note_contact(connection, row, answer, now, author)
             await record_consent(connection, [row], f"consent_{answer}", now, author)
-        return _question(await _row(connection, _about(order_id), order_id))
+        return replace(_question(await _row(connection, _about(order_id), order_id)), changed=changed)
 
     return await in_transaction(database, work)
 

@@ -99,7 +99,7 @@ GRANTS: dict[Share, dict[str, Rights]] = {
         application_queries.name: {"SELECT": "id name name_folded filters version"},
         application_statuses.name: {"SELECT": "id name name_folded meta"},
         candidate_requests.name: {
-            "SELECT": "id application_id kind words done_at",
+            "SELECT": "id application_id kind words made_at done_at",
             "INSERT": "application_id kind words made_at",
             "UPDATE": "done_at done_by",
         },
