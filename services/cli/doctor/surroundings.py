@@ -105,7 +105,12 @@ async def state_directory(installation: Installation) -> Answer:
     folder = installation.settings.kp_state_dir
     if not installation.runs("mailer", "public") and installation.settings.database_url.get_secret_value():
         return f"{folder} is not used by the {installation.role}"
-    fix = "name a folder that this user may write: no mail is sent without the journal in it"
+    needs = {
+        "mailer": "no mail is sent without the journal in it",
+        "public": "what candidates say is written nowhere for a database that is restored",
+    }
+    why = [need for role, need in needs.items() if installation.runs(role)] or ["the database is in it"]
+    fix = f"name a folder that this user may write: {'; '.join(why)}"
     nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     try:
         # Nothing of it is left: it never gets a name where the system can do without.
