@@ -15,7 +15,7 @@ from services.mailer.letters import Letters
 from services.public import app as public
 from services.public.app import HEADERS, MOST_BYTES, MOST_REQUESTS, build_public
 from services.public.rendering import NOTES, REFUSALS, text
-from shared.db import person_commands
+from shared.db import opt_outs
 from shared.db.candidate_requests import LONGEST_WORDS, finish
 from shared.db.candidate_wishes import Wish
 from shared.db.core_data import reduce_to_core_data
@@ -206,7 +206,7 @@ async def test_d25_a_deletion_and_the_opt_out_that_comes_with_it_are_one_transac
         raise NotFound("order", None)
 
     with monkeypatch.context() as patched:
-        patched.setattr(person_commands, "note_wishes", killed)
+        patched.setattr(opt_outs, "note_wish", killed)
         async with candidate(world) as one:
             assert (await one.post(at, data={"wish": "delete"})).status_code == 403
     assert await everything(world) == before
