@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.core_data import erased_columns, reduce_to_core_data
 from shared.db.engine import Database
+from shared.db.holds import load_hold
 from shared.db.system_settings import SystemSettings, load_system_settings
 from shared.db.tables import (
     application_statuses,
@@ -66,7 +67,7 @@ async def due_reductions(connection: AsyncConnection, now: datetime) -> list[Due
 
 
 async def reduce_due(database: Database, *, now: datetime, author: str) -> AsyncIterator[int]:
-    """Reduces what is due, batch by batch, each in a transaction; yields how many so far."""
+    """Reduces what is due, batch by batch, each in a transaction; yields how many so far. Nobody under the hold."""
     done = 0
     while True:
         found, reduced = await retry_conflicts(lambda: _reduce_batch(database, now, author))
@@ -89,6 +90,8 @@ async def forget_lifted_rejections(connection: AsyncConnection, application_ids:
 async def _reduce_batch(database: Database, now: datetime, author: str) -> tuple[int, int]:
     """How many were due, and how many of them still when they were locked."""
     async with database.begin() as connection:
+        if await load_hold(connection):
+            return 0, 0  # what came since the backup is not known, and nothing erased comes back
         settings = await load_system_settings(connection)
         due = _is_due(settings, now)
         first = select(_A.id).where(due).order_by(_A.rejected_by_letter_at, _A.id).limit(BATCH)

@@ -12,6 +12,7 @@ from services.scheduler.chores import do_chores
 from shared.db import reduction
 from shared.db.core_data import reduce_to_core_data
 from shared.db.engine import Database
+from shared.db.holds import hold_in_force, release_hold
 from shared.db.order_commands import settle
 from shared.db.reduction import due_reductions, reduce_due
 from shared.db.system_settings import load_system_settings
@@ -186,6 +187,18 @@ async def test_d42_off_reduces_nobody_and_at_once_the_rest_too(world: World) -> 
     assert [done async for done in reduce_due(world.database, now=world.clock.now(), author="anna")] == []
     await apply(world.database, with_setting("at_once"))
     assert [done async for done in reduce_due(world.database, now=world.clock.now(), author="anna")] == [1]
+
+
+async def test_d42_c56_a_database_that_is_held_reduces_nobody(world: World) -> None:
+    await world.begin("A1,,Eins,a1@x.example,Neu,", setup=with_setting("at_once"))
+    await reject(world, A1=MORNING)
+    now: Any = {"now": world.clock.now()}
+    async with world.database.begin() as connection:
+        assert await hold_in_force(connection, 1 << 40, world.clock.now())
+    assert [done async for done in reduce_due(world.database, **now, author="anna")] == []
+    assert (await application(world))["reduced_at"] is None
+    await release_hold(world.database, author="anna", **now)
+    assert [done async for done in reduce_due(world.database, **now, author="anna")] == [1]
 
 
 async def test_d25_d30_d42_whatever_is_still_to_be_sent_is_withdrawn(world: World) -> None:
