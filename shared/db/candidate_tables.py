@@ -62,4 +62,8 @@ wishes_to_note = Table(
     ref_column("person_id", "persons", ondelete="CASCADE"),
     #: The wish that the person takes back; NULL: what the person does not want by now is to be noted.
     Column("taken_back", PlainText),
+    # Whoever takes the page over may write here, and everybody's wishes are noted from here.
+    CheckConstraint(
+        "taken_back IN ('opted_out_at', 'no_birthday_since', 'yearly_since', 'paused_until')", name="taken_back"
+    ),
 )

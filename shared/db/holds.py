@@ -5,7 +5,7 @@ does not know that token is a restored copy of an earlier day: who got a letter 
 answers candidates remembers what they said, and holds likewise.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import delete, exists, select
@@ -20,6 +20,10 @@ from shared.errors import Refused
 
 _S = system_settings.c
 _HOLD, _RELEASED = "hold", "hold_released"
+#: More orders than are made between a backup and its restoring.
+SKIPPED = 1_000_000
+#: Since when a hold is whose row does not say it.
+_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 REASON = (
     "the database is older than what was sent from it (a restored backup?); compare the mail server's log with "
     "`kontaktpflege order list`, then `kontaktpflege hold release`"
@@ -31,15 +35,14 @@ async def hold_in_force(connection: AsyncConnection, mark: int | None, now: date
 
     Begins the hold if the database does not know that hand-over, and no person has released that very mark.
     """
-    rows = select(_S.name, _S.value).where(_S.name.in_((_HOLD, _RELEASED)))
-    kept: dict[str, Any] = {row.name: row.value for row in await connection.execute(rows)}
-    hold = kept.get(_HOLD)
-    if mark is not None and mark not in _marks(hold) and mark not in _marks(kept.get(_RELEASED)):
+    kept: dict[str, Any] = {row.name: row.value for row in await SETTINGS_ROWS.fetch(connection)}
+    hold = _told(kept[_HOLD]) if _HOLD in kept else None
+    if mark is not None and mark not in _marks(kept.get(_HOLD)) and mark not in _marks(kept.get(_RELEASED)):
         # Not the claim alone: a replica may have taken over with the claim and without what was sent after it.
         known = select(exists().where(attempts.c.lease_token == mark, attempts.c.handed_over_at.is_not(None)))
         if not (await connection.execute(known)).scalar_one():
             since = hold["since"] if hold else now.isoformat()
-            hold = {"since": since, "reason": REASON, "marks": [*_marks(hold), mark]}
+            hold = {"since": since, "reason": REASON, "marks": [*_marks(kept.get(_HOLD)), mark]}
             await _keep(connection, _HOLD, hold)
     return str(hold["reason"]) if hold else None
 
@@ -61,8 +64,8 @@ async def begin_hold(connection: AsyncConnection, forgotten_at: datetime, now: d
 
 async def load_hold(connection: AsyncConnection) -> dict[str, Any] | None:
     """The hold in force: since when and why."""
-    found = (await connection.execute(select(_S.value).where(_S.name == _HOLD))).scalar_one_or_none()
-    return {"since": found["since"], "reason": found["reason"]} if found else None
+    found = (await connection.execute(select(_S.value).where(_S.name == _HOLD))).first()
+    return _told(found.value) if found else None
 
 
 async def release_hold(database: Database, *, author: str, now: datetime) -> int:
@@ -79,8 +82,32 @@ async def release_hold(database: Database, *, author: str, now: datetime) -> int
         return await want_ringing(connection, now)
 
 
-def _marks(kept: dict[str, Any] | None) -> list[int]:
-    return list(kept["marks"]) if kept else []
+async def _skip_numbers(connection: AsyncConnection) -> None:
+    """Orders to come get numbers that none had since the backup: links and return paths of those letters name them.
+
+    Not by `setval`, which needs more rights than services have. SQLite counts on from its greatest row.
+    """
+    if connection.dialect.name == "postgresql":
+        numbers = func.generate_series(1, SKIPPED).table_valued("number")
+        next_number = func.nextval(func.pg_get_serial_sequence("write_orders", "id"))
+        await connection.execute(select(func.count(next_number)).select_from(numbers))
+
+
+def _told(kept: Any) -> dict[str, Any]:
+    """Since when and why, whatever the row has: the candidates' page may write it, and whoever takes that over (S17)."""
+    said = kept if isinstance(kept, dict) else {}
+    try:
+        since = datetime.fromisoformat(said["since"])
+    except (KeyError, TypeError, ValueError):
+        since = _UNKNOWN
+    # Days at the ends of the calendar have no local time everywhere.
+    since = since if 1970 < since.year < 9000 else _UNKNOWN
+    return {"since": since.isoformat(), "reason": str(said.get("reason") or REASON)}
+
+
+def _marks(kept: Any) -> list[int]:
+    marks = kept.get("marks") if isinstance(kept, dict) else None
+    return [mark for mark in marks if isinstance(mark, int)] if isinstance(marks, list) else []
 
 
 async def _keep(connection: AsyncConnection, name: str, value: dict[str, Any]) -> None:

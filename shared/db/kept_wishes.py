@@ -10,11 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db.suppression_keys import load_keys
 from shared.db.suppressions import (
     CANDIDATE,
+    PAUSE_MONTHS,
     PAUSED,
     SINCE,
     are_any,
     note_wishes,
     noted_under,
+    pause_ended_at,
     paused_until,
     stricter,
 )
@@ -22,6 +24,7 @@ from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, events, persons
 from shared.db.write_orders.interventions import block_person, withdraw_open_letters_of_person
 from shared.db.write_orders.wishes import withdraw_birthday_letters, withdraw_letters_beyond_one_a_year
+from shared.domain.schedule import add_months
 
 _A, _P, _E = applications.c, persons.c, events.c
 #: Why somebody new has a wish.
@@ -69,8 +72,13 @@ async def _keep(
         await _withdraw(connection, person_id, name, now, author)
         event = {"at": now, "author": author, "action": action, "noun": "person", "record_id": person_id}
         await connection.execute(insert(events).values(event | {"reason": KEPT}))
-    until, today = wishes["paused_until"], now.astimezone((await load_system_settings(connection)).zone).date()
+    zone = (await load_system_settings(connection)).zone
+    until, today = wishes["paused_until"], now.astimezone(zone).date()
     if until is None or until < today or await paused_until(connection, person_id, today) is not None:
+        return
+    # A note does not tell when the pause was said: so long before its end.
+    ended_at = await pause_ended_at(connection, person_id)
+    if ended_at is not None and add_months(ended_at.astimezone(zone).date(), PAUSE_MONTHS) >= until:
         return
     await block_person(connection, person_id, None, reason=PAUSED, until=until, now=now, author=CANDIDATE)
 

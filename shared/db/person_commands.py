@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.job_rows import load_job_row
-from shared.db.suppressions import CANDIDATE, PAUSED, forget_wish, note_later, note_wishes, paused_until
+from shared.db.opt_outs import begin_opt_out, end_opt_out
+from shared.db.suppressions import CANDIDATE, PAUSE_MONTHS, PAUSED, note_wish, paused_until
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, blocks, events, lineages, persons, write_orders
 from shared.db.transactions import in_transaction
@@ -25,8 +26,6 @@ from shared.errors import InvalidInput, NotFound, Refused
 
 T = TypeVar("T")
 _A, _P, _B, _O = applications.c, persons.c, blocks.c, write_orders.c
-#: How long a candidate's pause is.
-PAUSE_MONTHS = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,15 @@ _A, _P, _B, _S, _N = applications.c, persons.c, blocks.c, suppressions.c, wishes
 CANDIDATE = "candidate"
 #: Why a pause is a block.
 PAUSED = "the candidate wants a pause"
+#: How long a candidate's pause is.
+PAUSE_MONTHS = 6
 #: Wishes that are columns of a person, with the event that tells of each.
 SINCE = {"opted_out_at": "opt_out", "no_birthday_since": "no_birthday", "yearly_since": "yearly"}
 _NAMES = (*SINCE, "paused_until")
+#: What makes a block a pause.
+_PAUSE = (_B.author == CANDIDATE, _B.scope == "all", _B.until.is_not(None))
+#: What a wish was noted under of which a hash is left.
+ERASED = "an address that was erased"
 #: Hashes asked for at a time: SQLite takes so many parameters.
 _AT_ONCE = 500
 #: People whose wishes are noted in one transaction.
@@ -142,6 +148,18 @@ async def paused_until(connection: AsyncConnection, person_id: int, today: date)
     """Until when, the day included, the candidate wants no letters; None: there is no pause."""
     last = select(func.max(_B.until)).where(_B.person_id == person_id, *_own_pause(), _B.until >= today)
     found: date | None = (await connection.execute(last)).scalar_one()
+    return found
+
+
+async def is_pause(connection: AsyncConnection, block_id: int) -> bool:
+    """Whether a block is a candidate's pause."""
+    return (await connection.execute(select(_B.id).where(_B.id == block_id, *_PAUSE))).first() is not None
+
+
+async def pause_ended_at(connection: AsyncConnection, person_id: int) -> datetime | None:
+    """When a pause of the person's was last taken back, by whomever."""
+    last = select(func.max(_B.lifted_at)).where(_B.person_id == person_id, *_PAUSE)
+    found: datetime | None = (await connection.execute(last)).scalar_one()
     return found
 
 
@@ -261,7 +279,7 @@ def _wishes(name: str) -> Any:
 
 
 def _own_pause() -> tuple[Any, ...]:
-    return (_B.author == CANDIDATE, _B.scope == "all", _B.until.is_not(None), _B.lifted_at.is_(None))
+    return (*_PAUSE, _B.lifted_at.is_(None))
 
 
 def _values(row: Row[Any]) -> dict[str, Any]:

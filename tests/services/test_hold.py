@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import delete, select, update
+import pytest
+from sqlalchemy import delete, insert, select, update
 
-from shared.db.holds import load_hold, release_hold
-from shared.db.tables import attempts, contact_entries, events, write_orders
+from shared.db.holds import SKIPPED, hold_in_force, load_hold, release_hold
+from shared.db.tables import attempts, contact_entries, events, system_settings, write_orders
 from shared.db.write_orders.intents import Intent
 from tests.services.running import running, settings_for, until
 from tests.services.test_handing_over import deliverer_of
@@ -72,6 +74,24 @@ async def test_c27_a_database_replaced_in_mid_run_is_noticed_at_the_next_claim(w
         assert [reason.partition(":")[0] for reason in found.others] == ["held"]
         assert oracle.mails == []
     assert await world.orders() == {"A1": "queued", "A2": "queued"}
+
+
+@pytest.mark.parametrize(
+    "value", [{}, None, 7, "x", [], {"since": 7, "marks": 7, "reason": 7}, {"since": "9999-12-31", "marks": ["x"]}]
+)
+async def test_s17_a_hold_with_anything_in_it_holds_and_can_be_released(world: World, value: Any) -> None:
+    """As the role of the candidates' page can write it."""
+    await world.begin(*PEOPLE)
+    async with world.database.begin() as connection:
+        await connection.execute(insert(system_settings).values(name="hold", value=value))
+        assert await hold_in_force(connection, None, world.clock.now())
+    hold: Any = await hold_of(world)
+    assert hold["since"].startswith("1970-01-01") and hold["reason"]
+    async with world.database.begin() as connection:
+        assert await hold_in_force(connection, 7, world.clock.now())
+    assert await release_hold(world.database, author="anna", now=world.clock.now()) == 0
+    async with world.database.begin() as connection:
+        assert await hold_in_force(connection, 7, world.clock.now()) is None
 
 
 async def take_over_without_the_last_hand_over(world: World, order: int) -> None:

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from services.scheduler import service
 from services.scheduler.service import run_scheduler
@@ -13,7 +14,7 @@ from shared.db.core_data import reduce_to_core_data
 from shared.db.person_commands import Less, OfOrder, Whose
 from shared.db.suppressions import settle_waiting_wishes
 from shared.db.system_settings import load_system_settings, save_system_settings
-from shared.db.tables import applications, suppressions, wishes_to_note
+from shared.db.tables import applications, persons, suppressions, wishes_to_note
 from shared.settings import load_settings
 from tests.services.share_roles import by_its_role
 from tests.services.test_suppressions import erase, every_wish, holds
@@ -141,6 +142,16 @@ async def test_s29_a_reduction_comes_after_what_waits(world: World, name: str) -
     assert await left(world) == (0, 2)
     await world.applicants("A9,,Neun,ä1@x.example,Neu,")
     assert await holds(world, "A9") == {name}
+
+
+async def test_s17_nothing_waits_that_cannot_be_noted(world: World) -> None:
+    """One such row of whoever took the page over would stop everybody's wishes, and all imports."""
+    await letter(world)
+    async with by_its_role(world.database, "public") as database:
+        with pytest.raises(IntegrityError, match="taken_back"):
+            async with database.begin() as connection:
+                someone = select(persons.c.id).limit(1).scalar_subquery()
+                await connection.execute(insert(wishes_to_note).values(person_id=someone, taken_back="identity"))
 
 
 async def test_s29_a_scheduler_notes_what_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from shared.db.core_data import reduce_to_core_data
 from shared.db.engine import Database
 from shared.db.kept_wishes import keep_wishes
 from shared.db.migrate import _config, migrate
+from shared.db.order_commands import unblock
 from shared.db.person_commands import OfOrder
 from shared.db.returned_addresses import give_up_address
 from shared.db.suppression_keys import load_keys
@@ -165,6 +166,38 @@ async def test_s29_who_took_a_wish_back_keeps_that_with_another_application(worl
     assert await holds(world, "B1") == {name}
 
 
+async def test_s29_who_took_a_pause_back_keeps_that_with_another_application(world: World) -> None:
+    await world.begin(ONE, "B1,S2,Zwei,ä1@x.example,Neu,")
+    await wish(world, "paused_until")
+    await wish(world, "paused_until", "B1")
+    await take_back(world, "paused_until", "B1")
+    await world.applicants("B2,S2,Zwei,ä1@x.example,Neu,")
+    assert await holds(world, "B1") == set()
+    # What the other one says on a later day holds for whoever comes with the address, as always.
+    await take_back(world, "paused_until")
+    world.clock.advance(timedelta(days=1))
+    await wish(world, "paused_until")
+    await world.applicants("B3,S2,Zwei,ä1@x.example,Neu,")
+    assert await holds(world, "B1") == {"paused_until"}
+
+
+@pytest.mark.parametrize("others", [(), ("A2,,Zwei,a2@x.example,Neu,",)], ids=["one pause", "another after a merger"])
+async def test_d32_s29_a_pause_lifted_by_its_order_is_noted_no_more(world: World, others: tuple[str, ...]) -> None:
+    await world.begin(ONE, *others)
+    await world.run()
+    await wish(world, "paused_until")
+    if others:
+        world.clock.advance(timedelta(days=1))
+        await wish(world, "paused_until", "A2")
+        await world.applicants("A1,S1,Eins,Ä1@x.example,Neu,", "A2,S1,Zwei,a2@x.example,Neu,")
+    assert await holds(world, "A1") == {"paused_until"}
+    order = (await world.order("A1"))["id"]
+    await unblock(world.database, order, now=world.clock.now(), author="anna")
+    await erase(world, "A1", "A2")
+    await world.applicants(LATER)
+    assert await holds(world, "L1") == ({"paused_until"} if others else set())
+
+
 @every_wish
 async def test_s29_taking_back_reaches_an_address_that_was_changed_since(world: World, name: str) -> None:
     await world.begin(ONE)
@@ -230,7 +263,7 @@ async def test_s29_notes_of_an_earlier_release_hold_and_can_be_taken_back(no_sch
     async with no_schema.begin() as connection:
         await keep_wishes(connection, applications.c.external_id == "A1", MORNING, "anna")
         assert (await connection.execute(select(persons.c.opted_out_at))).scalar_one() is not None
-    await people.opt_in(no_schema, "A1", author="candidate", now=MORNING)
+    await people.opt_in(no_schema, "A1", author="anna", now=MORNING)
     assert await rows(no_schema, suppressions) == []
 
 

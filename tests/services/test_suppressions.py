@@ -11,7 +11,7 @@ from shared.db.core_data import reduce_to_core_data
 from shared.db.kept_wishes import KEPT
 from shared.db.person_commands import Less
 from shared.db.person_file import show_person
-from shared.db.suppressions import note_earlier_wishes
+from shared.db.suppressions import note_earlier_wishes, settle_waiting_wishes
 from shared.db.system_settings import as_plain, load_system_settings
 from shared.db.tables import applications, blocks, contact_entries, events, persons, suppressions, write_orders
 from shared.importing import import_applications
@@ -23,6 +23,7 @@ ONE, OTHER = "A1,,Eins,Ä1@x.example,Neu,", "B1,,Zwei,b1@x.example,Neu,"
 
 
 async def wish(world: World, name: str, whose: str = "A1") -> None:
+    """By the candidate; a scheduler has noted it."""
     now: Any = {"now": world.clock.now()}
     if name == "opted_out_at":
         await people.opt_out(world.database, whose, reason=None, author="candidate", **now)
@@ -30,6 +31,7 @@ async def wish(world: World, name: str, whose: str = "A1") -> None:
         await people.pause(world.database, whose, **now)
     else:
         await people.want_less(world.database, whose, _LESS[name], author="candidate", **now)
+    await settle_waiting_wishes(world.database)
 
 
 async def take_back(world: World, name: str, whose: str = "A1") -> None:
@@ -40,6 +42,7 @@ async def take_back(world: World, name: str, whose: str = "A1") -> None:
         await people.end_pause(world.database, whose, **now)
     else:
         await people.want_as_usual(world.database, whose, _LESS[name], author="candidate", **now)
+    await settle_waiting_wishes(world.database)
 
 
 _LESS = {"no_birthday_since": Less.NO_BIRTHDAY, "yearly_since": Less.YEARLY}

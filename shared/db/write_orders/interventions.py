@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.suppressions import is_pause, note_wish
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, lineages, persons, write_orders
 from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, in_state, record_orders, stop_orders
@@ -214,7 +215,12 @@ async def unblock_order(connection: AsyncConnection, order_id: int, *, now: date
     order = await _locked(connection, order_id)
     if order["state"] != "blocked":
         raise Refused(f"order {order_id} is {order['state']}, not blocked")
+    was_pause = await is_pause(connection, order["block_id"])
     await lift_blocks(connection, [order["block_id"]], now=now, author=author)
+    if was_pause:
+        await note_wish(connection, order["present_person_id"], author, taken_back="paused_until")
+        # After a merger another pause may stand.
+        await note_wish(connection, order["present_person_id"], author)
     return str((await connection.execute(select(_O.state).where(_O.id == order_id))).scalar_one())
 
 

@@ -18,5 +18,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["person_id"], ["persons.id"], name=op.f("fk_wishes_to_note__person_id"), ondelete="CASCADE"
         ),
+        sa.CheckConstraint(
+            "taken_back IN ('opted_out_at', 'no_birthday_since', 'yearly_since', 'paused_until')",
+            name=op.f("ck_wishes_to_note__taken_back"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_wishes_to_note")),
     )
