@@ -31,8 +31,6 @@ from shared.evidence.contents import told
 
 _A, _P, _B, _C, _O = applications.c, persons.c, blocks.c, contact_entries.c, write_orders.c
 _E, _S, _R, _Q, _M = events.c, event_seals.c, candidate_requests.c, consent_requests.c, returned_mails.c
-#: An address that is erased and only its hash kept.
-_HASHED = "sha256:"
 
 
 @dataclass(frozen=True, slots=True)
