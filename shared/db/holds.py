@@ -94,7 +94,7 @@ async def _skip_numbers(connection: AsyncConnection) -> None:
 
 
 def _told(kept: Any) -> dict[str, Any]:
-    """Since when and why, whatever the row has: the candidates' page may write it, and whoever takes that over (S17)."""
+    """Since when and why, whatever the row has: whoever takes the candidates' page over may write it (S17)."""
     said = kept if isinstance(kept, dict) else {}
     try:
         since = datetime.fromisoformat(said["since"])

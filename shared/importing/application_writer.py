@@ -1,6 +1,8 @@
 """A batch of applications as a few statements over a temporary table."""
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -20,19 +22,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Identifier, PlainText
+from shared.db.column_types import Identifier, PlainText, any_of
+from shared.db.engine import Database
 from shared.db.history import StatusChange, record_status_changes
 from shared.db.kept_wishes import keep_wishes
 from shared.db.person_moves import follow_moves
 from shared.db.reduction import forget_lifted_rejections
 from shared.db.returned_addresses import forget_returns
-from shared.db.suppressions import keep_wishes, settle_wishes
+from shared.db.suppressions import are_any, note_wishes, settle_waiting_wishes, settle_wishes
 from shared.db.tables import FOLDED, applications, custom_fields, persons
+from shared.db.transactions import in_transaction
 from shared.db.write_orders.applications import take_back_claims
 from shared.domain.duplicates import identity_of
 from shared.domain.text import fold_or_none
 from shared.importing.application_rows import DATES, TEXTS, ApplicationRow
-from shared.importing.batches import Batch, Import, refuse_second_row
+from shared.importing.batches import BATCH_ROWS, Batch, Import, refuse_second_row
 from shared.importing.bulk import among, load, upsert
 from shared.importing.report import RowError
 
@@ -76,6 +80,8 @@ class ApplicationWriter:
 
     def __init__(self, this: Import, keys: Sequence[str]) -> None:
         self._this, self._keys = this, keys
+        #: Ids of applications that are new, or have another address or person.
+        self._others = array("q")
 
     async def write(self, connection: AsyncConnection, batch: Batch) -> None:
         """Persons, applications and custom fields of one batch, and what follows from the changes."""
@@ -102,8 +108,29 @@ class ApplicationWriter:
         if others := [record["external_id"] for record in records if record["external_id"] not in as_before]:
             them = among(connection, _A.external_id, others)
             await keep_wishes(connection, them, self._this.now, self._this.author)
+            self._others.extend((await connection.execute(select(_A.id).where(them))).scalars())
         self._this.report.updated += len(changes)
         self._this.report.inserted += len(records) - len(changes)
+
+    async def keep_later_wishes(self, database: Database) -> None:
+        """What others with their addresses said while they were written holds for them as well (S29).
+
+        Neither saw the other then: the wish was noted, or waited, in a transaction of its own.
+        """
+        others, self._others = self._others, array("q")
+        if not others:
+            return
+        await settle_waiting_wishes(database)
+        for start in range(0, len(others), BATCH_ROWS):
+            await in_transaction(database, partial(self._keep_again, others[start : start + BATCH_ROWS].tolist()))
+
+    async def _keep_again(self, ids: Collection[int], connection: AsyncConnection) -> None:
+        if not await are_any(connection):
+            return
+        them = any_of(_A.id, ids)
+        owners = select(_P.id).where(_P.id.in_(select(_A.person_id).where(them))).order_by(_P.id)
+        await connection.execute(owners.with_for_update())
+        await keep_wishes(connection, them, self._this.now, self._this.author)
 
     async def _present(self, connection: AsyncConnection, rows: Sequence[ApplicationRow]) -> dict[str, Row[Any]]:
         """The applications that exist, locked: persons first, by ascending id, as every transaction does."""

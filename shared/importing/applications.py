@@ -37,5 +37,6 @@ async def import_applications(
         known_users = set((await connection.execute(select(users.c.name_folded))).scalars())
     this = Import(ImportReport("applications"), now, author)
     parser = ApplicationParser(statuses, known_users, this.report)
-    kind = Kind(KNOWN, ("external_id",), parser.parse, ApplicationWriter(this, keys).write)
+    writer = ApplicationWriter(this, keys)
+    kind = Kind(KNOWN, ("external_id",), parser.parse, writer.write, writer.keep_later_wishes)
     return await run_import(database, path, this, kind, strict=strict, check=check, progress=progress)

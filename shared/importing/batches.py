@@ -58,6 +58,8 @@ class Kind:
     required: tuple[str, ...]
     parse: Callable[[Row], tuple[str | None, Any]]
     write: Callable[[AsyncConnection, Batch], Awaitable[None]]
+    #: What is left to do once what was written is there for everybody to see; may be called again.
+    after: Callable[[Database], Awaitable[None]] | None = None
 
 
 def refuse_second_row(this: Import, line: int, external_id: str, first_line: int) -> None:
@@ -129,6 +131,8 @@ async def _write_all_or_nothing(
             await _record(connection, path, this)
     except _TakeBack:
         this.report.inserted = this.report.updated = this.report.repeated = 0
+    else:
+        await _end(database, kind)
 
 
 async def _write_alone(database: Database, batch: Batch, this: Import, kind: Kind) -> None:
@@ -146,6 +150,12 @@ async def _write_alone(database: Database, batch: Batch, this: Import, kind: Kin
             await kind.write(connection, batch)
 
     await retry_conflicts(once)
+    await _end(database, kind)
+
+
+async def _end(database: Database, kind: Kind) -> None:
+    if kind.after is not None:
+        await kind.after(database)
 
 
 def _batches(rows: Iterator[Row], this: Import, kind: Kind) -> Iterator[Batch]:

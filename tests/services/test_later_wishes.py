@@ -11,14 +11,18 @@ from services.scheduler import service
 from services.scheduler.service import run_scheduler
 from shared.db import person_commands as people
 from shared.db.core_data import reduce_to_core_data
+from shared.db.engine import Database
+from shared.db.kept_wishes import keep_wishes
 from shared.db.person_commands import Less, OfOrder, Whose
 from shared.db.suppressions import settle_waiting_wishes
 from shared.db.system_settings import load_system_settings, save_system_settings
 from shared.db.tables import applications, persons, suppressions, wishes_to_note
+from shared.importing import application_writer, batches, import_applications
 from shared.settings import load_settings
+from tests.services.import_files import lines
 from tests.services.share_roles import by_its_role
 from tests.services.test_suppressions import erase, every_wish, holds
-from tests.services.world import World
+from tests.services.world import COLUMNS, World
 
 ONE, OTHER = "A1,,Eins,Ä1@x.example,Neu,", "B1,,Zwei,b1@x.example,Neu,"
 _LESS = {"no_birthday_since": Less.NO_BIRTHDAY, "yearly_since": Less.YEARLY}
@@ -107,6 +111,45 @@ async def test_s29_an_import_of_the_same_address_knows_of_what_waits(world: Worl
     await wish(world, name, order)
     await world.applicants("A9,,Neun,ä1@x.example,Neu,")
     assert await holds(world, "A9") == {name} and (await left(world))[0] == 0
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@every_wish
+async def test_s29_what_is_said_while_an_import_is_under_way_holds_for_its_rows_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, strict: bool
+) -> None:
+    order = await letter(world)
+
+    async def then_somebody_says(database: Database) -> None:
+        await settle_waiting_wishes(database)
+        await wish(world, name, order)
+
+    monkeypatch.setattr(batches, "settle_waiting_wishes", then_somebody_says)
+    path = world.folder / "later.csv"
+    path.write_text(lines(COLUMNS, "A9,,Neun,ä1@x.example,Neu,", OTHER), encoding="utf-8")
+    await import_applications(world.database, path, author="anna", now=world.clock.now(), strict=strict)
+    assert await holds(world, "A9") == {name} and await holds(world, "B1") == set()
+
+
+@every_wish
+async def test_s29_what_is_said_during_an_imports_transaction_holds_for_its_rows_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    order = await letter(world)
+    if world.database.dialect == "sqlite":
+        return  # one writes at a time
+    said = []
+
+    async def then_somebody_says(*given: Any) -> None:
+        await keep_wishes(*given)
+        if not said:
+            said.append(name)
+            await wish(world, name, order)
+            await settle_waiting_wishes(world.database)
+
+    monkeypatch.setattr(application_writer, "keep_wishes", then_somebody_says)
+    await world.applicants("A9,,Neun,ä1@x.example,Neu,", OTHER)
+    assert said and await holds(world, "A9") == {name} and await holds(world, "B1") == set()
 
 
 @every_wish
