@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from email.utils import format_datetime
 from functools import lru_cache
-from types import MappingProxyType
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
@@ -82,21 +81,48 @@ def attachment_part(file_name: str, media_type: str, content: bytes) -> bytes:
     return head.encode() + _base64(content)
 
 
-def quoted_lines(texts: Iterable[str]) -> dict[str, bytes]:
-    """The lines of these texts as quoted-printable: done once for those that many letters have in common."""
-    return {line: _quoted(line) for text in texts for line in _with_lf(text).split("\n")}
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """What many letters have in common, as quoted-printable: single lines, and lines that follow each other."""
+
+    lines: Mapping[str, bytes] = field(default_factory=dict)
+    #: Whole lines with their ends, the same as quoted-printable, and how many bytes they are as UTF-8.
+    blocks: tuple[tuple[str, bytes, int], ...] = ()
+
+
+def quoted_once(texts: Iterable[str]) -> Quoted:
+    """The lines of these texts that have no brace: those without a placeholder, done once for all letters."""
+    lines: dict[str, bytes] = {}
+    blocks = []
+    for text in texts:
+        run: list[str] = []
+        for line in (*_with_lf(text).split("\n"), "{"):
+            if "{" not in line:
+                run.append(line)
+                continue
+            if len(run) > 2:
+                # The last one may be what stands before the end, or before a placeholder.
+                block = "".join(f"{one}\n" for one in run[:-1])
+                quoted = b"".join(b"%b\r\n" % _quoted(one) for one in run[:-1])
+                blocks.append((block, quoted, len(block.encode(errors="replace"))))
+            lines |= {one: _quoted(one) for one in run}
+            run = []
+    return Quoted(lines, tuple(blocks))
+
+
+_NOTHING_QUOTED = Quoted()
 
 
 def compose(
     rendered: RenderedLetter,
     headers: MailHeaders,
     attachments: Sequence[bytes] = (),
-    quoted: Mapping[str, bytes] = MappingProxyType({}),
+    quoted: Quoted = _NOTHING_QUOTED,
 ) -> bytes:
     """The mail with CRLF line ends, the last one included; multipart/alternative if the letter has HTML.
 
-    `attachments` are parts made by `attachment_part`: with them the mail is multipart/mixed. `quoted` are lines that
-    the letter may contain, from `quoted_lines`: they make it faster, never different.
+    `attachments` are parts made by `attachment_part`: with them the mail is multipart/mixed. `quoted`: what the letter
+    may contain, from `quoted_once`, which makes it faster, never different.
 
     Display names and subject lose control characters; anything else that could break out of its header raises
     InvalidInput (S5). A local part beyond ASCII stays as UTF-8: such a mail needs a relay with SMTPUTF8 (S9).
@@ -109,7 +135,7 @@ def compose(
     return b"%b\r\n%b" % (head, body)
 
 
-def _body(rendered: RenderedLetter, order_id: int, quoted: Mapping[str, bytes]) -> bytes:
+def _body(rendered: RenderedLetter, order_id: int, quoted: Quoted) -> bytes:
     plain = _part(b"plain", rendered.text, quoted)
     if rendered.html is None:
         return plain
@@ -226,26 +252,39 @@ def _checked(place: str, form: re.Pattern[str], value: str, longest: int = _LONG
     return value
 
 
-def _part(subtype: bytes, text: str, quoted: Mapping[str, bytes]) -> bytes:
+def _part(subtype: bytes, text: str, quoted: Quoted) -> bytes:
     text = _with_lf(text)
     text = text if text.endswith("\n") else f"{text}\n"
-    data = text.encode(errors="replace")
+    pieces: list[bytes] = []
+    size, rest = 0, text
+    for block, as_quoted, length in quoted.blocks:
+        before, found, after = rest.partition(block)
+        if found and (not before or before[-1] == "\n"):
+            size += length + _add_lines(pieces, before, quoted.lines)
+            pieces.append(as_quoted)
+            rest = after
+    size += _add_lines(pieces, rest, quoted.lines)
     # Quoted-printable stays readable and grows with every character beyond ASCII; base64 is a third longer anyway.
-    if (len(data) - len(text)) * 8 <= len(data):
-        encoding, body = (
-            b"quoted-printable",
-            # An empty line is empty as quoted too, and most letters have some.
-            b"\r\n".join(
-                [_quoted(line) if (known := quoted.get(line)) is None else known for line in text.split("\n")]
-            ),
-        )
+    if (size - len(text)) * 8 <= size:
+        encoding, body = b"quoted-printable", b"".join(pieces)
     else:
-        encoding, body = b"base64", _base64(data.replace(b"\n", b"\r\n"))
+        encoding, body = b"base64", _base64(text.encode(errors="replace").replace(b"\n", b"\r\n"))
     return b'Content-Type: text/%b; charset="utf-8"\r\nContent-Transfer-Encoding: %b\r\n\r\n%b' % (
         subtype,
         encoding,
         body,
     )
+
+
+def _add_lines(pieces: list[bytes], text: str, known: Mapping[str, bytes]) -> int:
+    """Adds whole lines as quoted-printable; how many bytes they are as UTF-8."""
+    if not text:
+        return 0
+    lines = text.split("\n")
+    # An empty line is empty as quoted too, and most letters have some.
+    found = [_quoted(line) if (quoted := known.get(line)) is None else quoted for line in lines]
+    pieces.append(b"\r\n".join(found))
+    return len(text.encode(errors="replace"))
 
 
 def _with_lf(text: str) -> str:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.mailer.compose import MailHeaders, attachment_part, compose, message_id, quoted_lines
+from services.mailer.compose import MailHeaders, Quoted, attachment_part, compose, message_id, quoted_once
 from services.mailer.signing import open_signing
 from shared.db.letter_data import StoredLetter, load_custom_fields, load_letter_version, load_users
 from shared.db.system_settings import SystemSettings
@@ -56,15 +56,14 @@ class ReadyLetter:
 
     forms: LetterForms
     attachments: tuple[bytes, ...]
-    #: Its lines without a placeholder, as its mails carry them.
-    quoted: Mapping[str, bytes]
+    #: What all its mails have in common, as they carry it.
+    quoted: Quoted
 
 
 def make_ready(letter: StoredLetter) -> ReadyLetter:
     """Costs milliseconds; raises InvalidInput for a letter that a later release does not allow any more."""
     files = tuple(attachment_part(one.file_name, one.media_type, one.content) for one in letter.attachments)
-    lines = (line for one in letter.texts for line in f"{one.html or ''}\n{one.text or ''}".split("\n"))
-    quoted = quoted_lines(line for line in lines if "{" not in line)
+    quoted = quoted_once(part for one in letter.texts for part in (one.html, one.text) if part)
     return ReadyLetter(compile_forms(letter.texts, composed=letter.composed), files, quoted)
 
 
