@@ -147,33 +147,9 @@ async def _order_of(database: Database, one: Said) -> OfOrder | None:
         return OfOrder(one.order_id) if (await connection.execute(same)).first() else None
 
 
-class _People:
-    """Persons by the hash of their identity; made only if a letter is not known."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._by_hash: dict[str, int] | None = None
-
-    async def application_of(self, who: str) -> str | None:
-        """The external id of one of the person's applications."""
-        if self._by_hash is None:
-            self._by_hash = await self._all()
-        theirs = select(_A.external_id).where(_A.person_id == self._by_hash.get(who)).order_by(_A.id.desc()).limit(1)
-        async with self._database.read() as connection:
-            found: str | None = (await connection.execute(theirs)).scalar()
-        return found
-
-    async def _all(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        async with self._database.begin() as connection:
-            keys = await load_keys(connection)
-        last = 0
-        while True:
-            some = select(_P.id, _P.identity).where(_P.id > last).order_by(_P.id).limit(_BATCH)
-            async with self._database.read() as connection:
-                rows = (await connection.execute(some)).all()
-            if not rows:
-                return found
-            found |= {keys.of_identity(row.identity): row.id for row in rows}
-            last = rows[-1].id
-            await asyncio.sleep(0)
+async def _application_of(database: Database, one: Said) -> str | None:
+    """Its letter is not known: the application that it was for, if that is."""
+    same = select(_A.external_id).where(_A.external_id == one.application)
+    async with database.read() as connection:
+        found: str | None = (await connection.execute(same)).scalar()
+    return found

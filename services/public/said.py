@@ -15,14 +15,13 @@ from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.holds import begin_hold
 from shared.db.said_journals import known_up_to, note_known
-from shared.db.suppression_keys import load_keys
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications, write_orders
 from shared.errors import KontaktpflegeError
 from shared.logs import get_logger
 from shared.settings import Settings
 
-_A, _P, _O = applications.c, persons.c, write_orders.c
+_A, _O = applications.c, write_orders.c
 #: Seconds between two looks whether the database still knows what was said.
 LOOK_SECONDS = 5.0
 
@@ -33,7 +32,7 @@ class Speaker:
 
     order_id: int
     made_at: datetime
-    who: str
+    application: str
 
 
 class SaidJournal:
@@ -57,14 +56,13 @@ class SaidJournal:
     async def speaker(self, order_id: int) -> Speaker | None:
         """None: there is no such order."""
         statement = (
-            select(_O.created_at, _P.identity)
+            select(_O.created_at, _A.external_id)
             .join(applications, _A.id == _O.application_id)
-            .join(persons, _P.id == _A.person_id)
             .where(_O.id == order_id)
         )
-        async with self._database.begin() as connection:
+        async with self._database.read() as connection:
             found = (await connection.execute(statement)).first()
-            return Speaker(order_id, found[0], (await load_keys(connection)).of_identity(found[1])) if found else None
+            return Speaker(order_id, found[0], found[1]) if found else None
 
     async def note(self, speaker: Speaker, what: str, at: datetime, *, changed: bool) -> None:
         """On the disk when it returns. A disk that takes nothing is logged: the database has the wish.

@@ -20,7 +20,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS journal (name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS said (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    order_id INTEGER NOT NULL, made_at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, at TEXT NOT NULL
+    order_id INTEGER NOT NULL, made_at TEXT NOT NULL, application TEXT NOT NULL, what TEXT NOT NULL, at TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS waiting (number INTEGER PRIMARY KEY);
 """
@@ -35,8 +35,8 @@ class Said:
     order_id: int
     #: When the order was made: after a restore its number may be another letter's.
     made_at: datetime
-    #: The person, as a hash that only the database's secret makes (shared/db/suppression_keys.py).
-    who: str
+    #: The external id of the application that it was for: of a letter that the database does not know it is left.
+    application: str
     #: A wish by its name, or `consent_stay`, `consent_delete`.
     what: str
     at: datetime

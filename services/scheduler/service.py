@@ -15,6 +15,7 @@ from shared.bus.interface import Bus
 from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.suppressions import settle_waiting_wishes
+from shared.handed_over import hold_if_older
 from shared.lifecycle import every
 from shared.settings import Settings
 

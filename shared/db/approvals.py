@@ -17,7 +17,15 @@ from shared.db.history import record_changes
 from shared.db.named_records import find_named
 from shared.db.status_meanings import statuses_that_decide
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import application_queries, contact_jobs, events, form_letter_versions, form_letters, write_orders
+from shared.db.tables import (
+    application_queries,
+    contact_jobs,
+    events,
+    form_letter_versions,
+    form_letters,
+    users,
+    write_orders,
+)
 from shared.domain.seals import seal_of
 from shared.domain.text import fold
 from shared.errors import Refused

@@ -3,7 +3,6 @@
 The system does neither by itself: whoever has a letter has its link, and what is erased does not come back.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,6 +12,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
+from shared.db.opt_outs import begin_opt_out
 from shared.db.person_commands import OfOrder, Whose, owner_of
 from shared.db.suppressions import CANDIDATE
 from shared.db.system_state import Count
@@ -153,6 +153,18 @@ async def _locked(connection: AsyncConnection, whose: Whose) -> int:
     if person_id is None:
         raise NotFound("order", whose.id) if isinstance(whose, OfOrder) else NotFound("application", whose)
     return int(person_id)
+
+
+async def _is_reduced(connection: AsyncConnection, whose: Whose) -> bool:
+    """Read while the person is locked, as it is by whoever reduces."""
+    mine = select(_A.reduced_at).where(_A.id == _application_of(whose))
+    return (await connection.execute(mine)).scalar() is not None
+
+
+async def erase_words_of_done(connection: AsyncConnection, now: datetime) -> int:
+    """Erases the words of requests done so long ago; returns how many."""
+    old = (_R.done_at < now - WORDS_KEPT, _R.words.is_not(None))
+    return (await connection.execute(update(candidate_requests).where(*old).values(words=None))).rowcount
 
 
 def _application_of(whose: Whose) -> ScalarSelect[int]:

@@ -61,10 +61,10 @@ class Wishes:
     company: str | None
 
 
-async def load_wishes(connection: AsyncConnection, order: OfOrder, now: datetime) -> Wishes | None:
-    """None: the order is gone."""
+async def load_wishes(connection: AsyncConnection, whose: Whose, now: datetime) -> Wishes | None:
+    """None: the order, or the application, is gone."""
     columns = (_P.id, _P.opted_out_at, _P.no_birthday_since, _P.yearly_since)
-    person = (await connection.execute(select(*columns).where(_P.id == owner_of(order)))).mappings().first()
+    person = (await connection.execute(select(*columns).where(_P.id == owner_of(whose)))).mappings().first()
     if person is None:
         return None
     settings = await load_system_settings(connection)

@@ -104,7 +104,9 @@ def _judged(ids: Sequence[int], now: datetime) -> Any:
     version = form_letter_versions.c
     columns = (
         *(_O.id, _O.job_name, _O.application_id, _A.external_id, _A.person_id, _A.status_id, _A.in_pool),
-        *(_A.pool_since, _R.answer, _R.answered_at, _R.status_id.label("rejecting_id"), _why_not().label("why")),
+        # A status that means something else by now is not set: who asked to be deleted is reduced all the same.
+        case((_R.status_id.in_(_REJECTING), _R.status_id)).label("rejecting_id"),
+        *(_A.pool_since, _R.answer, _R.answered_at, _why_not().label("why")),
     )
     source = (
         consent_requests.join(write_orders, _O.id == _R.order_id)

@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Instant, PlainText
 from shared.db.history_seals import erase_words
-from shared.db.suppressions import settle_wishes
+from shared.db.person_tables import earlier_persons
+from shared.db.suppression_keys import KEPT_ADDRESS, Keys, load_keys
+from shared.db.suppressions import note_wishes
 from shared.db.system_settings import SystemSettings
 from shared.db.tables import (
     applications,
@@ -53,8 +55,9 @@ async def reduce_to_core_data(
     if not application_ids:
         return
     ids = list(application_ids)
-    people = (await connection.execute(select(_A.person_id).where(_A.id.in_(ids)).distinct())).scalars()
-    await settle_wishes(connection, list(people))
+    theirs = select(_A.person_id).where(_A.id.in_(ids))
+    # While they can be recognised by what is about to be erased (S29).
+    await note_wishes(connection, list((await connection.execute(theirs.distinct())).scalars()))
     await withdraw_orders_of_reduced(connection, ids, now, author)
     erased = erased_columns(settings)
     values: dict[str, Any] = dict.fromkeys(erased) | {f"{name}_folded": None for name in _FOLDED if name in erased}
@@ -140,18 +143,17 @@ def _hashed(value: str | None) -> str | None:
     return "sha256:" + sha256(value.encode()).hexdigest()
 
 
-async def _erase_persons(connection: AsyncConnection, application_ids: Sequence[int]) -> None:
-    """Entries, blocks' reasons and history of persons all of whose applications are reduced; the blocks stand.
-
-    Also of what these were before a merger (D24), once nobody is left who was it too.
-    """
+async def _erase_persons(
+    connection: AsyncConnection, application_ids: Sequence[int], now: datetime, author: str
+) -> None:
+    """Entries, blocks' reasons and history of persons all of whose applications are reduced; the blocks stand."""
     mine = select(_A.person_id).where(_A.id.in_(application_ids))
     unreduced = func.count().filter(_A.reduced_at.is_(None))
     whole = select(_A.person_id).where(_A.person_id.in_(mine)).group_by(_A.person_id).having(unreduced == 0)
     people = list((await connection.execute(whole)).scalars())
     if not people:
         return
-    people += await left_records(connection, people)
+    people += await _left_behind(connection, people)
     await _empty_entries(connection, _C.person_id.in_(people))
     await connection.execute(update(blocks).where(blocks.c.person_id.in_(people)).values(reason=REDUCED))
     await erase_words(connection, and_(_E.noun == "person", _E.record_id.in_(people)), now=now, author=author)

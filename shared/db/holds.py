@@ -20,8 +20,6 @@ from shared.errors import Refused
 
 _S = system_settings.c
 _HOLD, _RELEASED = "hold", "hold_released"
-#: More orders than are made between a backup and its restoring.
-SKIPPED = 1_000_000
 #: Since when a hold is whose row does not say it.
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 REASON = (
@@ -35,7 +33,8 @@ async def hold_in_force(connection: AsyncConnection, mark: int | None, now: date
 
     Begins the hold if the database does not know that hand-over, and no person has released that very mark.
     """
-    kept: dict[str, Any] = {row.name: row.value for row in await SETTINGS_ROWS.fetch(connection)}
+    rows = select(_S.name, _S.value).where(_S.name.in_((_HOLD, _RELEASED)))
+    kept: dict[str, Any] = {row.name: row.value for row in await connection.execute(rows)}
     hold = _told(kept[_HOLD]) if _HOLD in kept else None
     if mark is not None and mark not in _marks(kept.get(_HOLD)) and mark not in _marks(kept.get(_RELEASED)):
         # Not the claim alone: a replica may have taken over with the claim and without what was sent after it.
@@ -80,17 +79,6 @@ async def release_hold(database: Database, *, author: str, now: datetime) -> int
         await connection.execute(delete(system_settings).where(_S.name == _HOLD))
         await record_changes(connection, "settings", None, "hold", "release", [], author=author, now=now)
         return await want_ringing(connection, now)
-
-
-async def _skip_numbers(connection: AsyncConnection) -> None:
-    """Orders to come get numbers that none had since the backup: links and return paths of those letters name them.
-
-    Not by `setval`, which needs more rights than services have. SQLite counts on from its greatest row.
-    """
-    if connection.dialect.name == "postgresql":
-        numbers = func.generate_series(1, SKIPPED).table_valued("number")
-        next_number = func.nextval(func.pg_get_serial_sequence("write_orders", "id"))
-        await connection.execute(select(func.count(next_number)).select_from(numbers))
 
 
 def _told(kept: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.suppressions import forget_wish, note_wishes
+from shared.db.suppressions import note_wish
 from shared.db.tables import applications, consent_requests, events, persons, write_orders
 from shared.db.write_orders.interventions import withdraw_open_letters_of_person
 from shared.domain.consent import Answer
@@ -36,7 +36,7 @@ async def begin_opt_out(
     stopped = await withdraw_open_letters_of_person(
         connection, person_id, withdrawn_by="opted_out", reason="opted out", now=now, author=author
     )
-    await note_wishes(connection, [person_id])
+    await note_wish(connection, person_id, author)
     await _record(connection, person_id, "opt_out", reason, author, now)
     return stopped
 
@@ -46,7 +46,7 @@ async def end_opt_out(connection: AsyncConnection, person_id: int, *, author: st
     opted_out = update(persons).where(_P.id == person_id, _P.opted_out_at.is_not(None))
     if not (await connection.execute(opted_out.values(opted_out_at=None, opted_out_by=None))).rowcount:
         return False
-    await forget_wish(connection, person_id, "opted_out_at")
+    await note_wish(connection, person_id, author, taken_back="opted_out_at")
     await _record(connection, person_id, "opt_in", None, author, now)
     return True
 

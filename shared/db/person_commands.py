@@ -67,47 +67,17 @@ async def opt_out(database: Database, whose: Whose, *, reason: str | None, autho
     """No more contact care for the person; letters before T2 are withdrawn. Raises NotFound."""
 
     async def work(connection: AsyncConnection, person: Mapping[str, Any]) -> Stopped:
-        if person["opted_out_at"] is not None:
-            return Stopped(changed=False)
-        values = {"opted_out_at": now, "opted_out_by": author}
-        await connection.execute(update(persons).where(_P.id == person["id"]).values(values))
-        stopped, late = await withdraw_open_letters_of_person(
-            connection, person["id"], withdrawn_by="opted_out", reason="opted out", now=now, author=author
-        )
-        await _note(connection, person, whose)
-        await _record(connection, person, "opt_out", reason, author, now)
-        return Stopped(stopped, late)
+        done = await begin_opt_out(connection, person["id"], reason=reason, author=author, now=now)
+        return Stopped(*done) if done else Stopped(changed=False)
 
     return await _decide(database, whose, work)
-
-
-async def opt_out_locked(
-    connection: AsyncConnection, person: Mapping[str, Any], *, reason: str | None, author: str, now: datetime
-) -> Stopped:
-    """The same in a transaction that has the person's row locked and read."""
-    if person["opted_out_at"] is not None:
-        return Stopped(changed=False)
-    values = {"opted_out_at": now, "opted_out_by": author}
-    await connection.execute(update(persons).where(_P.id == person["id"]).values(values))
-    stopped, late = await withdraw_open_letters_of_person(
-        connection, person["id"], withdrawn_by="opted_out", reason="opted out", now=now, author=author
-    )
-    await note_wishes(connection, [person["id"]])
-    await _record(connection, person, "opt_out", reason, author, now)
-    return Stopped(stopped, late)
 
 
 async def opt_in(database: Database, whose: Whose, *, author: str, now: datetime) -> Stopped:
     """Contact care again; what was withdrawn stays so, plans to come count the person again. Raises NotFound."""
 
     async def work(connection: AsyncConnection, person: Mapping[str, Any]) -> Stopped:
-        if person["opted_out_at"] is None:
-            return Stopped(changed=False)
-        values = {"opted_out_at": None, "opted_out_by": None}
-        await connection.execute(update(persons).where(_P.id == person["id"]).values(values))
-        await _note(connection, person, whose, "opted_out_at")
-        await _record(connection, person, "opt_in", None, author, now)
-        return Stopped()
+        return Stopped(changed=await end_opt_out(connection, person["id"], author=author, now=now))
 
     return await _decide(database, whose, work)
 
@@ -122,7 +92,7 @@ async def want_less(database: Database, whose: Whose, less: Less, *, author: str
         await connection.execute(update(persons).where(_P.id == person["id"]).values({column: now}))
         withdraw = withdraw_birthday_letters if less is Less.NO_BIRTHDAY else withdraw_letters_beyond_one_a_year
         stopped, late = await withdraw(connection, person["id"], now=now, author=author)
-        await _note(connection, person, whose)
+        await note_wish(connection, person["id"], author)
         await _record(connection, person, action, None, author, now)
         return Stopped(stopped, late)
 
@@ -137,7 +107,7 @@ async def want_as_usual(database: Database, whose: Whose, less: Less, *, author:
         if person[column] is None:
             return Stopped(changed=False)
         await connection.execute(update(persons).where(_P.id == person["id"]).values({column: None}))
-        await _note(connection, person, whose, column)
+        await note_wish(connection, person["id"], author, taken_back=column)
         await _record(connection, person, action, None, author, now)
         return Stopped()
 
@@ -155,7 +125,7 @@ async def pause(database: Database, whose: Whose, *, now: datetime) -> Stopped:
         stopped, late = await block_person(
             connection, person["id"], None, reason=PAUSED, until=until, now=now, author=CANDIDATE
         )
-        await _note(connection, person, whose)
+        await note_wish(connection, person["id"], CANDIDATE)
         await _record(connection, person, "block", PAUSED, CANDIDATE, now)
         return Stopped(stopped, late)
 
@@ -171,7 +141,7 @@ async def end_pause(database: Database, whose: Whose, *, now: datetime) -> Stopp
         if not ids:
             return Stopped(changed=False)
         await lift_blocks(connection, ids, now=now, author=CANDIDATE)
-        await _note(connection, person, whose, "paused_until")
+        await note_wish(connection, person["id"], CANDIDATE, taken_back="paused_until")
         await _record(connection, person, "unblock", None, CANDIDATE, now)
         return Stopped()
 
@@ -218,7 +188,7 @@ async def unblock(database: Database, application: str, *, job: str | None, auth
             raise Refused(f"the person of application {application!r} has no block {whose}")
         lifted = await lift_blocks(connection, ids, now=now, author=author)
         if job is None:  # a pause among them is over
-            await forget_wish(connection, person["id"], "paused_until")
+            await note_wish(connection, person["id"], author, taken_back="paused_until")
         await _record(connection, person, "unblock", None, author, now)
         return lifted
 
@@ -246,18 +216,6 @@ async def _decide(
         return await work(connection, {str(key): value for key, value in person.items()})
 
     return await in_transaction(database, once)
-
-
-async def _note(
-    connection: AsyncConnection, person: Mapping[str, Any], whose: Whose, taken_back: str | None = None
-) -> None:
-    """The wish outlives the record (S29); without `taken_back` all that the person does not want by now."""
-    if isinstance(whose, OfOrder):
-        await note_later(connection, person["id"], taken_back)
-    elif taken_back is not None:
-        await forget_wish(connection, person["id"], taken_back)
-    else:
-        await note_wishes(connection, [person["id"]])
 
 
 def owner_of(whose: Whose) -> ScalarSelect[int]:

@@ -5,15 +5,17 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping, insert, or_, select, union, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import any_of
 from shared.db.last_contacts import recompute_persons
+from shared.db.person_tables import earlier_persons
 from shared.db.suppressions import SINCE, note_wishes, take_over_notes
-from shared.db.tables import applications, blocks, persons
+from shared.db.tables import applications, blocks, events, persons
 from shared.db.write_orders.applications import follow_persons, name_blocks_of_person
 
-_A, _P, _B, _E, _O = applications.c, persons.c, blocks.c, events.c, write_orders.c
+_A, _P, _B = applications.c, persons.c, blocks.c
 #: The event of the record that an application leaves: which one, and whose it is now.
 MOVE = "move"
 #: What a block says; a copy of it that the new person has says the same.
@@ -26,9 +28,10 @@ async def follow_moves(
     """After applications (id -> person before) got another person: the stricter wins, and nobody is written to twice.
 
     Wishes and blocks hold for the new person too, open orders are settled among all of the person's applications,
-    last contacts are computed anew. The old person keeps what it had: after a split both do. Guards and cap need
-    nothing: they ask for the application's present person. The applications are locked, as are the old persons.
-    Each move is an event of the old person: `earlier_records` finds it again.
+    last contacts are computed anew. The old person keeps what it had: after a split both do. It is noted whose the
+    applications were: reduction erases that too (D42), the evidence file has it; and each move is an event of the old
+    person. Guards and cap need nothing: they ask for the application's present person. The applications are locked,
+    as are the old persons.
     """
     if not persons_before:
         return
@@ -51,44 +54,29 @@ async def follow_moves(
     await recompute_persons(connection, both)
 
 
+async def _note_earlier(connection: AsyncConnection, left: Collection[tuple[int, int]]) -> None:
+    """Notes the persons that applications had (application, person): a reduction finds by it what they left there."""
+    if left:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        rows = [{"application_id": application, "person_id": person} for application, person in sorted(left)]
+        await connection.execute(dialect.insert(earlier_persons).on_conflict_do_nothing(), rows)
+
+
 async def earlier_records(
     connection: AsyncConnection, person_id: int, application_ids: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """The persons that a person's applications were before: those that nobody else was, and those that others were too.
-
-    Known by the events of moves, before there were any only by the orders made for an application then.
-    """
-    theirs = any_of(_A.id, application_ids)
-    names = select(_A.external_id).where(theirs)
-    left = select(_E.record_id).where(_E.noun == "person", _E.action == MOVE, _E.record_name.in_(names))
-    written_to = select(_O.person_id).where(any_of(_O.application_id, application_ids))
-    before = set((await connection.execute(union(left, written_to))).scalars()) - {person_id}
+    """The persons that a person's applications were before: those nobody else was, and those that others were too."""
+    e = earlier_persons.c
+    theirs = select(e.person_id).where(any_of(e.application_id, application_ids))
+    before = set((await connection.execute(theirs)).scalars()) - {person_id}
     if not before:
         return [], []
-    of_these = _E.noun == "person", any_of(_E.record_id, before), _E.action == MOVE
     others = union(
         select(_A.person_id).where(any_of(_A.person_id, before)),
-        select(_E.record_id).where(*of_these, _E.record_name.not_in(names)),
-        select(_O.person_id).where(any_of(_O.person_id, before), ~any_of(_O.application_id, application_ids)),
+        select(e.person_id).where(any_of(e.person_id, before), ~any_of(e.application_id, application_ids)),
     )
     shared = set((await connection.execute(others)).scalars())
     return sorted(before - shared), sorted(shared)
-
-
-async def left_records(connection: AsyncConnection, person_ids: Collection[int]) -> list[int]:
-    """What applications of these persons were before, and no application is, or was, that is not reduced (D42)."""
-    names = select(_A.external_id).where(any_of(_A.person_id, person_ids))
-    moved = (_E.noun == "person", _E.action == MOVE)
-    before = list((await connection.execute(select(_E.record_id).where(*moved, _E.record_name.in_(names)))).scalars())
-    if not before:
-        return []
-    living = union(
-        select(_A.person_id).where(any_of(_A.person_id, before), _A.reduced_at.is_(None)),
-        select(_E.record_id)
-        .join(applications, _A.external_id == _E.record_name)
-        .where(*moved, any_of(_E.record_id, before), _A.reduced_at.is_(None)),
-    )
-    return sorted(set(before) - set((await connection.execute(living)).scalars()))
 
 
 async def carry_over(connection: AsyncConnection, moves: Collection[tuple[int, int]]) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import delete
 
 from shared.db.candidate_requests import erase_words_of_done
+from shared.db.candidate_tables import said_journals
 from shared.db.console_sessions import ended_before
 from shared.db.engine import Database
 from shared.db.service_tables import console_sessions, service_instances
-from shared.db.tables import said_journals
 
 #: A process that was killed cannot sign off; so long after its last sign of life its row goes.
 GONE_FOR = timedelta(days=7)
@@ -19,11 +19,12 @@ SAID_KEPT = timedelta(days=401)
 
 
 async def remove_outdated(database: Database, *, now: datetime, **_: Any) -> AsyncIterator[int]:
-    """Sessions that have ended, signs of life of processes and journals long gone; yields how many rows."""
+    """Ended sessions, signs of life of processes and journals long gone, words of requests long done: how many."""
     async with database.begin() as connection:
         sessions = await connection.execute(delete(console_sessions).where(ended_before(now)))
         silent = service_instances.c.seen_at < now - GONE_FOR
         instances = await connection.execute(delete(service_instances).where(silent))
+        words = await erase_words_of_done(connection, now)
         # Where nothing was said for longer than anybody keeps it, nothing is left to be given back.
         journals = await connection.execute(delete(said_journals).where(said_journals.c.at < now - SAID_KEPT))
-    yield sessions.rowcount + instances.rowcount + journals.rowcount
+    yield sessions.rowcount + instances.rowcount + words + journals.rowcount

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.audit_tables import event_seals, unsealed_events
+from shared.db.candidate_tables import said_journals
 from shared.db.service_tables import person_changes, service_instances
 from shared.db.tables import (
     application_queries,
@@ -84,7 +85,7 @@ GRANTS: dict[Share, dict[str, Rights]] = {
         write_orders.name: {
             "SELECT": (
                 "id type state job_id job_name run_id time_zone application_id occasion_day phase lease_token"
-                " handed_over_at block_id planned_for"
+                " handed_over_at block_id planned_for created_at"
             ),
             "UPDATE": "state reason withdrawn_by block_id ring_at phase lease_token lease_until",
         },
@@ -104,7 +105,9 @@ GRANTS: dict[Share, dict[str, Rights]] = {
             "UPDATE": "done_at done_by",
         },
         consent_requests.name: dict.fromkeys(("SELECT", "INSERT", "UPDATE"), "*"),
-        system_settings.name: {"SELECT": "name value"},
+        # How far its own file of what was said is known; the hold, which it begins when the database knows less (C56).
+        said_journals.name: {"SELECT": "*", "INSERT": "*", "UPDATE": "*"},
+        system_settings.name: {"SELECT": "name value", "INSERT": "name value", "UPDATE": "value"},
     },
     "mailbox": {
         **_ALIVE,
@@ -135,7 +138,12 @@ GRANTS: dict[Share, dict[str, Rights]] = {
 #: What imports write.
 IMPORTED = ("applications", "persons", "contact_entries", "custom_fields")
 #: The rows of the settings that a share may see; the others', the secret of the noted wishes among them, it may not.
-SHOWN_SETTINGS: dict[Share, tuple[str, ...]] = {"public": ("company", "time_zone"), "mailbox": ("sender",)}
+SHOWN_SETTINGS: dict[Share, tuple[str, ...]] = {
+    "public": ("company", "time_zone", "instance_id", "hold", "hold_released"),
+    "mailbox": ("sender",),
+}
+#: The one row that a share with a right to write settings may write.
+WRITTEN_SETTING = "hold"
 
 
 async def grant(connection: AsyncConnection, share: Share, role: str) -> None:
@@ -180,7 +188,14 @@ def _policies(share: Share, name: str) -> Iterator[str]:
         yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
         yield f"DROP POLICY IF EXISTS everybody ON {table}"
         yield f"CREATE POLICY everybody ON {table} USING (true)"
-        yield f"CREATE POLICY {policy} ON {table} AS RESTRICTIVE TO {role} USING (name IN ({names}))"
+        yield f"CREATE POLICY {policy} ON {table} AS RESTRICTIVE FOR SELECT TO {role} USING (name IN ({names}))"
+        for right, check in (("INSERT", "WITH CHECK"), ("UPDATE", "USING")):
+            kept = _quoted(f"{right.lower()} by {name}")
+            yield f"DROP POLICY IF EXISTS {kept} ON {table}"
+            yield (
+                f"CREATE POLICY {kept} ON {table} AS RESTRICTIVE FOR {right} TO {role}"
+                f" {check} (name = '{WRITTEN_SETTING}')"
+            )
 
 
 def _quoted(name: str) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tables import said_journals
+from shared.db.candidate_tables import said_journals
 
 _J = said_journals.c
 

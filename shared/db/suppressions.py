@@ -1,10 +1,11 @@
 """Wishes that outlive the record of whoever had them (S29): by keyed hashes of addresses and identities.
 
 A wish is noted under every address and under the identity of its person when it is made, and found again when an
-application with one of them is imported: after the records were erased, or as somebody else's. So an address that
-several people share has the strictest of their wishes for whoever is imported with it later.
+application with one of them is imported (kept_wishes.py): after the records were erased, or as somebody else's. So an
+address that several people share has the strictest of their wishes for whoever is imported with it later. Each person
+has notes of its own: who takes a wish back does not take back what another one said.
 
-Who may read no address leaves it to others (`note_later`), who do it before a person's addresses or identity change.
+Who may read no address leaves it to others (`note_wish`), who do it before a person's addresses or identity change.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -12,18 +13,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, or_, select, union, update
+from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, or_, select, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import any_of
 from shared.db.engine import Database
-from shared.db.system_settings import load_system_settings
-from shared.db.tables import applications, blocks, events, persons, suppressions, system_settings, wishes_to_note
+from shared.db.suppression_keys import KEPT_ADDRESS, Keys, load_keys
+from shared.db.tables import applications, blocks, persons, suppressions, wishes_to_note, write_orders
 from shared.db.transactions import in_transaction
-from shared.domain.text import fold
+from shared.retry import retry_conflicts
 
-_A, _P, _B, _S, _N = applications.c, persons.c, blocks.c, suppressions.c, wishes_to_note.c
+_A, _P, _B, _O, _S, _N = applications.c, persons.c, blocks.c, write_orders.c, suppressions.c, wishes_to_note.c
 #: The author of what candidates decide themselves.
 CANDIDATE = "candidate"
 #: Why a pause is a block.
@@ -39,8 +40,8 @@ _PAUSE = (_B.author == CANDIDATE, _B.scope == "all", _B.until.is_not(None))
 ERASED = "an address that was erased"
 #: Hashes asked for at a time: SQLite takes so many parameters.
 _AT_ONCE = 500
-#: People whose wishes are noted in one transaction.
-_PEOPLE_AT_ONCE = 200
+#: People looked at in one transaction of the nightly chore, and people whose wishes wait to be noted.
+BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +59,10 @@ async def note_wishes(connection: AsyncConnection, person_ids: Collection[int]) 
     What they have taken back is forgotten first, where that was left to others.
     """
     await _forget_what_waits(connection, person_ids)
-    wishes = await _wishes_of(connection, person_ids)
-    if not wishes:
-        return
-    rows: dict[str, dict[str, Any]] = {}
-    key = await _secret(connection)
-    for one in await _known(connection, _A.person_id.in_(wishes)):
-        for key_hash in _hashes(key, one):
-            rows[key_hash] = _stricter(rows.get(key_hash, {}), wishes[one.person_id])
-    found = await _noted(connection, rows)
-    for key_hash, noted in found.items():
-        rows[key_hash] = _stricter(rows[key_hash], noted)
-    changed = [{"key_hash": one, **values} for one, values in rows.items() if found.get(one) != values]
-    if changed:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        new = dialect.insert(suppressions)
-        taken = {name: new.excluded[name] for name in _NAMES}
-        await connection.execute(new.on_conflict_do_update(index_elements=["key_hash"], set_=taken), changed)
+    if missing := await _missing(connection, person_ids):
+        new = _insert(connection)
+        taken = {name: new.excluded[name] for name in (*_NAMES, "person_id")}
+        await connection.execute(new.on_conflict_do_update(index_elements=["key_hash"], set_=taken), missing)
 
 
 async def forget_wish(connection: AsyncConnection, person_id: int, name: str) -> None:
@@ -95,9 +83,17 @@ async def forget_wish(connection: AsyncConnection, person_id: int, name: str) ->
     await connection.execute(delete(suppressions).where(under, empty))
 
 
-async def note_later(connection: AsyncConnection, person_id: int, taken_back: str | None = None) -> None:
-    """As `note_wishes`, or `forget_wish` with its name, for who may read no address: others do it within seconds."""
-    await connection.execute(insert(wishes_to_note).values(person_id=person_id, taken_back=taken_back))
+async def note_wish(connection: AsyncConnection, person_id: int, author: str, *, taken_back: str | None = None) -> None:
+    """Notes what a locked person does not want, or that it has taken back the wish of that name.
+
+    The candidates' page may read no address: what candidates say waits, and is noted by others within seconds.
+    """
+    if author == CANDIDATE:
+        await connection.execute(insert(wishes_to_note).values(person_id=person_id, taken_back=taken_back))
+    elif taken_back is not None:
+        await forget_wish(connection, person_id, taken_back)
+    else:
+        await note_wishes(connection, [person_id])
 
 
 async def settle_wishes(connection: AsyncConnection, person_ids: Collection[int]) -> None:
@@ -116,7 +112,7 @@ async def settle_waiting_wishes(database: Database) -> None:
 
     while True:
         async with database.read() as connection:
-            some = select(_N.person_id).distinct().order_by(_N.person_id).limit(_PEOPLE_AT_ONCE)
+            some = select(_N.person_id).distinct().order_by(_N.person_id).limit(BATCH)
             people = list((await connection.execute(some)).scalars())
         if not people:
             return
@@ -132,16 +128,60 @@ async def _forget_what_waits(connection: AsyncConnection, person_ids: Collection
         await forget_wish(connection, person_id, name)
 
 
-async def keep_wishes(connection: AsyncConnection, which: ColumnElement[bool], now: datetime, author: str) -> None:
-    """Which applications are new, or have another address or person: what was wished before holds for their people."""
-    if not await _are_any(connection):
+async def take_over_notes(connection: AsyncConnection, moves: Collection[tuple[int, int]]) -> None:
+    """Notes of people of whom nothing is left are also those of whoever has their applications (old id, new id)."""
+    left = select(_A.person_id).where(_A.person_id.in_([old for old, _ in moves]))
+    there = set((await connection.execute(left)).scalars())
+    if not (gone := sorted(move for move in moves if move[0] not in there)) or not await are_any(connection):
+        return
+    keys = await load_keys(connection)
+    named = select(_P.id, _P.identity).where(_P.id.in_({one for move in gone for one in move}))
+    holders = {row.id: keys.of_identity(row.identity) for row in await connection.execute(named)}
+    for old, new in gone:
+        theirs = (await connection.execute(select(suppressions).where(_S.holder_hash == holders[old]))).all()
+        if rows := [_row(keys, row.known_by, holders[new], new, _values(row)) for row in theirs]:
+            await connection.execute(_insert(connection).on_conflict_do_nothing(index_elements=["key_hash"]), rows)
+
+
+async def note_earlier_wishes(connection: AsyncConnection) -> int:
+    """Notes the wishes of everybody who lacks a note; returns of how many people. For those from before there were any.
+
+    In one transaction; the nightly chore does the same in many.
+    """
+    last = noted = 0
+    while people := await _with_wishes(connection, last):
+        noted += await _note_where_missing(connection, people)
+        last = people[-1]
+    return noted
+
+
+async def note_missing_wishes(database: Database, *, now: datetime, author: str) -> AsyncIterator[int]:
+    """Notes what slipped through, a batch of people in each transaction; yields of how many so far.
+
+    Whoever has all notes costs a look and no lock. (`now`, `author`: as every chore is called; it leaves no trace.)
+    """
+    last = noted = 0
+    while True:
+        people, some = await retry_conflicts(lambda: _note_batch(database, last))  # noqa: B023 - called here
+        if not people:
+            return
+        last, noted = people[-1], noted + some
+        yield noted
+
+
+async def noted_wishes(
+    connection: AsyncConnection, identities: Iterable[str], addresses: Iterable[str]
+) -> list[dict[str, Any]]:
+    """What is noted under these, with what it was found by (`noted_under`); of an address its kept hash will do."""
+    if not await are_any(connection):
         return []
-    key = await _secret(connection)
-    said = [("identity", f"person {one}") for one in identities]
-    said += [(one, f"address {one}") for one in sorted({fold(one) for one in addresses})]
-    by_hash = {_hash(key, text): under for under, text in said}
-    found = await _noted(connection, by_hash)
-    return [{"noted_under": under, **found[one]} for one, under in by_hash.items() if one in found]
+    keys = await load_keys(connection)
+    under = {keys.of_identity(one): "identity" for one in identities}
+    for one in sorted(addresses):
+        if key := keys.of_letter(one):
+            under.setdefault(key, ERASED if one.startswith(KEPT_ADDRESS) else one)
+    found = await noted_under(connection, under)
+    return [{"noted_under": said, **found[key]} for key, said in under.items() if key in found]
 
 
 async def paused_until(connection: AsyncConnection, person_id: int, today: date) -> date | None:

@@ -30,7 +30,6 @@ __all__ = [
     "form_letters",
     "letter_layouts",
     "metadata",
-    "said_journals",
     "suppressions",
     "wishes_to_note",
 ]

@@ -12,6 +12,7 @@ from sqlalchemy import Column, Table
 #: Tables whose rows about the person are in the file, with the name of the list.
 LISTS: Mapping[str, str] = {
     "persons": "index",
+    "earlier_persons": "index",
     "applications": "applications",
     "custom_fields": "applications",
     "contact_entries": "contacts",
@@ -36,6 +37,7 @@ _UPLOAD = "which upload brought the row, until another one does"
 
 #: Of these tables, columns that are not in the file.
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
+    "earlier_persons": {"application_id": _HERE, "person_id": "told as `earlier_records`"},
     "applications": {
         "person_id": _HERE,
         "status_id": _NAMED,
@@ -92,6 +94,7 @@ NOT_IN_IT: Mapping[str, str] = {
     "send_slots": "domains of recipients, while letters to them wait",
     "service_instances": _RUNNING,
     "daily_chores": _RUNNING,
+    "said_journals": _RUNNING,
     "queue_depths": _RUNNING,
     "console_sessions": "members of staff who are signed in",
 }

@@ -25,7 +25,6 @@ from shared.db.tables import (
     returned_mails,
     write_orders,
 )
-from shared.domain.mail_addresses import usable_address
 from shared.errors import NotFound
 from shared.evidence.contents import told
 
@@ -94,9 +93,8 @@ async def each_wish(connection: AsyncConnection, whose: Whose) -> AsyncIterator[
     of_applications = select(_A.usable_email, _A.returned_email, _A.email).where(any_of(_A.id, whose.applications))
     given = {one for row in await connection.execute(of_applications) for one in row if one}
     written_to = select(_O.email).distinct().where(any_of(_O.id, whose.orders), _O.email.is_not(None))
-    given |= {one for one in (await connection.execute(written_to)).scalars() if not one.startswith(_HASHED)}
-    addresses = given | {one for one in map(usable_address, given) if one}
-    for row in await noted_wishes(connection, known, addresses):
+    given |= set((await connection.execute(written_to)).scalars())
+    for row in await noted_wishes(connection, known, given):
         yield row
 
 

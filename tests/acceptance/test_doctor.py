@@ -35,12 +35,6 @@ def house(servers: Servers, tmp_path: Path) -> Installation:
     return Installation(servers, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def imap(servers: Servers) -> Iterator[Dovecot]:
-    with Dovecot(servers.certificate.parent) as server:
-        yield server
-
-
 def topology(house: Installation) -> Any:
     """Everything that is declared on the vhost, as an administrator would export it."""
     return json.loads(house.manage("GET", f"definitions/{house.name}"))
@@ -404,37 +398,3 @@ def test_a_state_directory_that_cannot_be_written(house: Installation) -> None:
         "state directory", place="setting KP_STATE_DIR", value="file/state is not writable", fix="name a folder"
     )
     assert house.doctor("scheduler", **given).wrong == []
-
-
-# -- mailbox -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_mailbox_is_opened_and_left_as_it_is(house: Installation, imap: Dovecot) -> None:
-    imap.put("1", b"From: a@b.example\n\nfirst\n")
-    given = {"KP_IMAP_URL": imap.url, "KP_IMAP_PASSWORD": PASSWORD}
-    report = house.doctor(**given)
-    (said,) = [one["value"] for one in report.findings if one["check"] == "mailbox"]
-    assert "lets us in, TLS implicit, 1 mails in INBOX" in said and report.wrong == []
-    assert imap.mails() == [b"From: a@b.example\n\nfirst\n"]
-
-
-def test_a_wrong_password_of_the_mailbox(house: Installation, imap: Dovecot) -> None:
-    given = {"KP_IMAP_URL": imap.url, "KP_IMAP_PASSWORD": f"{PASSWORD}-alt"}
-    # Letters go out all the same; only whoever is to read the mailbox can do nothing.
-    for role in ("all", "mailbox"):
-        report = house.doctor(role, **given)
-        report.the_only_trouble(
-            "mailbox",
-            place="setting KP_IMAP_URL",
-            value="AUTHENTICATIONFAILED",
-            fix="correct host, port, user and folder in KP_IMAP_URL, or KP_IMAP_PASSWORD",
-            grave=role == "mailbox",
-        )
-        assert PASSWORD not in str(report)
-
-
-def test_a_folder_that_the_mailbox_does_not_have(house: Installation, imap: Dovecot) -> None:
-    given = {"KP_IMAP_URL": f"{imap.url}/Weg", "KP_IMAP_PASSWORD": PASSWORD}
-    house.doctor("mailbox", **given).the_only_trouble(
-        "mailbox", place="setting KP_IMAP_URL", value="folder Weg: ", fix="folder in KP_IMAP_URL"
-    )

@@ -158,7 +158,8 @@ def test_the_depth_on_the_dashboard_is_that_of_the_command_line(
     stack.wait_for(lambda: depth() == ORDERS, 60, "the whole dispatch in the queue")
     asked = expression_of("Letters waiting for a mailer")
     stack.wait_for(lambda: prometheus.value(asked) == ORDERS, 60, "the depth on the dashboard")
-    assert prometheus.value('max(kontaktpflege_services{role="scheduler"})') == 1
+    alive = 'max(kontaktpflege_services{role="scheduler"})'
+    stack.wait_for(lambda: prometheus.value(alive) == 1, 30, "the scheduler's sign of life")
     # One letter is on the wire for long, and its mailer holds some messages: those no longer wait.
     smtp.oracle.rate = 0.05
     slow = {"KP_SMTP_CONNECTIONS": "1", "KP_SMTP_FINAL_TIMEOUT_SECONDS": "60", "KP_REPLY_LEASE_SECONDS": "60"}

@@ -58,6 +58,7 @@ def test_s12_s26_logs_ps_metrics_and_pages_tell_nothing_of_passwords_and_people(
     embedded_stack: Stack, smtp: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack, port = embedded_stack, free_port()
+    stack.fresh = True  # their command line is looked at
     monkeypatch.setitem(REPLIES, "refused_by_name", ("RCPT", "550 5.1.1 <t1@firma.example>: Recipient unknown"))
     monkeypatch.setitem(REPLIES, "put_off_by_name", ("DOT", "451 4.7.1 for t2@firma.example, try again"))
     smtp.oracle.credentials, smtp.oracle.script = ("mailer", SECRET), script

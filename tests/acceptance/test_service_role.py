@@ -98,7 +98,6 @@ NEVER: tuple[LiteralString, ...] = (
     "SELECT asked_by FROM approvals",
     "UPDATE approvals SET state = 'approved'",
     "UPDATE contact_jobs SET status = 'on'",
-    "UPDATE system_settings SET value = '\"x\"'",
     "UPDATE applications SET email = 'x@y.example'",
     "UPDATE write_orders SET email = 'x@y.example'",
     "UPDATE write_orders SET application_id = 1",
@@ -146,7 +145,7 @@ NOR: dict[Share, tuple[LiteralString, ...]] = {
     ),
 }
 #: Rows of the settings that each of them sees, of those that there are.
-SEEN: dict[Share, set[str]] = {"public": {"time_zone", "company"}, "mailbox": {"sender"}}
+SEEN: dict[Share, set[str]] = {"public": {"time_zone", "company", "instance_id"}, "mailbox": {"sender"}}
 
 
 @pytest.mark.parametrize("share", ["public", "mailbox"])
@@ -171,11 +170,21 @@ def test_s17_who_hears_strangers_may_read_and_change_what_it_needs_and_nothing_e
                 connection.execute(statement)
             assert isinstance(refused.value, psycopg.errors.InsufficientPrivilege), statement
         seen = {name for (name,) in connection.execute("SELECT name FROM system_settings")}
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("INSERT INTO system_settings VALUES ('sync_minutes', '1')")
+        # The page begins the hold, and changes no other row.
+        if share == "public":
+            assert connection.execute("UPDATE system_settings SET value = '1'").rowcount == 0
+            connection.execute("INSERT INTO system_settings VALUES ('hold', '{}')")
+            assert connection.execute("UPDATE system_settings SET value = '1'").rowcount == 1
+        else:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("UPDATE system_settings SET value = '1'")
     assert seen == SEEN[share] & kept
     # For everybody else nothing has changed.
     stack.cli("migrate", f"--grant=service={role}")
     with closing(psycopg.connect(url, autocommit=True)) as connection:
-        assert {name for (name,) in connection.execute("SELECT name FROM system_settings")} == kept
+        assert {name for (name,) in connection.execute("SELECT name FROM system_settings")} - {"hold"} == kept
 
 
 def test_s17_no_share_but_the_services_reads_a_whole_table_of_people() -> None:

@@ -124,6 +124,14 @@ SECURITY_GUARDS = (
         "tests/contract/test_bus.py::test_c21_c55_what_cannot_be_read_becomes_a_dead_letter_and_holds_nobody_up",
     ),
     _guard(
+        "what a filter looks for is a bound value",
+        "S16",
+        "shared/db/queries.py",
+        "own.value_folded == value if",
+        'own.value_folded == __import__("sqlalchemy").literal_column(f"\'{value}\'") if',
+        "tests/services/test_hostile_queries.py::test_s16_a_filters_words_are_compared_and_never_run",
+    ),
+    _guard(
         "the candidates' page reads no address",
         "S17",
         "shared/db/role_grants.py",

@@ -35,8 +35,13 @@ service imap-login {{
     ssl = yes
   }}
 }}
+# Who gives a wrong password on purpose waits for no punishment.
+auth_failure_delay = 0
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 """
 _CONFIG_2_3 = """

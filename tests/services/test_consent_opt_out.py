@@ -6,6 +6,7 @@ import pytest
 
 from shared.db import person_commands as people
 from shared.db.opt_outs import TO_BE_DELETED
+from shared.db.suppressions import settle_waiting_wishes
 from shared.db.tables import events, persons, suppressions
 from tests.services.consent_world import JOB, PERSON, SILENCE, answer, asked, night, outcome, status_of, with_setting
 from tests.services.setup_files import row, rows
@@ -38,6 +39,7 @@ async def test_d25_who_asks_to_be_deleted_is_not_written_to_from_that_moment(wor
     (event,) = await rows(world.database, events, action="opt_out")
     assert (event["noun"], event["author"], event["reason"]) == ("person", "candidate", TO_BE_DELETED)
     assert (await row(world.database, persons))["opted_out_by"] == "candidate"
+    await settle_waiting_wishes(world.database)
     assert await world.count(suppressions) == 2
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from shared.db.holds import SKIPPED, hold_in_force, load_hold, release_hold
+from shared.db.holds import hold_in_force, load_hold, release_hold
 from shared.db.tables import attempts, contact_entries, events, system_settings, write_orders
 from shared.db.write_orders.intents import Intent
 from tests.services.running import running, settings_for, until

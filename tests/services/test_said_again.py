@@ -13,6 +13,7 @@ from services.public.app import build_public
 from services.public.said import SaidJournal, open_journal
 from services.public.said_file import Said, SaidFile
 from services.scheduler.service import run_scheduler
+from shared.db.candidate_tables import said_journals
 from shared.db.holds import load_hold, release_hold
 from shared.db.person_commands import opt_in
 from shared.db.system_settings import load_system_settings
@@ -23,7 +24,6 @@ from shared.db.tables import (
     consent_requests,
     events,
     persons,
-    said_journals,
     suppressions,
     write_orders,
 )

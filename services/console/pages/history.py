@@ -67,6 +67,7 @@ ACTIONS = {
     "done_correction": "request for correction done",
     "done_deletion": "request for deletion done",
     "reduce": "reduced to core data",
+    "erase": "words erased from the history",
     "move": "application belongs to another person",
     "evidence": "evidence file made",
 }

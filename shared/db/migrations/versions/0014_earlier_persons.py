@@ -5,8 +5,8 @@ from alembic import op
 
 from shared.db.column_types import Identifier
 
-revision = "0015"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 #: Who has become another's is known of whoever had a letter.
 _MOVED = """

@@ -5,8 +5,8 @@ from alembic import op
 
 from shared.db.column_types import Identifier, PlainText
 
-revision = "0017"
-down_revision = "0012"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:

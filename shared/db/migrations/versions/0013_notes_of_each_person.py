@@ -5,7 +5,7 @@ from alembic import op
 
 from shared.db.column_types import Identifier, Instant, PlainText
 
-revision = "0014"
+revision = "0013"
 down_revision = "0012"
 
 
