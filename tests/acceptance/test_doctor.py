@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,13 @@ import pytest
 
 from services.cli.doctor.examination import CHECKS as ALL_CHECKS
 from shared.bus.topology import EXCHANGE, ROUTES
-from tests.acceptance.installation import APP, READER, ROOT, SECRET, Installation, Servers
-from tests.certificates import make_certificate
+from tests.acceptance.installation import APP, READER, ROOT, SECRET, Installation
 from tests.servers.processes import free_port
 from tests.smtp_scripts import always
 
 JOBS_DUE, ORDERS_READY = (route.queue for route in ROUTES)
 CHECKS = ["settings", "database and schema", "clock", "time zones", "broker", "mail server", "candidates' page"]
 CHECKS += ["hold", "jobs"]
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    folder = tmp_path_factory.mktemp("servers")
-    found = Servers(folder, *make_certificate(folder, "localhost"))
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def house(servers: Servers, tmp_path: Path) -> Installation:
-    return Installation(servers, tmp_path)
 
 
 def topology(house: Installation) -> Any:

@@ -1,32 +1,17 @@
 """`kontaktpflege doctor` before a real mailbox: what is wrong with it is found, and it stays as it is."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.acceptance.installation import Installation, Servers
 from tests.acceptance.test_doctor import of_its_own
-from tests.certificates import make_certificate
 from tests.servers.dovecot import PASSWORD, Dovecot
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    folder = tmp_path_factory.mktemp("servers")
-    found = Servers(folder, *make_certificate(folder, "localhost"))
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def house(servers: Servers, tmp_path: Path) -> Installation:
-    return Installation(servers, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def imap(servers: Servers) -> Iterator[Dovecot]:
-    with Dovecot(servers.certificate.parent) as server:
+def imap(own_servers: Servers) -> Iterator[Dovecot]:
+    with Dovecot(own_servers.certificate.parent) as server:
         yield server
 
 
