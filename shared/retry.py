@@ -12,6 +12,11 @@ T = TypeVar("T")
 
 async def retry_conflicts(transaction: Callable[[], Awaitable[T]], attempts: int = 8) -> T:
     """Runs a whole transaction again when it met another one (deadlock, serialization, lock timeout)."""
+    try:
+        # Nearly always enough, and what counts the tries costs as much as a letter.
+        return await transaction()
+    except Conflict as exc:
+        met: Conflict | None = exc
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Conflict),
         wait=wait_random_exponential(multiplier=0.02, max=1.0),
@@ -19,10 +24,14 @@ async def retry_conflicts(transaction: Callable[[], Awaitable[T]], attempts: int
         reraise=True,
     )
 
+    # tenacity awaits only what it recognises as a coroutine function, which a lambda is not.
     async def once() -> T:
+        nonlocal met
+        if met is not None:
+            first, met = met, None
+            raise first
         return await transaction()
 
-    # tenacity awaits only what it recognises as a coroutine function, which a lambda is not.
     return await retrying(once)
 
 

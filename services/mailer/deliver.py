@@ -301,7 +301,7 @@ class Deliverer:
         asked |= {one.order_id: one for one in intents if self.held.get(one.order_id) == one.token}
 
         async def once() -> set[int]:
-            async with self._database.begin() as connection:
+            async with self._database.begin(at_once=True) as connection:
                 now, made = self._clock.now(), self._database.connections_made
                 if await self._high_water.hold_if_forgotten(connection, made, now):
                     return set()

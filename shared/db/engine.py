@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ _AWAY_WORDS = ("unable to open", "disk I/O", "disk is full", "readonly database"
 _POOL_TIMEOUT, _WRITER_TIMEOUT = 30.0, 300.0
 #: Seconds without use after which a connection is asked whether it is still there.
 _UNASKED_SECONDS = 1.0
+#: As `plan_once` of shared.db.prepared does it for a transaction.
+_PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
 #: Holds until the transaction ends.
 _BY_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
@@ -55,30 +57,33 @@ class Database:
         if self.dialect == "sqlite":
             self._writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE", pool_size=1, pool_timeout=_WRITER_TIMEOUT)
             self._reader = _sqlite_engine(self.url, "BEGIN", pool_size=4, pool_timeout=_POOL_TIMEOUT)
+            self._at_once = self._writer
         else:
-            self._writer = self._reader = create_async_engine(
-                self.url,
-                pool_size=pool_size,
-                max_overflow=0,
-                pool_timeout=_POOL_TIMEOUT,
-                hide_parameters=True,
-                connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS},
-            )
-            _ping_after_idling(self._writer)
+            self._writer = self._reader = _postgresql_engine(self.url, pool_size)
+            self._at_once = _postgresql_engine(self.url, pool_size, isolation_level="AUTOCOMMIT")
+            event.listen(self._at_once.sync_engine, "connect", _plan_once)
         #: How often a connection for writing was made: each new one may lead to another server than the last one did.
         self.connections_made = 0
-        event.listen(self._writer.sync_engine, "connect", self._note_connection)
+        for engine in {self._writer, self._at_once}:
+            event.listen(engine.sync_engine, "connect", self._note_connection)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, *, at_once: bool = False) -> AsyncIterator[AsyncConnection]:
         """A writing transaction: commits at the end of the block, rolls back on any exception.
 
         Raises Conflict (try the whole block again), Unavailable (nothing can be said about a commit that was
         under way: read again before acting).
+
+        `at_once`: on PostgreSQL the transaction is a block of `together`, whose statements go there in one go with
+        BEGIN and COMMIT; what is outside of it commits by itself.
         """
         with self._translated():
-            async with self._writer.begin() as connection:
-                yield connection
+            if at_once and self._at_once is not self._writer:
+                async with self._at_once.connect() as connection, _given_up_if_broken(connection):
+                    yield connection
+            else:
+                async with self._writer.begin() as connection:
+                    yield connection
 
     @asynccontextmanager
     async def read(self, *, plan_by_values: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -102,9 +107,8 @@ class Database:
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self._writer.dispose()
-        if self._reader is not self._writer:
-            await self._reader.dispose()
+        for engine in {self._writer, self._reader, self._at_once}:
+            await engine.dispose()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -159,6 +163,35 @@ def _driver_url(url: str) -> URL:
     raise InvalidSettings(
         f"setting DATABASE_URL: scheme {name!r} is not supported; use postgresql:// or sqlite:///FILE"
     )
+
+
+@asynccontextmanager
+async def _given_up_if_broken(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Whatever broke, it must not be in a transaction when it is used again: closing ends that in any state."""
+    try:
+        yield
+    except BaseException:
+        await connection.invalidate()
+        raise
+
+
+def _plan_once(connection: Any, _: Any) -> None:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(_PLAN_ONCE)
+
+
+def _postgresql_engine(url: URL, pool_size: int, **options: Any) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT,
+        hide_parameters=True,
+        connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS},
+        **options,
+    )
+    _ping_after_idling(engine)
+    return engine
 
 
 def _ping_after_idling(engine: AsyncEngine) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import record_changes
+from shared.db.system_settings import SETTINGS_ROWS
 from shared.db.tables import attempts, system_settings
 from shared.db.write_orders.upkeep import want_ringing
 from shared.errors import Refused
@@ -33,8 +34,7 @@ async def hold_in_force(connection: AsyncConnection, mark: int | None, now: date
 
     Begins the hold if the database does not know that hand-over, and no person has released that very mark.
     """
-    rows = select(_S.name, _S.value).where(_S.name.in_((_HOLD, _RELEASED)))
-    kept: dict[str, Any] = {row.name: row.value for row in await connection.execute(rows)}
+    kept: dict[str, Any] = {row.name: row.value for row in await SETTINGS_ROWS.fetch(connection)}
     hold = _told(kept[_HOLD]) if _HOLD in kept else None
     if mark is not None and mark not in _marks(kept.get(_HOLD)) and mark not in _marks(kept.get(_RELEASED)):
         # Not the claim alone: a replica may have taken over with the claim and without what was sent after it.

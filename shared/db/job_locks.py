@@ -9,6 +9,7 @@ that has inserted a row which refers to them, such as the run that `job run` has
 """
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, bindparam, cast, func, literal, select
@@ -36,6 +37,11 @@ _QUEUE, _SHARED_QUEUE = _each(func.pg_advisory_xact_lock), _each(func.pg_advisor
 _SHARED = Prepared(lambda: select(_J.id).where(any_of(_J.id, _IDS)).order_by(_J.id).with_for_update(read=True))
 
 
+@cache
+def _shared(columns: tuple[ColumnElement[Any], ...]) -> Prepared:
+    return Prepared(lambda: select(*columns).where(any_of(_J.id, _IDS)).order_by(_J.id).with_for_update(read=True))
+
+
 async def share_jobs(
     connection: AsyncConnection, columns: Sequence[ColumnElement[Any]], ids: Collection[int]
 ) -> list[dict[str, Any]]:
@@ -43,8 +49,9 @@ async def share_jobs(
     if not ids:
         return []
     await _wait_in(_SHARED_QUEUE, connection, ids)
-    statement = select(*columns).where(any_of(_J.id, ids)).order_by(_J.id).with_for_update(read=True)
-    return [{str(key): value for key, value in row.items()} for row in (await connection.execute(statement)).mappings()]
+    names = tuple(str(column.key) for column in columns)
+    rows = await _shared(tuple(columns)).fetch(connection, ids=sorted(ids))
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 async def hold_jobs(connection: AsyncConnection, ids: Collection[int]) -> None:

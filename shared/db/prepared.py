@@ -5,7 +5,7 @@ statements say is written in SQLAlchemy as everywhere; on PostgreSQL the driver 
 JSON text: an array per column costs the driver three times as much, a statement per row both sides far more.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,13 +13,15 @@ import orjson
 import psycopg
 from psycopg import AsyncCursor
 from psycopg.rows import namedtuple_row
-from sqlalchemy import Column, ColumnElement, String, Text, and_, bindparam, cast, column, func
+from sqlalchemy import Column, ColumnElement, String, Text, and_, bindparam, cast, column, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList, any_of
 
 _ROWS, _IDS = "rows_", "ids_"
+#: Waits for the rows of a statement that is on its way.
+Answer = Callable[[], Awaitable[Sequence[Any]]]
 
 
 class Rows:
@@ -69,6 +71,17 @@ class Prepared:
                 return await cursor.fetchall()
         return (await connection.execute(self._statement("sqlite"), values)).all()
 
+    async def ask(self, connection: AsyncConnection, **values: Any) -> Answer:
+        """The same, for whoever reads the rows after the block of `together` and does not wait within it."""
+        if connection.dialect.name == "postgresql":
+            return (await self._on_driver(connection, values)).fetchall
+        found = (await connection.execute(self._statement("sqlite"), values)).all()
+
+        async def known() -> Sequence[Any]:
+            return found
+
+        return known
+
     async def _on_driver(self, connection: AsyncConnection, values: Mapping[str, Any]) -> AsyncCursor[Any]:
         if not self._text:
             self._compile(connection)
@@ -77,7 +90,7 @@ class Prepared:
         given = {name: _array(value) if isinstance(value, list) else value for name, value in values.items()}
         cursor = _driver(connection).cursor(row_factory=namedtuple_row)
         async with _given_up_if_cancelled(connection):
-            return await cursor.execute(self._text, {**self._fixed, **given})
+            return await cursor.execute(self._text, {**self._fixed, **given}, prepare=True)
 
     def _statement(self, dialect: str) -> Any:
         if dialect not in self._statements:
@@ -86,22 +99,48 @@ class Prepared:
 
     def _compile(self, connection: AsyncConnection) -> None:
         compiled: Any = self._statement("postgresql").compile(dialect=connection.dialect)
-        self._fixed = dict(compiled.params)
         self._asked = {name for name, parameter in compiled.binds.items() if parameter.required}
-        self._text = str(compiled)
+        # With the values of every list that the statement itself has: there is a parameter for each.
+        expanded = compiled.construct_expanded_state(dict.fromkeys(self._asked))
+        self._fixed = {name: value for name, value in expanded.parameters.items() if name not in self._asked}
+        self._text = expanded.statement
+
+
+_PLAN_ONCE = Prepared(
+    lambda: select(
+        func.set_config("plan_cache_mode", "force_generic_plan", true()),
+        func.set_config("enable_seqscan", "off", true()),
+    )
+)
+
+
+async def plan_once(connection: AsyncConnection) -> None:
+    """Until the transaction ends, statements here are planned once and not for each execution.
+
+    For transactions whose statements name their rows by id, a few at a time: planning takes them longer than executing.
+    The plan of a day on which a table was empty must do for a full one too, so it is one by indexes.
+    """
+    if connection.dialect.name == "postgresql" and not _driver(connection).autocommit:
+        await _PLAN_ONCE.execute(connection)
 
 
 @asynccontextmanager
 async def together(connection: AsyncConnection) -> AsyncIterator[None]:
     """Statements in this block go to PostgreSQL without waiting for each other's answers; `fetch` waits for all so far.
 
-    Each still sees what the ones before it did, and what others had committed when its turn came.
+    Each still sees what the ones before it did, and what others had committed when its turn came. On a connection from
+    `Database.begin(at_once=True)` the block is the transaction: BEGIN and COMMIT go with it.
     """
     if connection.dialect.name != "postgresql":
         yield
         return
-    async with _given_up_if_cancelled(connection), _driver(connection).pipeline():
+    driver = _driver(connection)
+    async with _given_up_if_cancelled(connection), driver.pipeline():
+        if driver.autocommit:
+            await driver.execute("BEGIN", prepare=False)
         yield
+        if driver.autocommit:
+            await driver.execute("COMMIT", prepare=False)
 
 
 class _given_up_if_cancelled:

@@ -7,18 +7,22 @@ from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, RowMapping, and_, case, exists, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, not_, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from shared.db.column_types import Identifier
+from shared.db.prepared import Prepared
 from shared.db.tables import application_queries, application_statuses, applications, custom_fields, persons
 from shared.domain.filters import Filter, parse_filters
 from shared.domain.schedule import birthday_ranges, birthdays_on, latest_start_of_full_months, start_of_day
 from shared.domain.text import fold
 from shared.errors import InvalidInput, NotFound
 
-_A, _P = applications.c, persons.c
+_A, _P, _Q, _S = applications.c, persons.c, application_queries.c, application_statuses.c
+_BY_ID = Prepared(lambda: select(application_queries).where(_Q.id == bindparam("id", type_=Identifier)))
+_STATUSES = Prepared(lambda: select(_S.id, _S.name_folded, _S.meta))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class StoredQuery:
 async def load_query(connection: AsyncConnection, name: str) -> StoredQuery:
     """The query of that name; raises NotFound with the nearest name, InvalidInput if it has become invalid."""
     table = application_queries
-    row = (await connection.execute(select(table).where(table.c.name_folded == fold(name)))).mappings().first()
+    row = (await connection.execute(select(table).where(table.c.name_folded == fold(name)))).first()
     if row is None:
         names = (await connection.execute(select(table.c.name))).scalars().all()
         raise NotFound("query", name, next(iter(get_close_matches(name, names, 1, cutoff=0.5)), None))
@@ -59,8 +63,8 @@ async def load_query(connection: AsyncConnection, name: str) -> StoredQuery:
 
 async def load_query_by_id(connection: AsyncConnection, query_id: int) -> StoredQuery:
     """The query of a job; raises InvalidInput if it has become invalid (D21)."""
-    statement = select(application_queries).where(application_queries.c.id == query_id)
-    return await _resolved(connection, (await connection.execute(statement)).mappings().one())
+    (row,) = await _BY_ID.fetch(connection, id=query_id)
+    return await _resolved(connection, row)
 
 
 async def resolve_filters(connection: AsyncConnection, name: str, filters: tuple[Filter, ...]) -> StoredQuery:
@@ -71,17 +75,16 @@ async def resolve_filters(connection: AsyncConnection, name: str, filters: tuple
     return query
 
 
-async def _resolved(connection: AsyncConnection, row: RowMapping) -> StoredQuery:
-    filters = parse_filters(f"query {row['name']!r}", row["filters"])
+async def _resolved(connection: AsyncConnection, row: Any) -> StoredQuery:
+    filters = parse_filters(f"query {row.name!r}", row.filters)
     ids, metas = await _statuses(connection)
-    query = StoredQuery(row["id"], row["name"], row["version"], filters, ids, metas)
+    query = StoredQuery(row.id, row.name, row.version, filters, ids, metas)
     _check_statuses(query)
     return query
 
 
 async def _statuses(connection: AsyncConnection) -> tuple[dict[str, int], dict[str, list[int]]]:
-    table = application_statuses.c
-    rows = (await connection.execute(select(table.id, table.name_folded, table.meta))).all()
+    rows = await _STATUSES.fetch(connection)
     metas: dict[str, list[int]] = {}
     for row in rows:
         metas.setdefault(row.meta, []).append(row.id)

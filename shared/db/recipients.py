@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.visitors import iterate
 
 from shared.db.column_types import IdList, any_of
+from shared.db.prepared import Prepared
 from shared.db.queries import QueryDay, StoredQuery, conditions, last_contact_at
 from shared.db.tables import applications, blocks, contact_jobs, persons, write_orders
 
@@ -72,9 +73,9 @@ ORDER_IDS = "order_ids"
 
 
 @lru_cache(maxsize=64)
-def last_look(query: StoredQuery, on: QueryDay, rules: JobRules) -> Select[Any]:
+def last_look(query: StoredQuery, on: QueryDay, rules: JobRules) -> Prepared:
     """The statement of a last look, made once for a job and day: building it costs more than asking it."""
-    return recipients(query, on, LookScope(rules))
+    return Prepared(lambda: recipients(query, on, LookScope(rules)))
 
 
 def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:

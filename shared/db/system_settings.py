@@ -8,8 +8,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.prepared import Prepared
 from shared.db.tables import system_settings
 from shared.domain.seals import seal_of
+
+#: Every row of the table.
+SETTINGS_ROWS = Prepared(lambda: select(system_settings.c.name, system_settings.c.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class SystemSettings:
 
 async def load_system_settings(connection: AsyncConnection) -> SystemSettings:
     """The settings in force; defaults where no row exists."""
-    rows = (await connection.execute(select(system_settings.c.name, system_settings.c.value))).all()
+    rows = await SETTINGS_ROWS.fetch(connection)
     known = {field.name for field in fields(SystemSettings)}
     return SystemSettings(**{name: _hashable(value) for name, value in rows if name in known})
 

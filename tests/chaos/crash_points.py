@@ -108,7 +108,7 @@ POINTS: tuple[CrashPoint, ...] = (
     _after("mailer: 354 received", f"{_TRANSACTION}._say_envelope"),
     _after("mailer: body written", f"{_TRANSACTION}._write_body"),
     _before("mailer: T2 begun", f"{_DELIVER}:intend"),
-    _after("mailer: T2 not committed", f"{_DELIVER}:intend"),
+    _after("mailer: T2 not committed", "shared.db.write_orders.intents:_ask"),
     _before("mailer: T2 committed, no dot", f"{_TRANSACTION}._finish"),
     _after(
         "mailer: dot written",

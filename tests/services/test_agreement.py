@@ -89,7 +89,7 @@ async def held_by_the_last_look(world: World, day: date) -> set[str]:
         job = {str(key): value for key, value in (await load_job_row(connection, "J")).items()}
         rules = rules_of(job, await load_system_settings(connection))
         statement = last_look(await load_query(connection, "Q"), QueryDay(day, BERLIN), rules)
-        found = await connection.execute(statement, {ORDER_IDS: [row["id"] for row in rows]})
+        found = await statement.fetch(connection, **{ORDER_IDS: [row["id"] for row in rows]})
         hold = {row.order_id for row in found}
     return {row["external_id"] for row in rows if row["id"] in hold}
 

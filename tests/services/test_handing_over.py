@@ -134,8 +134,8 @@ class Forgetful:
         return self._database.connections_made
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
-        async with self._database.begin() as connection:
+    async def begin(self, *, at_once: bool = False) -> AsyncIterator[AsyncConnection]:
+        async with self._database.begin(at_once=at_once) as connection:
             yield connection
         if self.lost_answers:
             self.lost_answers -= 1

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import Identifier, IdList, Instant, PlainText, any_of, lease_clock
 from shared.db.job_locks import share_jobs
-from shared.db.prepared import Prepared, PreparedForRows, Rows, together
+from shared.db.prepared import Prepared, PreparedForRows, Rows, plan_once, together
 from shared.db.queries import QueryDay, load_query_by_id
 from shared.db.recipients import ORDER_IDS, JobRules, last_look
 from shared.db.send_slots import take_domain_slots
@@ -136,6 +136,7 @@ _BEGIN = PreparedForRows(
 
 async def claim(connection: AsyncConnection, order_ids: Sequence[int], who: Claimant) -> Claim:
     """T1: queued -> sending/claimed for what is due and still right; the rest ends or goes back with its reason."""
+    await plan_once(connection)
     jobs = await locked_jobs(connection, order_ids)
     rows = await _candidates(connection, order_ids, who.now)
     if moved := [row["application_id"] for row in rows if row["person_id"] != row["present_person_id"]]:
@@ -292,7 +293,7 @@ async def _look(
         query = await load_query_by_id(connection, job["query_id"])
     except InvalidInput as exc:
         return dict.fromkeys(ids, ("planned", f"query is invalid: {exc}"))
-    rows = await connection.execute(last_look(query, on, rules), {ORDER_IDS: ids})
+    rows = await last_look(query, on, rules).fetch(connection, **{ORDER_IDS: list(ids)})
     hold = {row.order_id for row in rows}
     return {order_id: ("withdrawn", "no longer matches at the last look") for order_id in ids if order_id not in hold}
 

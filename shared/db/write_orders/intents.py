@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList, Instant, any_of, lease_clock
 from shared.db.job_locks import hold_jobs
-from shared.db.prepared import Prepared, PreparedForRows, Rows, together
+from shared.db.prepared import Answer, Prepared, PreparedForRows, Rows, together
 from shared.db.tables import applications, attempts, contact_jobs, persons, write_orders
 from shared.db.write_orders.states import UNCLAIMED
 
@@ -59,7 +59,9 @@ def _intend() -> Any:
 
 def _note(new: Rows) -> Any:
     values = {"handed_over_at": bindparam("now", type_=Instant()), "bytes": new["bytes"], "body_hash": new["body_hash"]}
-    return update(attempts).where(new.meet(_T.lease_token)).values(values)
+    # Of whom the statement before it granted, without waiting for its answer.
+    granted = exists().where(_O.id == _T.order_id, _O.lease_token == _T.lease_token, _O.phase == "handed_over")
+    return update(attempts).where(new.meet(_T.lease_token), _T.handed_over_at.is_(None), granted).values(values)
 
 
 _INTEND = Prepared(_intend)
@@ -73,25 +75,27 @@ async def intend(
 
     The job row is locked FOR SHARE first: a switch-off waits for this commit, or this statement sees it.
     """
-    jobs = {one.job_id for one in intents if one.job_id is not None}
     async with together(connection):
-        await hold_jobs(connection, jobs)
-        found = await _INTEND.fetch(
-            connection,
-            ids=[one.order_id for one in intents],
-            tokens=[one.token for one in intents],
-            jobs=list(jobs),
-            reply_lease=reply_lease_seconds,
-            now=now,
-        )
-        granted = {row.id for row in found}
-        noted = [
-            {"token": one.token, "bytes": one.bytes, "body_hash": one.body_hash}
-            for one in intents
-            if one.order_id in granted
-        ]
-        await _NOTE.execute(connection, noted, now=now)
-    return granted
+        found = await _ask(connection, intents, reply_lease_seconds, now)
+    return {row.id for row in await found()}
+
+
+async def _ask(
+    connection: AsyncConnection, intents: Sequence[Intent], reply_lease_seconds: float, now: datetime
+) -> Answer:
+    jobs = {one.job_id for one in intents if one.job_id is not None}
+    await hold_jobs(connection, jobs)
+    found = await _INTEND.ask(
+        connection,
+        ids=[one.order_id for one in intents],
+        tokens=[one.token for one in intents],
+        jobs=list(jobs),
+        reply_lease=reply_lease_seconds,
+        now=now,
+    )
+    noted = [{"token": one.token, "bytes": one.bytes, "body_hash": one.body_hash} for one in intents]
+    await _NOTE.execute(connection, noted, now=now)
+    return found
 
 
 async def renew(connection: AsyncConnection, held: Mapping[int, int], lease_seconds: float) -> set[int]:

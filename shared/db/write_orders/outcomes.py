@@ -13,7 +13,7 @@ from shared.db.consent_questions import Question, note_questions
 from shared.db.core_data import erase_traces
 from shared.db.history import StatusChange
 from shared.db.letter_statuses import set_statuses
-from shared.db.prepared import Prepared, PreparedForRows, Rows, together
+from shared.db.prepared import Prepared, PreparedForRows, Rows, plan_once, together
 from shared.db.tables import (
     application_statuses,
     applications,
@@ -165,6 +165,7 @@ async def _locked(connection: AsyncConnection, order_ids: Sequence[int]) -> dict
     """The orders with their application and person, locked in the house's order."""
     ids = list(order_ids)
     async with together(connection):
+        await plan_once(connection)
         await _LOCK_PERSONS.execute(connection, ids=ids)
         await _LOCK_APPLICATIONS.execute(connection, ids=ids)
         rows = await _LOCK_ORDERS.fetch(connection, ids=ids)
