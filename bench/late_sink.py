@@ -12,7 +12,7 @@ class Conversation(asyncio.Protocol):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._buffer = b""
-        self._in_body = False
+        self._in_body = self._is_late = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not an isinstance check: uvloop's transports are none of asyncio's classes.
@@ -21,7 +21,8 @@ class Conversation(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while self._step():
+        # What comes behind a dot is answered after it.
+        while not self._is_late and self._step():
             pass
 
     def _step(self) -> bool:
@@ -32,8 +33,9 @@ class Conversation(asyncio.Protocol):
                 self._buffer = self._buffer[-4:]
                 return False
             self._buffer, self._in_body = rest, False
-            asyncio.get_running_loop().call_later(self._seconds, self._say, b"250 taken\r\n")
-            return True
+            self._is_late = True
+            asyncio.get_running_loop().call_later(self._seconds, self._take)
+            return False
         line, end, rest = self._buffer.partition(b"\r\n")
         if not end:
             return False
@@ -50,6 +52,11 @@ class Conversation(asyncio.Protocol):
         else:
             self._say(b"250 ok\r\n")
         return bool(self._buffer)
+
+    def _take(self) -> None:
+        self._say(b"250 taken\r\n")
+        self._is_late = False
+        self.data_received(b"")
 
     def _say(self, reply: bytes) -> None:
         if not self._transport.is_closing():

@@ -3,9 +3,13 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+_MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)
+_PATH = re.compile(rb"<([^>]*)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +72,15 @@ class Ledger:
 def read_ledger(path: Path) -> list[LedgerEntry]:
     """All entries of a ledger file."""
     return [LedgerEntry(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def message_id_in(mail: bytes) -> str:
+    """Its Message-ID; empty if it has none."""
+    found = _MESSAGE_ID.search(mail)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def path_in(line: bytes) -> str:
+    """The address that MAIL or RCPT names."""
+    found = _PATH.search(line)
+    return found[1].decode("utf-8", "replace") if found else ""

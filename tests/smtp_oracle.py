@@ -9,18 +9,18 @@ import argparse
 import asyncio
 import base64
 import hashlib
-import re
 import socket
 import ssl
 import struct
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.smtp_ledger import Ledger, LedgerEntry, TakenMail, read_ledger
+from tests.smtp_ledger import Ledger, LedgerEntry, TakenMail, message_id_in, path_in, read_ledger
 from tests.smtp_scripts import (
     FORMS,
     NONSENSE,
@@ -32,9 +32,6 @@ from tests.smtp_scripts import (
     script_named,
     well_behaved,
 )
-
-_MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)
-_PATH = re.compile(rb"<([^>]*)>")
 
 
 class SmtpOracle:
@@ -131,7 +128,7 @@ class Session(asyncio.Protocol):
         self._oracle = oracle
         self.transport: Any = None
         self._buffer = b""
-        self._in_mail = self._in_body = self._secret_next = self._upgrading = False
+        self._in_mail = self._in_body = self._secret_next = self._upgrading = self._judging = False
         self._sender = self._recipient = ""
         self._utf8 = False
         self._manner: str | None = None
@@ -153,7 +150,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while self._buffer and not (self._upgrading or self._silent or self.transport.is_closing()):
+        while self._buffer and not (self._upgrading or self._judging or self._silent or self.transport.is_closing()):
             if self._in_body:
                 if not self._take_body():
                     break
@@ -236,7 +233,7 @@ class Session(asyncio.Protocol):
         if self._in_mail:
             self._answers.append(b"503 nested MAIL\r\n")
             return
-        self._sender, self._recipient, self._utf8 = _path(line), "", b"SMTPUTF8" in line.split()
+        self._sender, self._recipient, self._utf8 = path_in(line), "", b"SMTPUTF8" in line.split()
         self._manner = self._oracle.ask(self._sender)
         self._in_mail = self._say("MAIL", "250 ok")
 
@@ -244,7 +241,7 @@ class Session(asyncio.Protocol):
         if not self._in_mail:
             self._answers.append(b"503 no sender\r\n")
             return
-        recipient = _path(line)
+        recipient = path_in(line)
         self._manner = self._oracle.ask(recipient)
         if self._say("RCPT", "250 ok") or self._manner == "refuse_rcpt_550_but_354":
             self._recipient = recipient
@@ -309,11 +306,10 @@ class Session(asyncio.Protocol):
 
     def _judge(self, content: bytes, code: int | None, then: Callable[[], None], *, replied: bool = True) -> None:
         stored = code is not None and 200 <= code < 300
-        message_id = _MESSAGE_ID.search(content)
         if stored and self._oracle.keep:
             self._oracle.mails.append(TakenMail(self._sender, self._recipient, content, time.monotonic(), self._utf8))
         entry = LedgerEntry(
-            message_id=message_id[1].decode("utf-8", "replace") if message_id else "",
+            message_id=message_id_in(content),
             recipient=self._recipient,
             sha256=hashlib.sha256(content).hexdigest(),
             code=code,
@@ -321,7 +317,15 @@ class Session(asyncio.Protocol):
             replied=replied,
         )
         self._in_mail, self._recipient = False, ""
-        self._oracle.write_down(entry, then)
+        # What comes behind the dot is answered after it.
+        self._judging = True
+        self._oracle.write_down(entry, partial(self._judged, then))
+
+    def _judged(self, then: Callable[[], None]) -> None:
+        then()
+        self._judging = False
+        if self._buffer:
+            self.data_received(b"")
 
     def _say(self, stage: str, usual: str) -> bool:
         """Answers in the manner of the moment; whether the answer was the usual one."""
@@ -371,11 +375,6 @@ class Session(asyncio.Protocol):
             self.transport.write(piece)
             self._next_piece()
             self._flush()
-
-
-def _path(line: bytes) -> str:
-    found = _PATH.search(line)
-    return found[1].decode("utf-8", "replace") if found else ""
 
 
 async def _serve(oracle: SmtpOracle) -> None:

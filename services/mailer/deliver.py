@@ -12,6 +12,7 @@ from services.mailer.ahead import Holding
 from services.mailer.group_commit import GroupCommit
 from services.mailer.high_water import HighWater
 from services.mailer.journal import PROBE_SECONDS, Journal, JournalEntry
+from services.mailer.lane import Lane
 from services.mailer.letter_span import follow_settlement, tell_outcome
 from services.mailer.letters import Letters, Mail, Writing
 from services.mailer.outcome import Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear, backoff_seconds
@@ -120,12 +121,13 @@ class Deliverer:
             await give_up(connection, order_id, reason, self._clock.now())
 
     async def deliver(
-        self, holding: Holding, last: "asyncio.Future[None] | None" = None
+        self, holding: Holding, last: "asyncio.Future[None] | None" = None, lane: Lane | None = None
     ) -> "asyncio.Future[None] | None":
         """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit.
 
         What it returns is done when the sender's last accepted letter is in the journal. Give it as `last` with the
         same sender's next letter, whose intent waits for it: a kill makes at most one letter per connection unclear.
+        `lane`: the sender's.
         """
         order = holding.order
         mail = holding.mail
@@ -147,7 +149,7 @@ class Deliverer:
             intent = Intent(order.id, order.token, order.job_id, len(mail.content), mail.body_hash)
             with timed(SEND_SECONDS), holding.span.step("send", kind="client") as sending:
                 outcome = await self._pool.send(
-                    mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent)
+                    mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent), lane
                 )
                 tell_outcome(sending, outcome)
         except asyncio.CancelledError:
@@ -170,9 +172,7 @@ class Deliverer:
         if settlement.state != "sent":
             self._enqueue(settlement, holding)
             return last
-        written = self.records.enqueue(JournalEntry.of(settlement))
-        written.add_done_callback(lambda _: self._enqueue(settlement, holding))
-        return written
+        return self.records.enqueue(JournalEntry.of(settlement), lambda _: self._enqueue(settlement, holding))
 
     def _broken(self, order: ClaimedOrder, exc: Exception, *, after_intent: bool) -> Outcome:
         """What an exception means for a letter: it is to blame only for what it says itself (I4, I14)."""
@@ -188,6 +188,8 @@ class Deliverer:
         return Refused(what, None)
 
     async def _at_its_slot(self, holding: Holding) -> None:
+        if not self.pace.limits:
+            return
         order = holding.order
         # Its lease is renewed meanwhile, as of everything held.
         until = await self.pace.wait(holding.send_at, order.email.rpartition("@")[2].lower(), order.send_at)
@@ -199,30 +201,35 @@ class Deliverer:
         try:
             async with asyncio.timeout(seconds):
                 await self.records.idle()
-                # What a record leads to happens in the loop's next turn.
-                await asyncio.sleep(0)
+                # What a record leads to is on its way by now.
                 await self.settlements.idle()
         except TimeoutError:
             return False
         return not self._broken_settlements
 
     def _enqueue(self, settlement: Settlement, holding: Holding) -> None:
+        if not holding.span.recording:
+            self.settlements.enqueue(settlement, lambda answer: self._settled(answer, settlement, holding))
+            return
         settled = self.settlements.enqueue(settlement)
         follow_settlement(holding.span, settlement, settled)
-        settled.add_done_callback(lambda done: self._settled(done, settlement, holding))
 
-    def _settled(self, done: "asyncio.Future[bool]", settlement: Settlement, holding: Holding) -> None:
-        if done.cancelled():
-            return
-        if (broken := done.exception()) is None:
+        def told(done: "asyncio.Future[bool]") -> None:
+            if not done.cancelled():
+                self._settled(done.exception(), settlement, holding)
+
+        settled.add_done_callback(told)
+
+    def _settled(self, answer: object, settlement: Settlement, holding: Holding) -> None:
+        if not isinstance(answer, Exception):
             self._broken_settlements.pop(settlement.token, None)
             holding.release()
             return
         # Given up it would become unclear, though its outcome is known here; only the next mailer reads the journal.
         again = self._broken_settlements.get(settlement.token, FIRST_RETRY)
         self._broken_settlements[settlement.token] = min(2 * again, LONGEST_RETRY)
-        fields = {"order": settlement.order_id, "state": settlement.state, "reason": type(broken).__name__}
-        self._log.error("settlement_broken", action="settle", **fields, again_in_seconds=again, exc_info=broken)
+        fields = {"order": settlement.order_id, "state": settlement.state, "reason": type(answer).__name__}
+        self._log.error("settlement_broken", action="settle", **fields, again_in_seconds=again, exc_info=answer)
         asyncio.get_running_loop().call_later(again, self._enqueue, settlement, holding)
 
     async def give_back_held(self, order_ids: Sequence[int], reason: str) -> None:

@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+#: Is told an answer, or the exception in its place.
+Then = Callable[[Answer | Exception], None]
 
 
 class GroupCommit(Generic[Item, Answer]):
@@ -19,7 +21,7 @@ class GroupCommit(Generic[Item, Answer]):
         self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], linger_seconds: float, limit: int = 500
     ) -> None:
         self._commit, self._linger, self._limit = commit, linger_seconds, limit
-        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Item, asyncio.Future[Answer], Then[Answer] | None]] = []
         self._arrived = asyncio.Event()
         self._open = 0
         self._idle = asyncio.Event()
@@ -29,10 +31,13 @@ class GroupCommit(Generic[Item, Answer]):
         """Waits until the item's group is committed and returns its answer."""
         return await self.enqueue(item)
 
-    def enqueue(self, item: Item) -> asyncio.Future[Answer]:
-        """The same without waiting."""
+    def enqueue(self, item: Item, then: "Then[Answer] | None" = None) -> asyncio.Future[Answer]:
+        """The same without waiting. `then` is called at once with the answer or what came instead; it must not raise.
+
+        It costs half of a callback of the future, which would take a turn of the loop.
+        """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+        self._waiting.append((item, answer, then))
         self._arrived.set()
         self._open += 1
         self._idle.clear()
@@ -56,18 +61,22 @@ class GroupCommit(Generic[Item, Answer]):
             if not self._open:
                 self._idle.set()
 
-    async def _commit_group(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    async def _commit_group(self, group: list[tuple[Item, asyncio.Future[Answer], "Then[Answer] | None"]]) -> None:
         try:
-            answers = await self._answers([item for item, _ in group])
+            answers = await self._answers([item for item, _, _ in group])
         except asyncio.CancelledError:
-            for _, future in group:
+            for _, future, _ in group:
                 future.cancel()
             raise
-        for (_, future), answer in zip(group, answers, strict=True):
+        for (_, future, then), answer in zip(group, answers, strict=True):
+            if then is not None:
+                then(answer)
             if future.done():
                 continue
             if isinstance(answer, Exception):
                 future.set_exception(answer)
+                if then is not None:
+                    future.exception()  # it was told
             else:
                 future.set_result(answer)
 

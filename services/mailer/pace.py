@@ -39,6 +39,11 @@ class Pace:
         #: Slots in the place of late ones: of a domain, or of the relay (None).
         self.fresh: GroupCommit[str | None, tuple[datetime, bool]] = GroupCommit(self._take_fresh, _LINGER)
 
+    @property
+    def limits(self) -> bool:
+        """Whether there is a rate limit at all."""
+        return self._relay_rate is not None or self._domain_rate is not None
+
     async def take_slots(self, wanted: int, stop: asyncio.Event) -> tuple[datetime | None, int]:
         """How many letters may be claimed now, and the slot of the first one; waits for one at least."""
         if self._relay_rate is None:

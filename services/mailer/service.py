@@ -15,9 +15,11 @@ from services.mailer.ahead import Holding, compose_ahead
 from services.mailer.deliver import Deliverer, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
+from services.mailer.lane import LONGEST_WAIT, Lane
 from services.mailer.letter_span import begin_letter, ending, tell_not_claimed
 from services.mailer.letters import Writing, open_letters
-from services.mailer.smtp import SmtpPool, parse_smtp_url
+from services.mailer.smtp import SmtpPool
+from services.mailer.smtp_address import parse_smtp_url
 from shared.bus.interface import Bus, Delivery, Subscription
 from shared.bus.messages import WriteOrderReady
 from shared.clock import Clock
@@ -114,7 +116,10 @@ async def _work(
     renewing = asyncio.create_task(every(settings.kp_lease_seconds / 3, deliverer.renew_leases, done, log))
     remembering = asyncio.create_task(every(REMEMBER_SECONDS, deliverer.remember, done, log))
     composing = asyncio.create_task(compose_ahead(deliverer.letters, claimed, composed, left))
-    senders = [asyncio.create_task(_send(deliverer, composed, log)) for _ in range(settings.kp_smtp_connections)]
+    # Under a rate limit each letter has its own moment.
+    lanes = [Lane(composed, ahead=not deliverer.pace.limits) for _ in range(settings.kp_smtp_connections)]
+    senders = [asyncio.create_task(_send(deliverer, lane, log)) for lane in lanes]
+    making_way = asyncio.create_task(every(LONGEST_WAIT, partial(_make_way, lanes), done, log))
     closing = asyncio.create_task(_close_on(stop, subscription))
     acks = Acks(subscription)
     acking = asyncio.create_task(acks.run())
@@ -128,6 +133,7 @@ async def _work(
         await asyncio.wait([composing])
         while not claimed.empty():
             left.append(claimed.get_nowait())
+        left.extend(holding for lane in lanes if (holding := lane.take_back()) is not None)
         await _drain(deliverer, composed, [*left, *left_over], senders, over_at, log)
         # At least a moment for what the last senders left.
         if not await deliverer.finish(max(1.0, over_at - asyncio.get_running_loop().time())):
@@ -137,7 +143,7 @@ async def _work(
         done.set()
         for part in parts:
             part.cancel()
-        await asyncio.gather(renewing, remembering, *parts, return_exceptions=True)
+        await asyncio.gather(renewing, remembering, making_way, *parts, return_exceptions=True)
     for part in parts:
         if not part.cancelled():
             part.result()  # raises what it broke with: a supervisor is to start the mailer again
@@ -243,17 +249,25 @@ async def _given_up(
     return []
 
 
-async def _send(deliverer: Deliverer, composed: "asyncio.Queue[Holding | None]", log: Any) -> None:
+async def _make_way(lanes: Sequence[Lane]) -> None:
+    for lane in lanes:
+        lane.make_way()
+
+
+async def _send(deliverer: Deliverer, lane: Lane, log: Any) -> None:
     written = None
-    while (holding := await composed.get()) is not None:
-        try:
-            written = await deliverer.deliver(holding, written)
-        except Exception as exc:
-            # Neither acked nor renewed: the lease runs out and the sweep decides from the row.
-            log.exception("delivery_broken", action="deliver", order=holding.order.id)
-            holding.span.fail(type(exc).__name__)
-            holding.span.end()
-            deliverer.let_go(holding.order.id, holding.order.token)
+    try:
+        while (holding := await lane.next()) is not None:
+            try:
+                written = await deliverer.deliver(holding, written, lane)
+            except Exception as exc:
+                # Neither acked nor renewed: the lease runs out and the sweep decides from the row.
+                log.exception("delivery_broken", action="deliver", order=holding.order.id)
+                holding.span.fail(type(exc).__name__)
+                holding.span.end()
+                deliverer.let_go(holding.order.id, holding.order.token)
+    finally:
+        lane.give_up()
 
 
 def _end_with(task: "asyncio.Task[None]", stop: asyncio.Event, log: Any) -> None:

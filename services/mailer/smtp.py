@@ -7,11 +7,12 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from functools import partial
+from typing import Any
 
 import aiosmtplib
 
+from services.mailer.lane import Connection, Lane
 from services.mailer.outcome import (
     ConnectFailure,
     Deferred,
@@ -24,41 +25,17 @@ from services.mailer.outcome import (
     one_line,
 )
 from services.mailer.relay_pause import FIRST_PAUSE, RelayPause, RelayTrouble, SenderRefusals
+from services.mailer.smtp_address import Relay
 from services.mailer.smtp_conversation import ConnectionTrouble, SmtpConversation
 from services.mailer.smtp_transaction import BeforeDot, Envelope, Transaction, cancel_again, envelope
 from shared.domain.return_paths import common_sender
-from shared.errors import InvalidSettings, Unavailable
+from shared.errors import Unavailable
 from shared.metrics import RELAY_FAILURES
-from shared.settings import is_loopback
 
 #: A connection is replaced after so many mails, so many seconds without one, and so many seconds of life.
 MOST_MAILS, LONGEST_IDLE, LONGEST_LIFE = 1000, 20.0, 600.0
 #: Seconds for a QUIT: whatever it answers no longer matters.
 QUIT_TIMEOUT = 2.0
-_SCHEMES: dict[str, tuple[Literal["none", "implicit", "starttls"], int]] = {
-    "smtp": ("none", 25),
-    "smtps": ("implicit", 465),
-    "smtp+starttls": ("starttls", 587),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Relay:
-    """The mail server that takes every letter."""
-
-    host: str
-    port: int
-    tls: Literal["none", "implicit", "starttls"]
-    user: str | None = None
-    password: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Relay({self.address}, tls={self.tls})"
-
-    @property
-    def address(self) -> str:
-        """Host and port, as shown to people."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class ConnectFailed(Unavailable):
@@ -67,35 +44,6 @@ class ConnectFailed(Unavailable):
     def __init__(self, relay: Relay, failure: ConnectFailure, words: str) -> None:
         super().__init__("mail server", relay.address, words)
         self.failure = failure
-
-
-@dataclass(slots=True)
-class _Connection:
-    conversation: SmtpConversation
-    pipelining: bool
-    smtputf8: bool
-    opened_at: float
-    used_at: float
-    mails: int = 0
-
-
-def parse_smtp_url(url: str, password: str | None = None) -> Relay:
-    """The relay of an SMTP_URL; raises InvalidSettings. TLS that is asked for is required, never optional (S10)."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise InvalidSettings("setting SMTP_URL: the port must be a number below 65536, an IPv6 host in []") from None
-    if parts.scheme not in _SCHEMES or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
-        raise InvalidSettings(
-            "setting SMTP_URL: give smtp://HOST, smtps://HOST or smtp+starttls://HOST, with :PORT if unusual"
-        )
-    tls, usual_port = _SCHEMES[parts.scheme]
-    user = unquote(parts.username) if parts.username else None
-    secret = password or (unquote(parts.password) if parts.password else None)
-    if user and tls == "none" and not is_loopback(url):
-        raise InvalidSettings("setting SMTP_URL: a password is never sent in clear; use smtps:// or smtp+starttls://")
-    return Relay(parts.hostname, port or usual_port, tls, user, secret)
 
 
 class SmtpPool:
@@ -124,7 +72,7 @@ class SmtpPool:
         self._max_mails, self._max_idle, self._max_age = max_mails, max_idle, max_age
         self._tls = _tls_context(relay)
         self._permits = asyncio.Semaphore(size)
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self._pause = RelayPause(first_pause)
         self._trouble = RelayTrouble(self._pause)
         self._refusals = SenderRefusals(first_pause)
@@ -141,22 +89,27 @@ class SmtpPool:
         await self._pause.wait(stop)
 
     async def send(
-        self, envelope_from: str, recipient: str, mail: bytes, before_dot: BeforeDot
+        self, envelope_from: str, recipient: str, mail: bytes, before_dot: BeforeDot, lane: Lane | None = None
     ) -> Outcome | NotHandedOver:
         """One mail to one recipient. `before_dot` commits the intent (T2); without its yes no dot is written.
+
+        `lane`: where this mail may be begun already, and what the next one's envelope is taken from.
 
         Cancelled after the dot it returns `Unclear`, or the answer if there is one, and the cancellation follows at the
         caller's next await: record the outcome before awaiting anything, and do not put a timeout around this call.
         """
+        begun = lane.take_begun(mail) if lane is not None else None
         async with self._permits:
             if (rest := self._pause.rest) > 0:
+                _close(begun)
                 return Deferred("connect: the relay is away", None, True, counts=False, not_before_seconds=rest + 1)
             sender = common_sender(envelope_from)
             if (rest := self._refusals.rest(sender)) > 0:
+                _close(begun)
                 return Deferred("the mail server refuses this sender", counts=False, not_before_seconds=rest + 1)
             self._busy += 1
             try:
-                outcome = await self._try(envelope_from, recipient, mail, before_dot)
+                outcome = await self._try(envelope_from, recipient, mail, before_dot, lane, begun)
             except ConnectFailed as exc:
                 outcome = judge_connect(exc.failure, str(exc))
             finally:
@@ -181,22 +134,39 @@ class SmtpPool:
         await asyncio.gather(*(_quit(connection.conversation) for connection in idle))
 
     async def _try(
-        self, envelope_from: str, recipient: str, mail: bytes, before_dot: BeforeDot
+        self,
+        envelope_from: str,
+        recipient: str,
+        mail: bytes,
+        before_dot: BeforeDot,
+        lane: Lane | None,
+        begun: tuple[Connection, Envelope] | None,
     ) -> Outcome | NotHandedOver:
+        if begun is not None:
+            connection, commands = begun
+            outcome = await self._send_over(connection, commands, mail, before_dot, lane, begun=True)
+            if connection.conversation.answered or not connection.conversation.lost:
+                return outcome
         while True:
             reused = self._take_idle()
             connection = reused or await self._connect()
-            commands = envelope(envelope_from, recipient, mail, smtputf8=connection.smtputf8)
-            if not isinstance(commands, Envelope):
+            written = envelope(envelope_from, recipient, mail, smtputf8=connection.smtputf8)
+            if not isinstance(written, Envelope):
                 self._idle.append(connection)
-                return Refused(commands)
-            outcome = await self._send_over(connection, commands, mail, before_dot)
+                return Refused(written)
+            outcome = await self._send_over(connection, written, mail, before_dot, lane)
             # A server may close an idle connection at any time, just now too: then nothing was begun yet.
             if reused is None or connection.conversation.answered or not connection.conversation.lost:
                 return outcome
 
     async def _send_over(
-        self, connection: _Connection, commands: Envelope, mail: bytes, before_dot: BeforeDot
+        self,
+        connection: Connection,
+        commands: Envelope,
+        mail: bytes,
+        before_dot: BeforeDot,
+        lane: Lane | None,
+        begun: bool = False,
     ) -> Outcome | NotHandedOver:
         conversation = connection.conversation
         conversation.begin()
@@ -206,6 +176,8 @@ class SmtpPool:
             timeout=self._timeout,
             final_timeout=self._final_timeout,
             reply_lease=self._reply_lease,
+            begun=begun,
+            behind_dot=partial(lane.begin_next, connection) if lane is not None and self._lasts(connection) else None,
         )
         try:
             outcome = await transaction.run(commands, mail, before_dot)
@@ -213,6 +185,13 @@ class SmtpPool:
             # Cancelled, or T2 broke: the server must not go on waiting for a dot.
             conversation.abort()
             raise
+        if lane is not None and lane.begun:
+            # An answer in good order ends the letter: the server goes on with the next one, whatever the answer was.
+            if isinstance(outcome, Sent) or _is_rejection(outcome):
+                connection.mails += 1
+            else:
+                lane.give_up()
+            return outcome
         try:
             await self._put_back(connection, outcome)
         except asyncio.CancelledError:
@@ -248,7 +227,12 @@ class SmtpPool:
             self._trouble.ends()
         return outcome
 
-    def _take_idle(self) -> _Connection | None:
+    def _lasts(self, connection: Connection) -> bool:
+        """Whether another letter may follow over this connection."""
+        young = time.monotonic() - connection.opened_at < self._max_age
+        return connection.pipelining and young and connection.mails + 1 < self._max_mails and not self._closing
+
+    def _take_idle(self) -> Connection | None:
         now = time.monotonic()
         while self._idle:
             connection = self._idle.pop()
@@ -258,7 +242,7 @@ class SmtpPool:
             connection.conversation.abort()
         return None
 
-    async def _put_back(self, connection: _Connection, outcome: Outcome | NotHandedOver) -> None:
+    async def _put_back(self, connection: Connection, outcome: Outcome | NotHandedOver) -> None:
         conversation = connection.conversation
         clean = isinstance(outcome, Sent)
         if _is_rejection(outcome) and conversation.usable:
@@ -278,7 +262,7 @@ class SmtpPool:
                 return (await conversation.reply()).code == 250
         return False
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> Connection:
         client = await _greeted(self._relay, self._timeout, self._tls)
         transport = client.transport
         if transport is None:
@@ -290,7 +274,7 @@ class SmtpPool:
         client.protocol = client.transport = None
         now = time.monotonic()
         offers = client.supports_extension
-        return _Connection(conversation, offers("pipelining"), offers("smtputf8"), opened_at=now, used_at=now)
+        return Connection(conversation, offers("pipelining"), offers("smtputf8"), opened_at=now, used_at=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +363,12 @@ async def _quit(conversation: SmtpConversation) -> None:
         async with asyncio.timeout(QUIT_TIMEOUT):
             await conversation.reply()
     conversation.transport.close()
+
+
+def _close(begun: tuple[Connection, Envelope] | None) -> None:
+    """Ends what a letter was begun on, without a dot."""
+    if begun is not None:
+        begun[0].conversation.abort()
 
 
 def _is_rejection(outcome: Outcome | NotHandedOver) -> bool:

@@ -1,14 +1,29 @@
 """The wire of an SMTP client: complete replies in, bytes with flow control out."""
 
 import asyncio
+import math
 import re
 from collections import deque
+from functools import lru_cache
 
 from services.mailer.outcome import Reply
 
 #: A reply longer than this, in bytes and over all its lines, is garbage, however it is cut into packets.
 _LONGEST_REPLY = 256 * 1024
+#: Lines up to this, in bytes, are remembered.
+_SHORT = 100
+#: A timer that comes earlier than asked for by so many seconds was in time.
+_TIMER_STEP = 0.002
 _LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\Z", re.DOTALL)
+
+
+@lru_cache(256)
+def _whole(line: bytes) -> Reply | None:
+    """The reply that this line alone is, if it is one: a server says the same few things all day."""
+    match = _LINE.match(line)
+    if match is None or match[2] == b"-":
+        return None
+    return Reply(int(match[1]), (match[3] or b"").decode("utf-8", "replace"))
 
 
 class ConnectionTrouble(Exception):
@@ -31,6 +46,8 @@ class SmtpConversation(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._timer: asyncio.TimerHandle | None = None
+        #: When waits end, and when the timer looks, by the loop's clock.
+        self._deadline = self._looks_at = math.inf
         self._late = False
 
     @property
@@ -54,13 +71,28 @@ class SmtpConversation(asyncio.Protocol):
 
     def limit(self, seconds: float | None) -> None:
         """From now on `drain` and `reply` raise TimeoutError after so many seconds in all; None: no more limit."""
-        # A timer for several waits: asyncio.timeout around them costs as much as what they wait for.
+        # One timer for many letters: it looks whether the limit of the moment has passed, if there is one.
+        self._late = False
+        if seconds is None:
+            self._deadline = math.inf
+            return
+        self._deadline = asyncio.get_running_loop().time() + seconds
+        if self._deadline < self._looks_at:
+            self._look_at(self._deadline)
+
+    def _look_at(self, moment: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._late = False
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._end_wait) if seconds is not None else None
+        self._looks_at = moment
+        self._timer = asyncio.get_running_loop().call_at(moment, self._look)
 
-    def _end_wait(self) -> None:
+    def _look(self) -> None:
+        self._timer, self._looks_at = None, math.inf
+        if self._deadline == math.inf:
+            return
+        if asyncio.get_running_loop().time() < self._deadline - _TIMER_STEP:
+            self._look_at(self._deadline)
+            return
         self._late = True
         self._writable.set()
         self._notify()
@@ -100,6 +132,16 @@ class SmtpConversation(asyncio.Protocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        if not self._buffer and data.endswith(b"\n"):
+            # Nearly always: complete lines.
+            for line in data[:-1].split(b"\n"):
+                if self._lost is None:
+                    self._take_line(line.removesuffix(b"\r"))
+        else:
+            self._take_piece(data)
+        self._notify()
+
+    def _take_piece(self, data: bytes) -> None:
         self._buffer += data
         while self._lost is None and (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end]).removesuffix(b"\r")
@@ -107,9 +149,10 @@ class SmtpConversation(asyncio.Protocol):
             self._take_line(line)
         if len(self._buffer) > _LONGEST_REPLY:
             self._end("over-long reply")
-        self._notify()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._end(f"connection lost: {exc}" if exc else "connection closed by the server")
         self._notify()
 
@@ -125,6 +168,9 @@ class SmtpConversation(asyncio.Protocol):
         self._writable.set()
 
     def _take_line(self, line: bytes) -> None:
+        if not self._lines and len(line) <= _SHORT and (whole := _whole(line)) is not None:
+            self._replies.append(whole)
+            return
         match = _LINE.match(line)
         if match is None or (self._lines and match[1] != self._code):
             self._end(f"unusable reply {line[:80]!r}")

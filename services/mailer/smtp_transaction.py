@@ -58,7 +58,10 @@ def wire_form(mail: bytes) -> bytes:
 
 
 class Transaction:
-    """One try at one mail. `run` never raises for what the server or the network does."""
+    """One try at one mail. `run` never raises for what the server or the network does.
+
+    `begun`: its envelope is written already. `behind_dot`: what goes with its dot, of the next mail.
+    """
 
     def __init__(
         self,
@@ -68,8 +71,11 @@ class Transaction:
         timeout: float,
         final_timeout: float,
         reply_lease: float,
+        begun: bool = False,
+        behind_dot: Callable[[], bytes] | None = None,
     ) -> None:
         self._conversation, self._pipelining = conversation, pipelining
+        self._begun, self._behind_dot = begun, behind_dot
         self._timeout, self._final_timeout, self._reply_lease = timeout, final_timeout, reply_lease
         self._stage = Stage.MAIL
         self._refusal: Outcome | None = None
@@ -110,8 +116,8 @@ class Transaction:
     async def _say_envelope(self, commands: Envelope) -> Outcome | None:
         """MAIL, RCPT, DATA; the first refusal wins."""
         steps = ((Stage.MAIL, commands.mail), (Stage.RCPT, commands.rcpt), (Stage.DATA, commands.data))
-        if self._pipelining:
-            self._conversation.write(b"".join(command for _, command in steps))
+        if self._pipelining and not self._begun:
+            self._conversation.write(commands.mail + commands.rcpt + commands.data)
         for stage, command in steps:
             if not self._pipelining:
                 self._conversation.write(command)
@@ -143,7 +149,7 @@ class Transaction:
         return verdict or judge_trouble(Stage.BODY, "the server spoke before the final dot")
 
     async def _finish(self) -> Outcome:
-        self._conversation.write(b".\r\n")
+        self._conversation.write(b".\r\n" + self._behind_dot() if self._behind_dot is not None else b".\r\n")
         # From here on the server may have the letter.
         self._stage = Stage.DOT
         self._conversation.limit(self._final_timeout)

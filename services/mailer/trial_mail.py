@@ -8,7 +8,8 @@ from uuid import uuid4
 from services.mailer.compose import MailHeaders, attachment_part, compose
 from services.mailer.outcome import Sent
 from services.mailer.signing import open_signing
-from services.mailer.smtp import SmtpPool, parse_smtp_url
+from services.mailer.smtp import SmtpPool
+from services.mailer.smtp_address import parse_smtp_url
 from shared.db.letter_trials import TrialMail
 from shared.domain.mail_addresses import usable_address
 from shared.errors import InvalidInput, Refused

@@ -113,7 +113,7 @@ POINTS: tuple[CrashPoint, ...] = (
     _after(
         "mailer: dot written",
         "services.mailer.smtp_conversation:SmtpConversation.write",
-        counts=lambda arguments, _: arguments[1] == b".\r\n",
+        counts=lambda arguments, _: arguments[1].startswith(b".\r\n"),
     ),
     _after("mailer: answered, not in the journal", f"{_TRANSACTION}._finish"),
     _after("mailer: journal written, not synced", f"{_JOURNAL}:_write_all"),

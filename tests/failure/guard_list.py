@@ -74,8 +74,8 @@ GUARDS = (
         "the mailer acks after T3",
         "I13",
         _DELIVER,
-        "        return written\n",
-        "        written.add_done_callback(lambda _: holding.release())\n        return written\n",
+        "lambda _: self._enqueue(settlement, holding))\n",
+        "lambda _: (self._enqueue(settlement, holding), holding.release())[0])\n",
         _JOURNAL,
     ),
     _guard(

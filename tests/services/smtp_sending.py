@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from services.mailer.smtp import SmtpPool, parse_smtp_url
+from services.mailer.smtp import SmtpPool
+from services.mailer.smtp_address import parse_smtp_url
 from tests.smtp_oracle import SmtpOracle
 from tests.smtp_scripts import Script, well_behaved
 

@@ -12,7 +12,8 @@ from sqlalchemy import func, select, update
 
 from services.evaluator.evaluate import evaluate
 from services.mailer.outcome import Deferred
-from services.mailer.smtp import SmtpPool, parse_smtp_url
+from services.mailer.smtp import SmtpPool
+from services.mailer.smtp_address import parse_smtp_url
 from services.scheduler.tick import tick
 from shared.bus.messages import JobDue
 from shared.clock import FixedClock

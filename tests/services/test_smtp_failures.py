@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from services.cli.mail_catcher import CaughtMail, MailCatcher
 from services.mailer.outcome import SENDER_REFUSALS, Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear
-from services.mailer.smtp import SmtpPool, greet, parse_smtp_url
+from services.mailer.smtp import SmtpPool, greet
+from services.mailer.smtp_address import parse_smtp_url
 from shared.errors import Unavailable
 from tests.services.smtp_sending import DEADLINE, FROM, MAIL, TO, conversation, granted
 from tests.smtp_oracle import SmtpOracle

@@ -15,7 +15,8 @@ import structlog
 
 from services.mailer.compose import MailHeaders, attachment_part, compose
 from services.mailer.outcome import Sent
-from services.mailer.smtp import SmtpPool, parse_smtp_url
+from services.mailer.smtp import SmtpPool
+from services.mailer.smtp_address import parse_smtp_url
 from shared.domain.letters import RenderedLetter, Sender
 from tests.services.smtp_sending import FROM, MAIL, TO, granted
 

@@ -11,7 +11,8 @@ import pytest
 import structlog
 
 from services.mailer.outcome import Deferred, Refused, Sent
-from services.mailer.smtp import SmtpPool, parse_smtp_url
+from services.mailer.smtp import SmtpPool
+from services.mailer.smtp_address import parse_smtp_url
 from tests.services.smtp_sending import FROM, MAIL, TO, conversation, granted
 
 SECRET = ("anna@x", "pa ss:wörd")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.mailer.smtp import parse_smtp_url
+from services.mailer.smtp_address import parse_smtp_url
 from shared.errors import InvalidSettings
 
 

@@ -5,7 +5,8 @@ from sqlalchemy import select
 from services.cli.doctor.findings import Answer, Installation, Trouble
 from services.mailer.outcome import ConnectFailure
 from services.mailer.signing import open_signing
-from services.mailer.smtp import ConnectFailed, greet, parse_smtp_url
+from services.mailer.smtp import ConnectFailed, greet
+from services.mailer.smtp_address import parse_smtp_url
 from shared.db.letter_data import load_users
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import contact_jobs

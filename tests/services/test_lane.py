@@ -1,0 +1,197 @@
+"""The next letter's envelope goes along with the dot of the one before (RFC 2920), and nothing more than that."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.mailer import lane as lanes
+from services.mailer.ahead import Holding
+from services.mailer.lane import Lane
+from services.mailer.letters import Mail
+from services.mailer.outcome import Deferred, Outcome, Refused, Sent, Unclear
+from services.mailer.smtp import SmtpPool
+from services.mailer.smtp_conversation import SmtpConversation
+from tests.services.smtp_sending import FROM, MAIL, conversation, granted
+from tests.smtp_scripts import always
+
+FIRST, SECOND, THIRD = "a1@b.example", "a2@b.example", "a3@b.example"
+
+
+def held(recipient: str) -> Holding:
+    content = MAIL.replace(b"order-1", recipient[:2].encode())
+    mail = Mail(FROM, recipient, "x", "<x>", content, "")
+    return Holding(None, None, lambda: None, mail=mail)  # type: ignore[arg-type]
+
+
+def lane_with(*recipients: str, room: int = 0, **given: Any) -> tuple[Lane, "asyncio.Queue[Holding | None]"]:
+    composed: asyncio.Queue[Holding | None] = asyncio.Queue(room)
+    for one in recipients:
+        composed.put_nowait(held(one))
+    return Lane(composed, **given), composed
+
+
+async def send_next(pool: SmtpPool, lane: Lane) -> Any:
+    holding = await lane.next()
+    assert holding is not None and holding.mail is not None
+    mail = holding.mail
+    return await pool.send(mail.envelope_from, mail.recipient, mail.content, granted, lane)
+
+
+def only(recipient: str, manner: str) -> Any:
+    return lambda address, attempt: manner if (address, attempt) == (recipient, 1) else None
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What is written to the mail server, body by body and dot by dot."""
+    pieces: list[bytes] = []
+    write = SmtpConversation.write
+
+    def noted(self: SmtpConversation, data: bytes) -> None:
+        pieces.append(data)
+        write(self, data)
+
+    monkeypatch.setattr(SmtpConversation, "write", noted)
+    return pieces
+
+
+async def test_a_letter_costs_two_writes_and_its_dot_stands_alone_behind_its_body(
+    tmp_path: Path, written: list[bytes]
+) -> None:
+    lane, _ = lane_with(FIRST, SECOND, THIRD)
+    async with conversation(tmp_path) as (oracle, pool):
+        assert [type(await send_next(pool, lane)) for _ in range(3)] == [Sent] * 3
+        assert [mail.recipient for mail in oracle.mails] == [FIRST, SECOND, THIRD] and oracle.connections == 1
+    bodies = [piece for piece in written if piece.endswith(b"body\r\n")]
+    dots = [piece for piece in written if piece.startswith(b".\r\n")]
+    assert len(bodies) == 3 and [piece.count(b"\r\n") for piece in dots] == [4, 4, 1]
+    assert dots[0].startswith(b".\r\nMAIL FROM:<") and dots[0].endswith(b"\r\nDATA\r\n")
+
+
+@pytest.mark.parametrize(
+    ("manner", "kind", "connections"),
+    [
+        ("reject_dot_554", Refused, 1),
+        ("defer_dot_451", Deferred, 1),
+        ("421_at_dot", Deferred, 2),
+        ("close_at_dot", Unclear, 2),
+        ("reset_at_dot", Unclear, 2),
+        ("garbage_at_dot", Unclear, 2),
+        ("stored_then_close", Unclear, 2),
+        ("two_codes_after_dot", Unclear, 2),
+        ("close_after_250", Sent, 2),
+    ],
+)
+async def test_i3_i5_whatever_becomes_of_a_letter_the_one_begun_behind_it_goes_once(
+    tmp_path: Path, manner: str, kind: type[Outcome], connections: int
+) -> None:
+    lane, _ = lane_with(FIRST, SECOND)
+    async with conversation(tmp_path, only(FIRST, manner)) as (oracle, pool):
+        assert isinstance(await send_next(pool, lane), kind)
+        await pool.wait_ready(asyncio.Event())
+        assert isinstance(await send_next(pool, lane), Sent)
+        assert [entry.recipient for entry in oracle.ledger if entry.stored and entry.replied].count(SECOND) == 1
+        assert len([entry for entry in oracle.ledger if entry.recipient == SECOND]) == 1
+        assert oracle.connections == connections and "RSET" not in oracle.verbs
+
+
+@pytest.mark.parametrize("manner", ["refuse_rcpt_550", "refuse_rcpt_550_but_354", "defer_data_451", "421_after_mail"])
+async def test_i14_a_letter_begun_behind_another_is_judged_like_any(tmp_path: Path, manner: str) -> None:
+    lane, _ = lane_with(FIRST, SECOND, THIRD)
+    async with conversation(tmp_path, only(SECOND if "mail" not in manner else FROM, manner)) as (oracle, pool):
+        if "mail" in manner:
+            oracle.script = lambda address, attempt: manner if (address, attempt) == (FROM, 2) else None
+        assert isinstance(await send_next(pool, lane), Sent)
+        assert isinstance(await send_next(pool, lane), Refused if "550" in manner else Deferred)
+        await pool.wait_ready(asyncio.Event())
+        assert isinstance(await send_next(pool, lane), Sent)
+        assert [mail.recipient for mail in oracle.mails] == [FIRST, THIRD]
+
+
+async def test_i4_without_a_yes_the_letter_begun_behind_another_gets_no_dot(tmp_path: Path) -> None:
+    lane, _ = lane_with(FIRST, SECOND)
+
+    async def refused() -> bool:
+        return False
+
+    async with conversation(tmp_path) as (oracle, pool):
+        assert isinstance(await send_next(pool, lane), Sent)
+        holding = await lane.next()
+        assert holding is not None and holding.mail is not None
+        await pool.send(FROM, SECOND, holding.mail.content, refused, lane)
+        await asyncio.wait_for(oracle.closed.wait(), 5)
+        assert [entry.recipient for entry in oracle.ledger] == [FIRST]
+
+
+async def test_what_was_begun_for_another_letter_is_closed_without_a_dot(tmp_path: Path) -> None:
+    lane, _ = lane_with(FIRST, SECOND)
+    async with conversation(tmp_path) as (oracle, pool):
+        assert isinstance(await send_next(pool, lane), Sent)
+        assert isinstance(await pool.send(FROM, THIRD, MAIL, granted, lane), Sent)
+        assert [mail.recipient for mail in oracle.mails] == [FIRST, THIRD] and oracle.connections == 2
+
+
+async def test_i19_a_letter_taken_back_is_not_sent_and_its_connection_is_closed(tmp_path: Path) -> None:
+    lane, composed = lane_with(FIRST, SECOND)
+    async with conversation(tmp_path) as (oracle, pool):
+        assert isinstance(await send_next(pool, lane), Sent)
+        taken = lane.take_back()
+        assert taken is not None and taken.mail is not None and taken.mail.recipient == SECOND
+        composed.put_nowait(None)
+        assert await lane.next() is None
+        await asyncio.wait_for(oracle.closed.wait(), 5)
+        assert len(oracle.ledger) == 1 and composed.empty()
+
+
+async def test_the_word_to_end_stays_for_the_one_whom_it_is_for(tmp_path: Path) -> None:
+    lane, composed = lane_with(FIRST)
+    composed.put_nowait(None)
+    async with conversation(tmp_path) as (_, pool):
+        assert isinstance(await send_next(pool, lane), Sent)
+        assert await lane.next() is None
+
+
+async def test_i15_a_letter_behind_a_slow_one_is_for_whoever_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "LONGEST_WAIT", 0.0)
+    slow, composed = lane_with(FIRST, SECOND, room=2)
+    free = Lane(composed)
+    async with conversation(tmp_path, only(FIRST, "hang_at_dot")) as (oracle, pool):
+        sending = asyncio.create_task(send_next(pool, slow))
+        await asyncio.wait_for(oracle.dot_arrived.wait(), 5)
+        assert slow.begun
+        slow.make_way()
+        assert isinstance(await send_next(pool, free), Sent)
+        assert [mail.recipient for mail in oracle.mails] == [SECOND]
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_nothing_is_begun_under_a_rate_limit_without_pipelining_or_at_the_end_of_a_connection(
+    tmp_path: Path, written: list[bytes]
+) -> None:
+    for lane_options, server, pool_options in (
+        ({"ahead": False}, {}, {}),
+        ({}, {"extensions": ()}, {}),
+        ({}, {}, {"max_mails": 1}),
+    ):
+        lane, _ = lane_with(FIRST, SECOND, **lane_options)
+        async with conversation(tmp_path, always("none"), pool=pool_options, **server) as (oracle, pool):
+            assert isinstance(await send_next(pool, lane), Sent) and not lane.begun
+            assert isinstance(await send_next(pool, lane), Sent)
+            assert len(oracle.mails) == 2
+    assert {piece for piece in written if piece.startswith(b".\r\n")} == {b".\r\n"}
+
+
+async def test_an_address_that_cannot_be_written_is_refused_when_it_is_its_turn(tmp_path: Path) -> None:
+    lane, composed = lane_with(FIRST)
+    wrong = held(SECOND)
+    assert wrong.mail is not None
+    composed.put_nowait(replace(wrong, mail=replace(wrong.mail, recipient="no address")))
+    async with conversation(tmp_path) as (_, pool):
+        assert isinstance(await send_next(pool, lane), Sent) and not lane.begun
+        assert isinstance(await send_next(pool, lane), Refused)
