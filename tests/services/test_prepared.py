@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
+from psycopg import DataError
 from sqlalchemy import Double, bindparam, func, select, text
 
 from shared.db.engine import Database
@@ -15,9 +16,9 @@ from tests.servers.relay import Relay
 SLEEP = Prepared(lambda: select(func.pg_sleep(bindparam("seconds", type_=Double))))
 
 
-async def sleep(database: Database, seconds: float, *, in_a_row: bool) -> None:
-    async with database.begin() as connection:
-        if in_a_row:
+async def sleep(database: Database, seconds: float, *, how: str) -> None:
+    async with database.begin(at_once=how == "at once") as connection:
+        if how != "alone":
             async with together(connection):
                 await SLEEP.execute(connection, seconds=seconds)
                 await SLEEP.fetch(connection, seconds=seconds)
@@ -25,15 +26,15 @@ async def sleep(database: Database, seconds: float, *, in_a_row: bool) -> None:
             await SLEEP.fetch(connection, seconds=seconds)
 
 
-@pytest.mark.parametrize("in_a_row", [False, True])
+@pytest.mark.parametrize("how", ["alone", "in a row", "at once"])
 async def test_i19_a_cancelled_statement_on_a_frozen_database_ends_as_cancelled(
-    servers: Mapping[str, str], in_a_row: bool
+    servers: Mapping[str, str], how: str
 ) -> None:
     with fresh_database(servers["TEST_DATABASE_URL"]) as url:
         relay = Relay(url)
         database = Database(await relay.open())
-        await sleep(database, 0.0, in_a_row=in_a_row)
-        sleeping = asyncio.create_task(sleep(database, 60.0, in_a_row=in_a_row))
+        await sleep(database, 0.0, how=how)
+        sleeping = asyncio.create_task(sleep(database, 60.0, how=how))
         await asyncio.sleep(0.3)
         relay.freeze()
         sleeping.cancel()
@@ -49,20 +50,44 @@ async def test_i19_a_cancelled_statement_on_a_frozen_database_ends_as_cancelled(
         relay.shut()
 
 
+@pytest.mark.parametrize("how", ["in a row", "at once"])
 async def test_c24_a_connection_that_breaks_among_statements_is_told_of_and_replaced(
-    servers: Mapping[str, str],
+    servers: Mapping[str, str], how: str
 ) -> None:
     with fresh_database(servers["TEST_DATABASE_URL"]) as url:
         relay = Relay(url)
         database = Database(await relay.open())
-        sleeping = asyncio.create_task(sleep(database, 60.0, in_a_row=True))
+        sleeping = asyncio.create_task(sleep(database, 60.0, how=how))
         await asyncio.sleep(0.5)
         relay.cut()
         with pytest.raises(Unavailable):
             await sleeping
-        await sleep(database, 0.0, in_a_row=True)
+        await sleep(database, 0.0, how=how)
         await database.close()
         relay.shut()
+
+
+@pytest.mark.parametrize("how", ["in a row", "at once"])
+async def test_i8_statements_that_go_together_are_committed_all_or_none(servers: Mapping[str, str], how: str) -> None:
+    note = Prepared(lambda: text("INSERT INTO noted SELECT 12 / CAST(:number AS integer)"))
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        database = Database(url)
+        async with database.begin() as connection:
+            await connection.execute(text("CREATE TABLE noted (number integer)"))
+
+        async def noted(*numbers: int) -> None:
+            async with database.begin(at_once=how == "at once") as connection, together(connection):
+                for number in numbers:
+                    await note.execute(connection, number=number)
+
+        # The second time in a transaction that nothing is left of the first one in.
+        with pytest.raises(DataError):
+            await noted(1, 0, 2)
+        await noted(3, 4)
+        async with database.read() as connection:
+            found = (await connection.execute(text("SELECT number FROM noted ORDER BY number"))).scalars().all()
+        await database.close()
+        assert found == [3, 4]
 
 
 async def test_a_value_that_is_missing_is_named(servers: Mapping[str, str]) -> None:
