@@ -10,6 +10,7 @@ from structlog import get_logger
 from services.mailer import deliver, service
 from services.mailer.ahead import Holding
 from services.mailer.deliver import Deliverer
+from services.mailer.lane import Lane
 from shared.db.tables import attempts, write_orders
 from shared.errors import Unavailable
 from tests.services.running import run_all, running, settings_for, until
@@ -23,7 +24,7 @@ from tests.smtp_scripts import Script, always, well_behaved
 async def drained_before_it_is_done(sending: Deliverer, holding: Holding, begun: asyncio.Event) -> None:
     """A sender begins a letter and is cancelled at once: the grace period is over."""
     claimed: asyncio.Queue[Holding | None] = asyncio.Queue()
-    sender = asyncio.create_task(service._send(sending, claimed, get_logger()))
+    sender = asyncio.create_task(service._send(sending, Lane(claimed), get_logger()))
     settling = asyncio.create_task(sending.settlements.run())
     await claimed.put(holding)
     await asyncio.wait_for(begun.wait(), 10)
@@ -109,7 +110,7 @@ async def test_i18_what_breaks_at_one_letter_costs_no_sender_and_lets_the_claim_
         for order in found.orders:
             await claimed.put(Holding(order, writing, lambda: None))
         await claimed.put(None)
-        await asyncio.wait_for(service._send(sending, claimed, get_logger()), 10)
+        await asyncio.wait_for(service._send(sending, Lane(claimed), get_logger()), 10)
         # Not renewed any more: the lease runs out, and the sweep rings for the order again.
         assert sending.held == {}
 
