@@ -355,9 +355,12 @@ class Session(asyncio.Protocol):
         self._flush()
 
     def _flush(self) -> None:
-        if self._answers and not self._piecemeal:
-            self.transport.write(b"".join(self._answers))
-            self._answers = []
+        answers, self._answers = b"".join(self._answers), []
+        if answers and self._piecemeal:
+            # Behind the slow ones: replies come in the order of their commands.
+            self._pieces.append((0.0, answers))
+        elif answers:
+            self.transport.write(answers)
 
     def _close(self) -> None:
         self._flush()
@@ -374,7 +377,6 @@ class Session(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write(piece)
             self._next_piece()
-            self._flush()
 
 
 async def _serve(oracle: SmtpOracle) -> None:
