@@ -37,7 +37,7 @@ _POOL_TIMEOUT, _WRITER_TIMEOUT = 30.0, 300.0
 #: Seconds without use after which a connection is asked whether it is still there.
 _UNASKED_SECONDS = 1.0
 #: As `plan_once` of shared.db.prepared does it for a transaction.
-_PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
+_PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
 #: Holds until the transaction ends.
 _BY_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
 

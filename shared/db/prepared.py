@@ -110,6 +110,7 @@ _PLAN_ONCE = Prepared(
     lambda: select(
         func.set_config("plan_cache_mode", "force_generic_plan", true()),
         func.set_config("enable_seqscan", "off", true()),
+        func.set_config("jit", "off", true()),
     )
 )
 
@@ -118,7 +119,8 @@ async def plan_once(connection: AsyncConnection) -> None:
     """Until the transaction ends, statements here are planned once and not for each execution.
 
     For transactions whose statements name their rows by id, a few at a time: planning takes them longer than executing.
-    The plan of a day on which a table was empty must do for a full one too, so it is one by indexes.
+    The plan of a day on which a table was empty must do for a full one too, so it is one by indexes. Where there is none
+    to use, its cost looks enormous, and compiling to machine code would seem to pay (JIT).
     """
     if connection.dialect.name == "postgresql" and not _driver(connection).autocommit:
         await _PLAN_ONCE.execute(connection)
