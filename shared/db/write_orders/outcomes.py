@@ -259,8 +259,10 @@ async def _write_unsent(connection: AsyncConnection, rest: Sequence[Settlement])
 
 async def _write_failed(connection: AsyncConnection, failed: Sequence[Settlement], author: str) -> None:
     """Refused for good. After an attempt without an answer that says nothing about the letter: unclear again (D37)."""
+    if not failed:
+        return
     which = and_(_O.id.in_([one.order_id for one in failed]), _unanswered_hand_over().is_not(None))
-    unknown = set((await connection.execute(select(_O.id).where(which))).scalars()) if failed else set()
+    unknown = set((await connection.execute(select(_O.id).where(which))).scalars())
     rest = []
     for one in failed:
         if one.order_id in unknown:
