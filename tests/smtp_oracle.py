@@ -324,8 +324,7 @@ class Session(asyncio.Protocol):
     def _judged(self, then: Callable[[], None]) -> None:
         then()
         self._judging = False
-        if self._buffer:
-            self.data_received(b"")
+        self.data_received(b"")
 
     def _say(self, stage: str, usual: str) -> bool:
         """Answers in the manner of the moment; whether the answer was the usual one."""

@@ -95,6 +95,14 @@ def mixed(address: str, attempt: int) -> str | None:
     return names[number // 10 % len(names)] if "@" in address and number % 10 == 0 and attempt < 3 else None
 
 
+def leaves_at_body(address: str) -> bool:
+    """Whether `mixed` has the server end things on reading this recipient's body, though it accepted DATA.
+
+    A small letter's dot may be under way by then: it never arrives, and its sender cannot know.
+    """
+    return any((mixed(address, attempt) or "").endswith(("_at_body", "421_in_body")) for attempt in (1, 2))
+
+
 def mixed_and_slow(address: str, attempt: int) -> str | None:
     """`mixed`, and one recipient in ten whom the server answers slowly, so that others are held meanwhile."""
     number = int.from_bytes(hashlib.sha256(address.encode()).digest()[4:8], "big")

@@ -119,8 +119,8 @@ async def plan_once(connection: AsyncConnection) -> None:
     """Until the transaction ends, statements here are planned once and not for each execution.
 
     For transactions whose statements name their rows by id, a few at a time: planning takes them longer than executing.
-    The plan of a day on which a table was empty must do for a full one too, so it is one by indexes. Where there is none
-    to use, its cost looks enormous, and compiling to machine code would seem to pay (JIT).
+    The plan of a day on which a table was empty must do for a full one too, so it is one by indexes. Where there is no
+    index, its cost looks enormous, and compiling to machine code would seem to pay (JIT).
     """
     if connection.dialect.name == "postgresql" and not _driver(connection).autocommit:
         await _PLAN_ONCE.execute(connection)

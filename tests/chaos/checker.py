@@ -11,6 +11,7 @@ from typing import Any
 from tests.chaos.acts import SKEW, Kind, too_late
 from tests.chaos.evidence import Evidence
 from tests.smtp_ledger import LedgerEntry
+from tests.smtp_scripts import leaves_at_body
 
 #: Where an order may be once nothing moves any more (I1).
 ENDS = frozenset({"sent", "no_address", "failed", "unclear", "blocked", "withdrawn"})
@@ -36,7 +37,7 @@ class Verdict:
     unclear_no_dot: int = 0
     #: Unclear orders that say why.
     unclear_explained: int = 0
-    #: Of those whose dot never arrived: the ones whose mailer neither died nor stood still.
+    #: Of those whose dot never arrived: the ones whose mailer neither died nor stood still, nor met a server that left.
     unclear_for_nothing: int = 0
     #: Mails whose dot arrived and whose answer nobody can have heard, and those of which an attempt says so.
     ambiguous: int = 0
@@ -151,7 +152,7 @@ def _ambiguity(
         verdict.violations.append(f"I4: {name}: {unanswered} dots without an answer, {len(unclear)} unclear attempts")
     if order["state"] == "unclear" and not mails and unclear:
         pid = int(unclear[-1]["mailer"].split(":")[1])
-        verdict.unclear_for_nothing += pid not in evidence.fallen
+        verdict.unclear_for_nothing += pid not in evidence.fallen and not leaves_at_body(order["email"] or "")
 
 
 def _twice(order: Mapping[str, Any], evidence: Evidence, taken: list[LedgerEntry], verdict: Verdict, name: str) -> None:

@@ -22,10 +22,12 @@ from tests.chaos.evidence import Evidence, deliveries_of
 from tests.chaos.progress import stalls, until_next
 from tests.smtp_ledger import LedgerEntry
 from tests.smtp_oracle import TakenMail
+from tests.smtp_scripts import leaves_at_body
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ID, MAIL = "<order-1@firma.example>", "kanarienvogel0-0@firma.example"
 Falsify = Callable[[Evidence], object]
+LEFT_AT_BODY = next(one for number in range(10_000) if leaves_at_body(one := f"a{number}@firma.example"))
 
 
 def minutes(number: float) -> datetime:
@@ -259,6 +261,7 @@ SOUND: dict[str, Falsify] = {
     "blocked after a deferral": blocked_later,
     "unclear": unclear,
     "unclear before the dot, its mailer dead": lambda e: no_dot(e, 77),
+    "its server left at the body, the dot perhaps under way": lambda e: (no_dot(e), order(e, email=LEFT_AT_BODY)),
     "given up by a person": lambda e: (
         unclear(e, state="failed", reason="settled as failed by anna"),
         tried(e, attempt(outcome="unclear", reply_code=None), attempt(2, outcome="refused", reply_code=553)),
