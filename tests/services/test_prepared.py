@@ -8,7 +8,7 @@ from psycopg import DataError
 from sqlalchemy import Double, bindparam, func, select, text
 
 from shared.db.engine import Database
-from shared.db.prepared import Prepared, together
+from shared.db.prepared import Prepared, plan_once, together
 from shared.errors import Unavailable
 from tests.servers.fresh import fresh_database
 from tests.servers.relay import Relay
@@ -88,6 +88,25 @@ async def test_i8_statements_that_go_together_are_committed_all_or_none(servers:
             found = (await connection.execute(text("SELECT number FROM noted ORDER BY number"))).scalars().all()
         await database.close()
         assert found == [3, 4]
+
+
+@pytest.mark.parametrize("how", ["once", "at once"])
+async def test_what_is_planned_by_indexes_is_not_compiled_for_the_lack_of_one(
+    servers: Mapping[str, str], how: str
+) -> None:
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        database = Database(url)
+        async with database.begin(at_once=how == "at once") as connection:
+            await plan_once(connection)
+            rows = await connection.execute(
+                text("EXPLAIN SELECT * FROM pg_catalog.pg_description d, pg_catalog.pg_class c")
+            )
+            plan = "\n".join(rows.scalars())
+            seen = (await connection.execute(text("SELECT current_setting('jit')"))).scalar_one()
+        assert "JIT" not in plan and seen == "off"
+        async with database.begin() as connection:
+            assert (await connection.execute(text("SELECT current_setting('plan_cache_mode')"))).scalar_one() == "auto"
+        await database.close()
 
 
 async def test_a_value_that_is_missing_is_named(servers: Mapping[str, str]) -> None:
