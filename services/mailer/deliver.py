@@ -1,7 +1,6 @@
 """One letter, from the claim to its settlement: claim -> compose -> send -> judge -> settle, in that order."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from services.mailer.letter_span import follow_settlement, tell_outcome
 from services.mailer.letters import Letters, Mail, Writing
 from services.mailer.outcome import Deferred, NotHandedOver, Outcome, Refused, Sent, Unclear, backoff_seconds
 from services.mailer.pace import Pace
+from services.mailer.settled import report_settled
 from services.mailer.smtp import SmtpPool
 from shared.clock import Clock
 from shared.db.engine import Database
@@ -27,7 +27,7 @@ from shared.db.write_orders.intents import Intent, give_back, intend, renew
 from shared.db.write_orders.outcomes import Settlement, settle
 from shared.errors import Conflict, KontaktpflegeError, Unavailable
 from shared.lifecycle import pause
-from shared.metrics import COMMIT_ORDERS, COMMIT_SECONDS, MAILS, NOT_CLAIMED, SEND_SECONDS, timed
+from shared.metrics import COMMIT_ORDERS, COMMIT_SECONDS, NOT_CLAIMED, SEND_SECONDS, timed
 from shared.retry import retry_conflicts
 
 #: Seconds between two tries of a settlement that breaks, doubling from the first to the longest.
@@ -76,7 +76,11 @@ class Deliverer:
         #: Under a rate limit: until when a letter may go at its slot, by token.
         self._goes_until: dict[int, datetime] = {}
         #: None: the letter's slot passed before T2 was begun, which must wait for another one.
-        self.intents: GroupCommit[Intent, bool | None] = GroupCommit(self._commit_intents, 0.002)
+        self.intents: GroupCommit[Intent, bool | None] = GroupCommit(
+            self._commit_intents, 0.004, coming=lambda: len(self._coming)
+        )
+        #: Those on their way to T2, by token.
+        self._coming: set[int] = set()
         self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.03)
 
@@ -137,6 +141,7 @@ class Deliverer:
             nonlocal granted
             if last is not None and not last.done():
                 await asyncio.wait([last])
+            self._coming.discard(order.token)
             with sending.step("intent"):
                 while (answer := await self.intents.submit(intent)) is None:
                     await self._at_its_slot(holding)
@@ -147,6 +152,7 @@ class Deliverer:
         try:
             mail = mail or holding.compose(self.letters)
             intent = Intent(order.id, order.token, order.job_id, len(mail.content), mail.body_hash)
+            self._coming.add(order.token)
             with timed(SEND_SECONDS), holding.span.step("send", kind="client") as sending:
                 outcome = await self._pool.send(
                     mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent), lane
@@ -160,6 +166,8 @@ class Deliverer:
             raise
         except Exception as exc:
             outcome = self._broken(order, exc, after_intent=granted)
+        finally:
+            self._coming.discard(order.token)
         if order.token in self._unanswered_intents:
             self._unanswered_intents.discard(order.token)
             outcome = Deferred("the database did not answer before the final dot", not_before_seconds=1.0, counts=False)
@@ -341,7 +349,7 @@ class Deliverer:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 10.0)
         await self._journal.settle([one.token for one in settlements if one.state == "sent"])
-        self._report(settlements, kept)
+        report_settled(self._log, settlements, kept)
         return [one.order_id in kept for one in settlements]
 
     async def _write_down(self, entries: Sequence[JournalEntry]) -> list[None]:
@@ -373,22 +381,6 @@ class Deliverer:
         self._goes_until.pop(token, None)
         if self.held.get(order_id) == token:
             del self.held[order_id]
-
-    def _report(self, settlements: Sequence[Settlement], kept: set[int]) -> None:
-        counts = Counter((one.outcome, str(one.code)[0] if one.code else "none") for one in settlements)
-        for (outcome, smtp_class), count in counts.items():
-            MAILS.labels(outcome.replace(" ", "_"), smtp_class).inc(count)
-        sent: dict[tuple[int | None, bool], list[int]] = {}
-        for one in settlements:
-            late = one.order_id not in kept
-            if one.state == "sent":
-                sent.setdefault((one.code, late), []).append(one.order_id)
-            else:
-                fields = {"order": one.order_id, "state": one.state, "code": one.code, "late": late}
-                self._log.warning("settled", action="settled", reason=one.reason, **fields)
-        for (code, late), ids in sent.items():
-            # One line for what went well together: a line for each letter costs as much as composing it.
-            self._log.info("settled", action="settled", state="sent", orders=ids, code=code, late=late)
 
 
 def _told(exc: Exception) -> dict[str, Any]:

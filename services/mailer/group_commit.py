@@ -14,15 +14,20 @@ class GroupCommit(Generic[Item, Answer]):
     """Collects items for a few milliseconds and hands them to `commit` in one list.
 
     `commit` answers in the same order. When it raises, each of the group is committed alone, so that who is at fault
-    takes nobody along (I15); who is alone gets the exception.
+    takes nobody along (I15); who is alone gets the exception. `coming`: how many are on their way here; where nobody
+    is, the group is complete and nothing is waited for.
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], linger_seconds: float, limit: int = 500
+        self,
+        commit: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        linger_seconds: float,
+        limit: int = 500,
+        coming: Callable[[], int] | None = None,
     ) -> None:
-        self._commit, self._linger, self._limit = commit, linger_seconds, limit
+        self._commit, self._linger, self._limit, self._coming = commit, linger_seconds, limit, coming
         self._waiting: list[tuple[Item, asyncio.Future[Answer], Then[Answer] | None]] = []
-        self._arrived = asyncio.Event()
+        self._arrived, self._lingered = asyncio.Event(), asyncio.Event()
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -39,6 +44,8 @@ class GroupCommit(Generic[Item, Answer]):
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer, then))
         self._arrived.set()
+        if self._is_complete():
+            self._lingered.set()
         self._open += 1
         self._idle.clear()
         return answer
@@ -51,8 +58,8 @@ class GroupCommit(Generic[Item, Answer]):
         """Commits group after group until cancelled."""
         while True:
             await self._arrived.wait()
-            if len(self._waiting) < self._limit:
-                await asyncio.sleep(self._linger)
+            if not self._is_complete():
+                await self._wait_for_more()
             group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
             if not self._waiting:
                 self._arrived.clear()
@@ -60,6 +67,17 @@ class GroupCommit(Generic[Item, Answer]):
             self._open -= len(group)
             if not self._open:
                 self._idle.set()
+
+    def _is_complete(self) -> bool:
+        return len(self._waiting) >= self._limit or (self._coming is not None and self._coming() == 0)
+
+    async def _wait_for_more(self) -> None:
+        self._lingered.clear()
+        timer = asyncio.get_running_loop().call_later(self._linger, self._lingered.set)
+        try:
+            await self._lingered.wait()
+        finally:
+            timer.cancel()
 
     async def _commit_group(self, group: list[tuple[Item, asyncio.Future[Answer], "Then[Answer] | None"]]) -> None:
         try:

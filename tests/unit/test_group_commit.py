@@ -1,0 +1,83 @@
+"""Groups: whom they wait for, and how long."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from services.mailer.group_commit import GroupCommit
+
+LONG = 60.0
+
+
+@asynccontextmanager
+async def collecting(**given: Any) -> AsyncIterator[tuple[GroupCommit[int, int], list[list[int]]]]:
+    """A group commit at work, and the groups that it made."""
+    groups: list[list[int]] = []
+
+    async def commit(items: Sequence[int]) -> list[int]:
+        groups.append(list(items))
+        return [10 * item for item in items]
+
+    group = GroupCommit(commit, **given)
+    running = asyncio.create_task(group.run())
+    try:
+        async with asyncio.timeout(5):
+            yield group, groups
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_group_for_which_nobody_is_coming_is_not_waited_for() -> None:
+    async with collecting(linger_seconds=LONG, coming=lambda: 0) as (group, groups):
+        assert await group.submit(1) == 10
+    assert groups == [[1]]
+
+
+async def test_a_group_waits_for_those_who_are_coming_and_no_longer() -> None:
+    coming = {2, 3}
+    async with collecting(linger_seconds=LONG, coming=lambda: len(coming)) as (group, groups):
+        answers = [group.enqueue(1)]
+        for number in (2, 3):
+            await asyncio.sleep(0.02)
+            assert groups == []
+            coming.discard(number)
+            answers.append(group.enqueue(number))
+        assert await asyncio.gather(*answers) == [10, 20, 30]
+    assert groups == [[1, 2, 3]]
+
+
+async def test_a_group_waits_its_time_at_most_for_who_never_comes() -> None:
+    async with collecting(linger_seconds=0.05, coming=lambda: 1) as (group, groups):
+        assert await asyncio.gather(group.submit(1), group.submit(2)) == [10, 20]
+        assert await group.submit(3) == 30
+    assert groups == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize("linger", [0, LONG])
+async def test_a_full_group_waits_for_nobody(linger: float) -> None:
+    async with collecting(linger_seconds=linger, limit=2, coming=lambda: 9) as (group, groups):
+        assert await asyncio.gather(*map(group.submit, range(4))) == [0, 10, 20, 30]
+    assert groups == [[0, 1], [2, 3]]
+
+
+async def test_who_is_told_at_once_is_told_the_exception_too() -> None:
+    told: list[Any] = []
+
+    async def commit(items: Sequence[int]) -> list[int]:
+        if 2 in items:
+            raise ValueError(2)
+        return list(items)
+
+    group = GroupCommit(commit, 0.01)
+    running = asyncio.create_task(group.run())
+    for number in (1, 2):
+        group.enqueue(number, told.append)
+    async with asyncio.timeout(5):
+        await group.idle()
+    running.cancel()
+    # The one at fault takes nobody along (I15).
+    assert told[0] == 1 and isinstance(told[1], ValueError)
