@@ -22,10 +22,12 @@ from typing import Any
 
 from tests.smtp_ledger import Ledger, LedgerEntry, TakenMail, message_id_in, path_in, read_ledger
 from tests.smtp_scripts import (
+    DEAF,
     FORMS,
     NONSENSE,
     REPLIES,
     STORED,
+    TOO_MUCH,
     Script,
     broken_at,
     in_form,
@@ -55,6 +57,8 @@ class SmtpOracle:
         self.credentials, self.starttls, self.implicit_tls, self.keep = credentials, starttls, implicit_tls, keep
         #: Mails accepted, if they are kept; verbs seen, in order; connections opened so far, and those open now.
         self.mails: list[TakenMail] = []
+        #: Recipients whose body made it leave: their dot may have been under way.
+        self.left_at_body: set[str] = set()
         self.verbs: list[str] = []
         self.connections = 0
         self.open: set[Session] = set()
@@ -259,6 +263,7 @@ class Session(asyncio.Protocol):
             self._flush()
             self._oracle.spoken_early.set()
             if self._silent or self.transport.is_closing():
+                self._oracle.left_at_body.add(self._recipient)
                 return False
             self._manner = None
         body, found, rest = self._buffer.partition(b"\r\n.\r\n")
@@ -275,8 +280,10 @@ class Session(asyncio.Protocol):
             self._judge(content, 250 if kept or how in NONSENSE else None, lambda: self._break(how), replied=False)
         elif manner == "two_codes_after_dot":
             self._judge(content, 250, lambda: self._speak(b"550-no\r\n250 yes\r\n"), replied=False)
+        elif manner in TOO_MUCH:
+            self._judge(content, 250, lambda: self._speak(TOO_MUCH[manner]))
         elif manner == "close_after_250":
-            self._judge(content, 250, self._accept_and_close)
+            self._judge(content, 250, partial(self._speak, b"250 queued\r\n", closing=True))
         else:
             stage, text = REPLIES.get(manner, ("", ""))
             self._judge(content, int(text[:3]) if stage == "DOT" else 250, self._usual_end)
@@ -296,11 +303,8 @@ class Session(asyncio.Protocol):
         else:
             self._speak(NONSENSE[how])
 
-    def _accept_and_close(self) -> None:
-        self._speak(b"250 queued\r\n")
-        self._close()
-
     def _usual_end(self) -> None:
+        self._buffer = b"" if self._manner == DEAF else self._buffer
         self._say("DOT", "250 queued")
         self._flush()
 
@@ -308,14 +312,8 @@ class Session(asyncio.Protocol):
         stored = code is not None and 200 <= code < 300
         if stored and self._oracle.keep:
             self._oracle.mails.append(TakenMail(self._sender, self._recipient, content, time.monotonic(), self._utf8))
-        entry = LedgerEntry(
-            message_id=message_id_in(content),
-            recipient=self._recipient,
-            sha256=hashlib.sha256(content).hexdigest(),
-            code=code,
-            stored=stored,
-            replied=replied,
-        )
+        digest = hashlib.sha256(content).hexdigest()
+        entry = LedgerEntry(message_id_in(content), self._recipient, digest, code, stored, replied)
         self._in_mail, self._recipient = False, ""
         # What comes behind the dot is answered after it.
         self._judging = True
@@ -349,9 +347,9 @@ class Session(asyncio.Protocol):
             self._answers.append(reply)
         return True
 
-    def _speak(self, reply: bytes) -> None:
+    def _speak(self, reply: bytes, *, closing: bool = False) -> None:
         self._answers.append(reply)
-        self._flush()
+        (self._close if closing else self._flush)()
 
     def _flush(self) -> None:
         answers, self._answers = b"".join(self._answers), []

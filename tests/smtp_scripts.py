@@ -46,6 +46,14 @@ STORED = ("stored_then_close", "stored_then_reset", "stored_then_hang")
 NONSENSE = {"garbage": b"what was that?\r\n", "long": b"250 " + b"x" * 2**20 + b"\r\n"}
 #: At the dot too.
 CONFUSED = ("two_codes_after_dot", "close_after_250")
+#: More after the dot than its answer: what comes next must not be taken for another letter's.
+TOO_MUCH = {
+    "two_replies_after_dot": b"250 queued\r\n250 and more\r\n",
+    "250_and_550_after_dot": b"250 queued\r\n550 what?\r\n",
+    "250_and_421_after_dot": b"250 queued\r\n421 going down\r\n",
+}
+#: Throws away what comes along with a dot.
+DEAF = "deaf_behind_dot"
 #: Good replies in an unusual form, at every stage; besides, `slow:SECONDS` waits before each.
 FORMS = ("split_reply", "multi_line_reply", "drip")
 
@@ -93,14 +101,6 @@ def mixed(address: str, attempt: int) -> str | None:
     number = int.from_bytes(hashlib.sha256(address.encode()).digest()[:4], "big")
     names = [*_OF_LETTERS, *STORED, *CONFUSED, *FORMS]
     return names[number // 10 % len(names)] if "@" in address and number % 10 == 0 and attempt < 3 else None
-
-
-def leaves_at_body(address: str) -> bool:
-    """Whether `mixed` has the server end things on reading this recipient's body, though it accepted DATA.
-
-    A small letter's dot may be under way by then: it never arrives, and its sender cannot know.
-    """
-    return any((mixed(address, attempt) or "").endswith(("_at_body", "421_in_body")) for attempt in (1, 2))
 
 
 def mixed_and_slow(address: str, attempt: int) -> str | None:

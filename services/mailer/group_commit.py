@@ -37,7 +37,7 @@ class GroupCommit(Generic[Item, Answer]):
         return await self.enqueue(item)
 
     def enqueue(self, item: Item, then: "Then[Answer] | None" = None) -> asyncio.Future[Answer]:
-        """The same without waiting. `then` is called at once with the answer or what came instead; it must not raise.
+        """The same without waiting. `then` is called at once with the answer or what came instead.
 
         It costs half of a callback of the future, which would take a turn of the loop.
         """
@@ -88,7 +88,7 @@ class GroupCommit(Generic[Item, Answer]):
             raise
         for (_, future, then), answer in zip(group, answers, strict=True):
             if then is not None:
-                then(answer)
+                self._tell(then, answer)
             if future.done():
                 continue
             if isinstance(answer, Exception):
@@ -97,6 +97,14 @@ class GroupCommit(Generic[Item, Answer]):
                     future.exception()  # it was told
             else:
                 future.set_result(answer)
+
+    def _tell(self, then: "Then[Answer]", answer: Answer | Exception) -> None:
+        try:
+            then(answer)
+        except Exception as exc:
+            # As for a callback of a future: the others go on.
+            told = {"message": "a callback of a group broke", "exception": exc}
+            asyncio.get_running_loop().call_exception_handler(told)
 
     async def _answers(self, items: Sequence[Item]) -> list[Answer | Exception]:
         try:

@@ -15,7 +15,7 @@ from services.mailer.ahead import Holding, compose_ahead
 from services.mailer.deliver import Deliverer, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
-from services.mailer.lane import LONGEST_WAIT, Lane
+from services.mailer.lane import LONGEST_WAIT, Lane, Lanes
 from services.mailer.letter_span import begin_letter, ending, tell_not_claimed
 from services.mailer.letters import Writing, open_letters
 from services.mailer.smtp import SmtpPool
@@ -117,9 +117,9 @@ async def _work(
     remembering = asyncio.create_task(every(REMEMBER_SECONDS, deliverer.remember, done, log))
     composing = asyncio.create_task(compose_ahead(deliverer.letters, claimed, composed, left))
     # Under a rate limit each letter has its own moment.
-    lanes = [Lane(composed, ahead=not deliverer.pace.limits) for _ in range(settings.kp_smtp_connections)]
-    senders = [asyncio.create_task(_send(deliverer, lane, log)) for lane in lanes]
-    making_way = asyncio.create_task(every(LONGEST_WAIT, partial(_make_way, lanes), done, log))
+    lanes = Lanes(composed, settings.kp_smtp_connections, ahead=not deliverer.pace.limits)
+    senders = [asyncio.create_task(_send(deliverer, lane, log)) for lane in lanes.all]
+    making_way = asyncio.create_task(every(LONGEST_WAIT, lanes.make_way, done, log))
     closing = asyncio.create_task(_close_on(stop, subscription))
     acks = Acks(subscription)
     acking = asyncio.create_task(acks.run())
@@ -133,7 +133,7 @@ async def _work(
         await asyncio.wait([composing])
         while not claimed.empty():
             left.append(claimed.get_nowait())
-        left.extend(holding for lane in lanes if (holding := lane.take_back()) is not None)
+        left.extend(lanes.take_back())
         await _drain(deliverer, composed, [*left, *left_over], senders, over_at, log)
         # At least a moment for what the last senders left.
         if not await deliverer.finish(max(1.0, over_at - asyncio.get_running_loop().time())):
@@ -247,11 +247,6 @@ async def _given_up(
     except Exception:
         log.exception("not_given_up", action="claim", order=order_id)
     return []
-
-
-async def _make_way(lanes: Sequence[Lane]) -> None:
-    for lane in lanes:
-        lane.make_way()
 
 
 async def _send(deliverer: Deliverer, lane: Lane, log: Any) -> None:

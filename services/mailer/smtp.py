@@ -12,7 +12,7 @@ from typing import Any
 
 import aiosmtplib
 
-from services.mailer.lane import Connection, Lane
+from services.mailer.lane import STEP_PAUSE, Connection, Lane, Step
 from services.mailer.outcome import (
     ConnectFailure,
     Deferred,
@@ -77,6 +77,7 @@ class SmtpPool:
         self._trouble = RelayTrouble(self._pause)
         self._refusals = SenderRefusals(first_pause)
         self._closing = False
+        self._step = Step()
         self._busy = 0
 
     @property
@@ -98,8 +99,8 @@ class SmtpPool:
         Cancelled after the dot it returns `Unclear`, or the answer if there is one, and the cancellation follows at the
         caller's next await: record the outcome before awaiting anything, and do not put a timeout around this call.
         """
-        begun = lane.take_begun(mail) if lane is not None else None
         async with self._permits:
+            begun = lane.take_begun(mail) if lane is not None else None
             if (rest := self._pause.rest) > 0:
                 _close(begun)
                 return Deferred("connect: the relay is away", None, True, counts=False, not_before_seconds=rest + 1)
@@ -144,8 +145,8 @@ class SmtpPool:
     ) -> Outcome | NotHandedOver:
         if begun is not None:
             connection, commands = begun
-            outcome = await self._send_over(connection, commands, mail, before_dot, lane, begun=True)
-            if connection.conversation.answered or not connection.conversation.lost:
+            outcome, in_step = await self._send_over(connection, commands, mail, before_dot, lane, begun=True)
+            if in_step:
                 return outcome
         while True:
             reused = self._take_idle()
@@ -154,7 +155,7 @@ class SmtpPool:
             if not isinstance(written, Envelope):
                 self._idle.append(connection)
                 return Refused(written)
-            outcome = await self._send_over(connection, written, mail, before_dot, lane)
+            outcome, _ = await self._send_over(connection, written, mail, before_dot, lane)
             # A server may close an idle connection at any time, just now too: then nothing was begun yet.
             if reused is None or connection.conversation.answered or not connection.conversation.lost:
                 return outcome
@@ -167,7 +168,8 @@ class SmtpPool:
         before_dot: BeforeDot,
         lane: Lane | None,
         begun: bool = False,
-    ) -> Outcome | NotHandedOver:
+    ) -> tuple[Outcome | NotHandedOver, bool]:
+        """What came of it, and whether that is this mail's own: not what was meant for the one it was begun behind."""
         conversation = connection.conversation
         conversation.begin()
         transaction = Transaction(
@@ -185,13 +187,18 @@ class SmtpPool:
             # Cancelled, or T2 broke: the server must not go on waiting for a dot.
             conversation.abort()
             raise
+        if begun and not transaction.asked and not (transaction.refused_itself and _is_rejection(outcome)):
+            self._lose_step(conversation, outcome)
+            return outcome, False
+        if begun:
+            self._step.hold()
         if lane is not None and lane.begun:
             # An answer in good order ends the letter: the server goes on with the next one, whatever the answer was.
             if isinstance(outcome, Sent) or _is_rejection(outcome):
                 connection.mails += 1
             else:
                 lane.give_up()
-            return outcome
+            return outcome, True
         try:
             await self._put_back(connection, outcome)
         except asyncio.CancelledError:
@@ -201,7 +208,14 @@ class SmtpPool:
         except BaseException:
             conversation.abort()
             raise
-        return outcome
+        return outcome, True
+
+    def _lose_step(self, conversation: SmtpConversation, outcome: Outcome | NotHandedOver) -> None:
+        # A server that closes, or says that it is about to, says nothing about its order.
+        closes = conversation.lost or (isinstance(outcome, Deferred) and outcome.relay_trouble)
+        conversation.abort()
+        if not closes and self._step.lose():
+            self._log.warning("out_of_step", action="out_of_step", relay=self.address, seconds=STEP_PAUSE)
 
     def _weighed(self, sender: str, outcome: Outcome | NotHandedOver) -> Outcome | NotHandedOver:
         """What one outcome says about the relay and the sender, and they about the outcome (C36)."""
@@ -230,7 +244,13 @@ class SmtpPool:
     def _lasts(self, connection: Connection) -> bool:
         """Whether another letter may follow over this connection."""
         young = time.monotonic() - connection.opened_at < self._max_age
-        return connection.pipelining and young and connection.mails + 1 < self._max_mails and not self._closing
+        return (
+            connection.pipelining
+            and self._step.kept
+            and young
+            and connection.mails + 1 < self._max_mails
+            and not self._closing
+        )
 
     def _take_idle(self) -> Connection | None:
         now = time.monotonic()

@@ -79,6 +79,13 @@ class Transaction:
         self._timeout, self._final_timeout, self._reply_lease = timeout, final_timeout, reply_lease
         self._stage = Stage.MAIL
         self._refusal: Outcome | None = None
+        #: Whether T2 was asked for: the envelope was accepted, and the body is written.
+        self.asked = False
+
+    @property
+    def refused_itself(self) -> bool:
+        """Whether it was refused past MAIL, whose answer may be one too many of a mail before it."""
+        return self._refusal is not None and self._stage is not Stage.MAIL
 
     async def run(self, commands: Envelope, mail: bytes, before_dot: BeforeDot) -> Outcome | NotHandedOver:
         """Sends the mail; only a yes of `before_dot` lets the final dot be written.
@@ -92,7 +99,7 @@ class Transaction:
             self._conversation.limit(None)
             if refusal is not None:
                 return refusal
-            asked_at = time.monotonic()
+            self.asked, asked_at = True, time.monotonic()
             if not await before_dot():
                 self._conversation.abort()
                 return NotHandedOver("not granted before the final dot")

@@ -11,7 +11,6 @@ from typing import Any
 from tests.chaos.acts import SKEW, Kind, too_late
 from tests.chaos.evidence import Evidence
 from tests.smtp_ledger import LedgerEntry
-from tests.smtp_scripts import leaves_at_body
 
 #: Where an order may be once nothing moves any more (I1).
 ENDS = frozenset({"sent", "no_address", "failed", "unclear", "blocked", "withdrawn"})
@@ -152,7 +151,7 @@ def _ambiguity(
         verdict.violations.append(f"I4: {name}: {unanswered} dots without an answer, {len(unclear)} unclear attempts")
     if order["state"] == "unclear" and not mails and unclear:
         pid = int(unclear[-1]["mailer"].split(":")[1])
-        verdict.unclear_for_nothing += pid not in evidence.fallen and not leaves_at_body(order["email"] or "")
+        verdict.unclear_for_nothing += pid not in evidence.fallen and order["email"] not in evidence.left_at_body
 
 
 def _twice(order: Mapping[str, Any], evidence: Evidence, taken: list[LedgerEntry], verdict: Verdict, name: str) -> None:

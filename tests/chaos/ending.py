@@ -101,6 +101,7 @@ async def _judge(scene: Scene) -> Verdict:
     evidence = await gather(scene.database, read_ledger(scene.folder / "ledger.jsonl"), scene.acts, mails)
     evidence.fallen = frozenset({one.pid for one in scene.crew.deaths if one.pid is not None} | scene.stopped)
     evidence.database_was_away = bool(scene.effects.keys() & OF_THE_DATABASE)
+    evidence.left_at_body = frozenset(scene.mail.oracle.left_at_body)
     verdict = judge(evidence, scene.workload.expected())
     if verdict.violations:
         # The database goes with the run's own servers: what a violation names is to be looked at afterwards.

@@ -19,8 +19,7 @@ from shared.db.tables import (
     write_orders,
 )
 from tests.chaos.acts import EDITION, Act, Delivery
-from tests.smtp_ledger import LedgerEntry
-from tests.smtp_oracle import TakenMail
+from tests.smtp_ledger import LedgerEntry, TakenMail
 
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>)", re.IGNORECASE | re.MULTILINE)
 
@@ -42,6 +41,8 @@ class Evidence:
     #: Processes that died or stood still, by their ids; whether the way to the database was broken at any time.
     fallen: frozenset[int] = frozenset()
     database_was_away: bool = False
+    #: Recipients of whom the mail server left when it read their body: their dot may have been under way by then.
+    left_at_body: frozenset[str] = frozenset()
 
     def of(self, order: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The attempts of an order, first to last."""

@@ -1,6 +1,7 @@
 """The guards that keep letters from being lost or sent twice: how each is taken out, and the test that notices."""
 
 from tests.failure.guard import guard as _guard
+from tests.failure.lane_guards import LANE_GUARDS
 from tests.failure.rate_and_plan_guards import RATE_AND_PLAN_GUARDS
 from tests.failure.resend_guards import RESEND_GUARDS
 
@@ -149,14 +150,6 @@ GUARDS = (
         "time.monotonic() - asked_at >= self._reply_lease:",
         "time.monotonic() - asked_at < 0:",
         "tests/services/test_stopped_process.py",
-    ),
-    _guard(
-        "the dot is written apart from the body",
-        "I5",
-        "services/mailer/smtp_transaction.py",
-        "self._conversation.write(wire_form(mail))",
-        'self._conversation.write(wire_form(mail) + b".\\r\\n")',
-        f"{_FAULTS}::test_i5_without_a_yes_no_dot_is_written",
     ),
     _guard(
         "T2 locks the job FOR SHARE",
@@ -397,4 +390,5 @@ GUARDS = (
     ),
     *RATE_AND_PLAN_GUARDS,
     *RESEND_GUARDS,
+    *LANE_GUARDS,
 )

@@ -20,14 +20,11 @@ from tests.chaos.acts import Act, Delivery, Kind
 from tests.chaos.checker import Verdict, judge
 from tests.chaos.evidence import Evidence, deliveries_of
 from tests.chaos.progress import stalls, until_next
-from tests.smtp_ledger import LedgerEntry
-from tests.smtp_oracle import TakenMail
-from tests.smtp_scripts import leaves_at_body
+from tests.smtp_ledger import LedgerEntry, TakenMail
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ID, MAIL = "<order-1@firma.example>", "kanarienvogel0-0@firma.example"
 Falsify = Callable[[Evidence], object]
-LEFT_AT_BODY = next(one for number in range(10_000) if leaves_at_body(one := f"a{number}@firma.example"))
 
 
 def minutes(number: float) -> datetime:
@@ -124,6 +121,11 @@ def no_dot(evidence: Evidence, *fallen: int, away: bool = False) -> None:
     evidence.fallen, evidence.database_was_away = frozenset(fallen), away
 
 
+def left_at(evidence: Evidence, *recipients: str) -> None:
+    """The mail server ended things on reading these recipients' bodies."""
+    evidence.left_at_body = frozenset(recipients)
+
+
 def deferred_silence(evidence: Evidence) -> None:
     """A dot without an answer that was taken for a deferral; the letter was sent once more, and only then taken."""
     tried(evidence, attempt(outcome="deferred", reply_code=None), attempt(2))
@@ -156,6 +158,7 @@ FALSIFIED: dict[str, tuple[str, Falsify]] = {
     "silence taken for a deferral": ("I4: .* 1 dots without an answer, 0 unclear", deferred_silence),
     "unclear before the dot, its mailer alive": ("I5: 1 letters", no_dot),
     "unclear before the dot, another mailer dead": ("I5: 1 letters", lambda e: no_dot(e, 78)),
+    "its server left at another's body": ("I5: 1 letters", lambda e: (no_dot(e), left_at(e, "a@firma.example"))),
     "every letter unclear, the database away once": ("I5: 1 letters", lambda e: no_dot(e, away=True)),
     "unclear without a reason": ("I4", lambda e: unclear(e, reason=None)),
     "attempt without an outcome": (
@@ -261,7 +264,7 @@ SOUND: dict[str, Falsify] = {
     "blocked after a deferral": blocked_later,
     "unclear": unclear,
     "unclear before the dot, its mailer dead": lambda e: no_dot(e, 77),
-    "its server left at the body, the dot perhaps under way": lambda e: (no_dot(e), order(e, email=LEFT_AT_BODY)),
+    "its server left at the body, the dot perhaps under way": lambda e: (no_dot(e), left_at(e, MAIL)),
     "given up by a person": lambda e: (
         unclear(e, state="failed", reason="settled as failed by anna"),
         tried(e, attempt(outcome="unclear", reply_code=None), attempt(2, outcome="refused", reply_code=553)),

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from services.mailer import lane as lanes
+from services.mailer import lane as lane_module
 from services.mailer.ahead import Holding
-from services.mailer.lane import Lane
+from services.mailer.lane import OUT_OF_STEP, Lane, Lanes
 from services.mailer.letters import Mail
 from services.mailer.outcome import Deferred, Outcome, Refused, Sent, Unclear
 from services.mailer.smtp import SmtpPool
 from services.mailer.smtp_conversation import SmtpConversation
 from tests.services.smtp_sending import FROM, MAIL, conversation, granted
-from tests.smtp_scripts import always
+from tests.smtp_scripts import DEAF, TOO_MUCH, always
 
 FIRST, SECOND, THIRD = "a1@b.example", "a2@b.example", "a3@b.example"
 
@@ -26,11 +26,16 @@ def held(recipient: str) -> Holding:
     return Holding(None, None, lambda: None, mail=mail)  # type: ignore[arg-type]
 
 
-def lane_with(*recipients: str, room: int = 0, **given: Any) -> tuple[Lane, "asyncio.Queue[Holding | None]"]:
-    composed: asyncio.Queue[Holding | None] = asyncio.Queue(room)
+def lanes_with(*recipients: str, count: int = 2, **given: Any) -> Lanes:
+    composed: asyncio.Queue[Holding | None] = asyncio.Queue()
     for one in recipients:
         composed.put_nowait(held(one))
-    return Lane(composed, **given), composed
+    return Lanes(composed, count, **given)
+
+
+def lane_with(*recipients: str, **given: Any) -> tuple[Lane, "asyncio.Queue[Holding | None]"]:
+    lanes = lanes_with(*recipients, count=1, **given)
+    return lanes.all[0], lanes.composed
 
 
 async def send_next(pool: SmtpPool, lane: Lane) -> Any:
@@ -98,17 +103,60 @@ async def test_i3_i5_whatever_becomes_of_a_letter_the_one_begun_behind_it_goes_o
         assert oracle.connections == connections and "RSET" not in oracle.verbs
 
 
-@pytest.mark.parametrize("manner", ["refuse_rcpt_550", "refuse_rcpt_550_but_354", "defer_data_451", "421_after_mail"])
-async def test_i14_a_letter_begun_behind_another_is_judged_like_any(tmp_path: Path, manner: str) -> None:
+@pytest.mark.parametrize("manner", ["refuse_rcpt_550", "refuse_rcpt_550_but_354", "defer_data_451"])
+async def test_i14_a_letter_begun_behind_another_is_refused_like_any(tmp_path: Path, manner: str) -> None:
     lane, _ = lane_with(FIRST, SECOND, THIRD)
-    async with conversation(tmp_path, only(SECOND if "mail" not in manner else FROM, manner)) as (oracle, pool):
-        if "mail" in manner:
-            oracle.script = lambda address, attempt: manner if (address, attempt) == (FROM, 2) else None
+    async with conversation(tmp_path, only(SECOND, manner)) as (oracle, pool):
         assert isinstance(await send_next(pool, lane), Sent)
         assert isinstance(await send_next(pool, lane), Refused if "550" in manner else Deferred)
-        await pool.wait_ready(asyncio.Event())
         assert isinstance(await send_next(pool, lane), Sent)
         assert [mail.recipient for mail in oracle.mails] == [FIRST, THIRD]
+
+
+@pytest.mark.parametrize("manner", [*TOO_MUCH, DEAF])
+async def test_i14_what_a_server_says_out_of_step_is_no_verdict_on_the_letter_behind(
+    tmp_path: Path, manner: str
+) -> None:
+    lane, _ = lane_with(FIRST, SECOND, THIRD)
+    async with conversation(tmp_path, only(FIRST, manner), pool={"timeout": 0.5}) as (oracle, pool):
+        assert [type(await send_next(pool, lane)) for _ in range(3)] == [Sent] * 3
+        assert [mail.recipient for mail in oracle.mails] == [FIRST, SECOND, THIRD]
+        assert len(oracle.ledger) == 3 and oracle.connections == 2
+
+
+async def test_i14_a_refused_mail_from_is_asked_once_more_over_another_connection(tmp_path: Path) -> None:
+    lane, _ = lane_with(FIRST, SECOND, THIRD)
+    async with conversation(tmp_path) as (oracle, pool):
+        oracle.script = lambda address, attempt: "421_after_mail" if address == FROM and attempt > 1 else None
+        assert isinstance(await send_next(pool, lane), Sent)
+        assert isinstance(await send_next(pool, lane), Deferred)
+        assert oracle.connections == 2 and oracle.verbs.count("MAIL") == 3
+
+
+async def test_a_server_that_never_keeps_step_gets_nothing_behind_a_dot_any_more(tmp_path: Path) -> None:
+    lane, composed = lane_with()
+    async with conversation(tmp_path, always("two_replies_after_dot")) as (oracle, pool):
+        for number in range(2 * OUT_OF_STEP + 4):
+            composed.put_nowait(held(f"b{number}@b.example"))
+        seen = []
+        while not composed.empty() or lane.begun:
+            assert isinstance(await send_next(pool, lane), Sent)
+            seen.append(lane.begun)
+        assert seen.count(True) == OUT_OF_STEP and not any(seen[2 * OUT_OF_STEP :])
+        assert len(oracle.mails) == 2 * OUT_OF_STEP + 4
+
+
+async def test_i15_a_letter_that_cannot_be_begun_takes_nobody_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    lane, _ = lane_with(FIRST, SECOND)
+    async with conversation(tmp_path) as (oracle, pool):
+        monkeypatch.setattr(lane_module, "envelope", broken)
+        assert [type(await send_next(pool, lane)) for _ in range(2)] == [Sent, Sent]
+        assert [mail.recipient for mail in oracle.mails] == [FIRST, SECOND]
 
 
 async def test_i4_without_a_yes_the_letter_begun_behind_another_gets_no_dot(tmp_path: Path) -> None:
@@ -126,7 +174,7 @@ async def test_i4_without_a_yes_the_letter_begun_behind_another_gets_no_dot(tmp_
         assert [entry.recipient for entry in oracle.ledger] == [FIRST]
 
 
-async def test_what_was_begun_for_another_letter_is_closed_without_a_dot(tmp_path: Path) -> None:
+async def test_i10_what_was_begun_for_another_letter_is_closed_without_a_dot(tmp_path: Path) -> None:
     lane, _ = lane_with(FIRST, SECOND)
     async with conversation(tmp_path) as (oracle, pool):
         assert isinstance(await send_next(pool, lane), Sent)
@@ -154,21 +202,53 @@ async def test_the_word_to_end_stays_for_the_one_whom_it_is_for(tmp_path: Path) 
         assert await lane.next() is None
 
 
+@pytest.mark.parametrize("freed", ["later", "waiting"])
 async def test_i15_a_letter_behind_a_slow_one_is_for_whoever_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freed: str
 ) -> None:
-    monkeypatch.setattr(lanes, "LONGEST_WAIT", 0.0)
-    slow, composed = lane_with(FIRST, SECOND, room=2)
-    free = Lane(composed)
+    lanes = lanes_with(FIRST, SECOND, *([THIRD] if freed == "later" else []))
+    slow, free = lanes.all
     async with conversation(tmp_path, only(FIRST, "hang_at_dot")) as (oracle, pool):
         sending = asyncio.create_task(send_next(pool, slow))
         await asyncio.wait_for(oracle.dot_arrived.wait(), 5)
         assert slow.begun
-        slow.make_way()
-        assert isinstance(await send_next(pool, free), Sent)
+        waiting = asyncio.create_task(send_next(pool, free)) if freed == "waiting" else None
+        await asyncio.sleep(0)
+        await lanes.make_way()  # too early
+        assert slow.since < float("inf") and not oracle.mails
+        monkeypatch.setattr(lane_module, "LONGEST_WAIT", -1.0)
+        await lanes.make_way()
+        # Before what came later; and nothing is taken from a lane for nobody.
+        assert (slow.since < float("inf")) is (waiting is None)
+        assert isinstance(await (waiting or send_next(pool, free)), Sent)
         assert [mail.recipient for mail in oracle.mails] == [SECOND]
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_i15_nothing_goes_behind_a_dot_while_somebody_has_nothing_to_do(tmp_path: Path) -> None:
+    lanes = lanes_with(FIRST)
+    busy, idle = lanes.all
+    async with conversation(tmp_path, only(FIRST, "slow:0.05")) as (oracle, pool):
+        first = asyncio.create_task(send_next(pool, busy))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(send_next(pool, idle))
+        await asyncio.sleep(0)
+        lanes.composed.put_nowait(held(SECOND))
+        assert busy.begin_next(None) == b""  # type: ignore[arg-type]
+        assert [type(one) for one in await asyncio.gather(first, second)] == [Sent, Sent]
+        assert oracle.connections == 2
+
+
+async def test_a_letter_that_gains_nothing_behind_a_dot_is_for_whoever_is_free(tmp_path: Path) -> None:
+    lanes = lanes_with(FIRST)
+    first, free = lanes.all
+    large = held(SECOND)
+    large.mail = None
+    lanes.composed.put_nowait(large)
+    async with conversation(tmp_path) as (_, pool):
+        assert isinstance(await send_next(pool, first), Sent) and not first.begun
+        assert await free.next() is large
 
 
 async def test_nothing_is_begun_under_a_rate_limit_without_pipelining_or_at_the_end_of_a_connection(

@@ -10,7 +10,7 @@ from structlog import get_logger
 from services.mailer import deliver, service
 from services.mailer.ahead import Holding
 from services.mailer.deliver import Deliverer
-from services.mailer.lane import Lane
+from services.mailer.lane import Lanes
 from shared.db.tables import attempts, write_orders
 from shared.errors import Unavailable
 from tests.services.running import run_all, running, settings_for, until
@@ -24,7 +24,7 @@ from tests.smtp_scripts import Script, always, well_behaved
 async def drained_before_it_is_done(sending: Deliverer, holding: Holding, begun: asyncio.Event) -> None:
     """A sender begins a letter and is cancelled at once: the grace period is over."""
     claimed: asyncio.Queue[Holding | None] = asyncio.Queue()
-    sender = asyncio.create_task(service._send(sending, Lane(claimed), get_logger()))
+    sender = asyncio.create_task(service._send(sending, Lanes(claimed, 1).all[0], get_logger()))
     settling = asyncio.create_task(sending.settlements.run())
     await claimed.put(holding)
     await asyncio.wait_for(begun.wait(), 10)
@@ -47,6 +47,18 @@ async def test_i19_c8_a_mailer_before_a_slow_relay_gives_back_at_once_what_it_ha
         assert len(oracle.mails) - sent <= 2  # one for each connection
         states = list((await world.orders()).values())
         assert sorted(set(states)) == ["queued", "sent"] and states.count("sent") == len(oracle.mails)
+
+
+async def test_i19_c8_what_waits_behind_another_letter_is_given_back_at_the_end(world: World, tmp_path: Path) -> None:
+    await world.begin(*(f"A{number},,Eins{number},a{number}@x.example,Neu," for number in range(6)))
+    await world.run()
+    async with SmtpOracle(tmp_path / "ledger", always("slow:0.3")) as oracle:
+        settings = settings_for(tmp_path, oracle.url, KP_SMTP_CONNECTIONS=1, KP_GRACE_SECONDS=10)
+        async with running(world, settings):
+            # The next letter's envelope is written along with this dot, and its answer takes a while.
+            await asyncio.wait_for(oracle.dot_arrived.wait(), 20)
+        assert oracle.verbs.count("MAIL") == 2 and len(oracle.mails) == len(oracle.ledger) == 1
+    assert sorted((await world.orders()).values()) == ["queued"] * 5 + ["sent"]
 
 
 @pytest.mark.parametrize("at", ["its slot", "the envelope", "T2"])
@@ -110,7 +122,7 @@ async def test_i18_what_breaks_at_one_letter_costs_no_sender_and_lets_the_claim_
         for order in found.orders:
             await claimed.put(Holding(order, writing, lambda: None))
         await claimed.put(None)
-        await asyncio.wait_for(service._send(sending, Lane(claimed), get_logger()), 10)
+        await asyncio.wait_for(service._send(sending, Lanes(claimed, 1).all[0], get_logger()), 10)
         # Not renewed any more: the lease runs out, and the sweep rings for the order again.
         assert sending.held == {}
 

@@ -135,7 +135,7 @@ class World:
 
     async def intend(self, *held: ClaimedOrder, reply_lease: float = 60) -> set[int]:
         """T2."""
-        async with self.database.begin() as connection:
+        async with self.database.begin(at_once=True) as connection:
             intents = [Intent(o.id, o.token, o.job_id, 2048, "0" * 64) for o in held]
             return await intend(connection, intents, reply_lease, self.clock.now())
 
