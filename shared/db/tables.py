@@ -330,8 +330,8 @@ write_orders = Table(
     partial_index("ix_write_orders__unclear", "expires_at", where="state = 'unclear'"),
     partial_index("ix_write_orders__queued", "rung_at", where="state = 'queued'"),
     partial_index("ix_write_orders__planned", "planned_for", where="state = 'planned'"),
-    # What the sweep asks every second, however many orders there are.
-    partial_index("ix_write_orders__expiring", "expires_at", where="state IN ('planned', 'queued')"),
+    # What the sweep asks of each job that is An every second, however many orders there are.
+    partial_index("ix_write_orders__expiring", "job_id", "expires_at", where="state IN ('planned', 'queued')"),
     # For the lists of what people look for; a letter on its usual way is in none of these.
     partial_index("ix_write_orders__unsent", "state", "id", where=f"state IN {UNSENT}"),
     partial_index("ix_write_orders__by_hand", "type", "id", "occasion_day", where="type <> 'contact_job'"),

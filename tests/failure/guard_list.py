@@ -277,8 +277,8 @@ GUARDS = (
         "the sweep withdraws what expired",
         "I14",
         _UPKEEP,
-        "_O.expires_at <= now, ~_JOB_IS_OFF)",
-        "_O.expires_at <= now, _O.id < 0)",
+        "_O.expires_at <= now)",
+        "_O.id < 0)",
         f"{_DELIVERY}::test_i14_the_sweep_withdraws_what_nobody_claims",
     ),
     _guard(

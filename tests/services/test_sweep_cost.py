@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.tables import write_orders
+from shared.db.tables import contact_jobs, write_orders
 from shared.db.write_orders import upkeep
 from shared.db.write_orders.interventions import RESEND_AFTER
 from shared.db.write_orders.upkeep import (
@@ -20,7 +20,7 @@ from shared.db.write_orders.upkeep import (
     withdraw_expired,
 )
 from tests.services.setup_files import row
-from tests.services.world import World
+from tests.services.world import SETUP, World
 
 #: Enough that no planner reads the whole table for a handful.
 ENDED = 5000
@@ -86,6 +86,45 @@ async def test_i13_i18_lost_doorbells_are_wanted_again_part_by_part(
         rung += await world.turn()
     # Those that are still not taken are rung for once more in their turn; nobody is forgotten.
     assert set(rung[:3]) <= set(orders) == set(rung)
+
+
+async def test_d4_d19_the_sweep_reads_no_expired_order_of_a_job_that_is_aus(world: World) -> None:
+    other = '  - {name: Anders, status: An, query: Neue, letter: Brief, dispatch: rolling, time: "09:00"}'
+    (order,) = await world.queued(setup=f"{SETUP}{other}\n")
+    await world.change(status="Aus")
+    one = {**await row(world.database, write_orders, id=order), "state": "planned", "ring_at": None}
+    del one["id"]
+    first = date(1900, 1, 1)
+    many = [{**one, "occasion_day": first + timedelta(days=day)} for day in range(ENDED)]
+    an = (await row(world.database, contact_jobs, name="Anders"))["id"]
+    async with world.database.begin() as connection:
+        await connection.execute(insert(write_orders), many)
+        if world.database.dialect == "postgresql":
+            await connection.execute(text("ANALYZE write_orders"))
+    world.clock.advance(timedelta(days=5))
+    assert await read_in_vain(world, STEPS["expired orders"]) == []
+    # One of another job and one of none, whom nobody has counted: beside those that stay they are found at once.
+    late = [{**one, "job_id": job, "lineage_id": None, "type": "manual"} for job in (an, None)]
+    for withdrawn in (0, 2):
+        async with world.database.begin() as connection:
+            if withdrawn:
+                await connection.execute(insert(write_orders), late)
+            before = await rows_read(connection, by_index=True)
+            assert await withdraw_expired(connection, world.clock.now()) == withdrawn
+            assert await rows_read(connection, by_index=True) - before <= 20
+    stay = (write_orders.c.job_id == one["job_id"], write_orders.c.state == "planned")
+    assert await world.count(write_orders, *stay) == ENDED
+
+
+async def test_d19_expired_orders_are_withdrawn_part_by_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.queued(*(f"A{number},,Eins,a{number}@x.example,Neu," for number in range(3)))
+    monkeypatch.setattr(upkeep, "MOST_EXPIRED", 2)
+    world.clock.advance(timedelta(days=5))
+    withdrawn = []
+    for _ in range(3):
+        async with world.database.begin() as connection:
+            withdrawn.append(await withdraw_expired(connection, world.clock.now()))
+    assert withdrawn == [2, 1, 0]
 
 
 async def read_in_vain(world: World, step: Step) -> list[str]:
