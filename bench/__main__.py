@@ -70,7 +70,7 @@ def _measure(results: Results, arguments: argparse.Namespace) -> None:
     if "growth" in chosen:
         sizes = [size for size in SIZES if size <= (_FEW if quick else SIZES[-1])]
         with new_site() as site:
-            measure_growth(results, site, [*sizes, *([LARGEST] if arguments.full else [])], tell)
+            measure_growth(results, site, arguments.size or [*sizes, *([LARGEST] if arguments.full else [])], tell)
     if "console" in chosen:
         with new_site() as site:
             measure_console(results, site, _FEW if quick else 1_000_000, tell)
@@ -105,6 +105,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="100 thousand applications; under 5 minutes")
     parser.add_argument("--full", action="store_true", help="growth up to 5 million applications")
+    parser.add_argument("--size", type=int, action="append", help="applications of the growth; may be repeated, rising")
     parser.add_argument("--only", action="append", choices=SECTIONS, help="this section alone; may be repeated")
     parser.add_argument("--letters", type=int, help="letters that a mailer sends in a round")
     parser.add_argument("--rounds", type=int, help="rounds of each measurement")

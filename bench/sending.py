@@ -23,12 +23,12 @@ def measure_sending(results: Results, site: Site, letters: int, rounds: int, tel
     install()
     fewer = max(500, letters // 5)
     with smtp_sink() as port, celery_worker() as celery, post_office() as office:
-        size = 4096
         for number in range(1, rounds + 1):
             tell(f"sending, round {number} of {rounds}")
-            results.add("smtp-source", letters / smtp_source(port, letters, SESSIONS, size))
+            # First, as it tells how long the letters of all others are to be.
             results.add("mailer", mailer_rate(results, site, letters, port))
             size = letter_size(site)
+            results.add("smtp-source", letters / smtp_source(port, letters, SESSIONS, size))
             results.add("celery, usual", celery.send(fewer // 2, port, best=False))
             results.add("celery, best", celery.send(fewer, port, best=True))
             results.add("django-post-office, usual", office.send(fewer, port, best=False))
