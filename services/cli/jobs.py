@@ -15,6 +15,7 @@ from shared.db.dispatch import StepResult, preview_bound, run_now
 from shared.db.job_list import list_jobs, show_job
 from shared.db.jobs import approve_job, copy_job, create_job, delete_job, refuse_job, rehearse_job, set_job
 from shared.db.order_list import count_orders_of_run
+from shared.db.planner_statistics import renew_after_release
 from shared.db.run_commands import job_runs, release_held
 from shared.db.service_instances import live_services
 from shared.domain.job_fields import JOB_FIELDS
@@ -228,7 +229,9 @@ async def _run(desk: Desk, name: str, day: date | None) -> tuple[StepResult, dat
         async with desk.database.begin() as connection:
             return await run_now(connection, name, day, desk.now, desk.actor.name)
 
-    return await retry_conflicts(once)
+    result, occasion = await retry_conflicts(once)
+    await renew_after_release(desk.database, result.released)
+    return result, occasion
 
 
 async def _ask(desk: Desk, name: str, day: date | None) -> None:

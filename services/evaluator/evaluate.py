@@ -9,6 +9,7 @@ from shared.bus.messages import JobDue, WriteOrderReady
 from shared.clock import Clock
 from shared.db.dispatch import StepResult, synchronise
 from shared.db.engine import Database
+from shared.db.planner_statistics import renew_after_release
 from shared.db.write_orders.upkeep import choose_to_ring, mark_rung
 from shared.errors import Unavailable
 from shared.metrics import EVALUATION_SECONDS, EVALUATIONS_BROKEN, RELEASED, timed
@@ -34,6 +35,7 @@ async def evaluate(
         span.note(released=result.released, held=result.held is not None)
         if result.released or result.held:
             log.info("run_released", action="run_released", run=run_id, orders=result.released, held=result.held)
+            await renew_after_release(database, result.released)
             await _ring(database, bus, clock, run_id)
     return result
 

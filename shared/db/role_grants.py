@@ -161,8 +161,10 @@ async def grant(connection: AsyncConnection, share: Share, role: str) -> None:
         await connection.exec_driver_sql(statement)
     version = int((await connection.execute(text("SELECT current_setting('server_version_num')"))).scalar_one())
     if share == "service" and version >= _MAINTAIN_SINCE:
-        # The planner is told of a large import at once; before PostgreSQL 17 only the owner may, or autovacuum does.
-        await connection.exec_driver_sql(f"GRANT MAINTAIN ON {', '.join(IMPORTED)} TO {_quoted(role)}")
+        # The planner is told of a large import or release at once; before PostgreSQL 17 only the owner may, or
+        # autovacuum does.
+        renewed = ", ".join((*IMPORTED, write_orders.name))
+        await connection.exec_driver_sql(f"GRANT MAINTAIN ON {renewed} TO {_quoted(role)}")
 
 
 def _statements(share: Share, name: str) -> Iterator[str]:

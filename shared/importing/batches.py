@@ -8,14 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import Database
 from shared.db.history import record_changes
+from shared.db.planner_statistics import renew_statistics
 from shared.db.role_grants import IMPORTED
 from shared.db.suppressions import settle_waiting_wishes
-from shared.errors import Conflict, Unavailable
 from shared.importing.report import ImportReport, RowError
 from shared.importing.rows import Row
 from shared.importing.source import Progress, read_rows
@@ -93,21 +92,12 @@ async def run_import(
         async with database.begin() as connection:
             await _record(connection, path, this)
     if not check and this.report.inserted + this.report.updated >= MANY_ROWS:
-        await _refresh_statistics(database)
+        # PostgreSQL looks at the tables by itself within a minute or so; until then a last look takes seconds. It holds
+        # the job meanwhile, and a switch to Aus would wait for it (D4).
+        await renew_statistics(database, IMPORTED)
     # Of one batch, rows that cannot be parsed are found before rows that cannot be written.
     this.report.bad_rows.sort(key=lambda bad: bad.line)
     return this.report
-
-
-async def _refresh_statistics(database: Database) -> None:
-    """PostgreSQL looks at the tables by itself within a minute or so; until then a last look takes seconds.
-
-    It holds the job meanwhile, and a switch to Aus would wait for it (D4).
-    """
-    if database.dialect == "postgresql":
-        with suppress(Conflict, Unavailable):  # the rows are imported all the same
-            async with database.begin() as connection:
-                await connection.execute(text(f"ANALYZE {', '.join(IMPORTED)}"))
 
 
 async def _write_and_take_back(database: Database, batches: Iterator[Batch], kind: Kind) -> None:

@@ -18,6 +18,7 @@ from shared.db.job_basis import Shown
 from shared.db.job_orders import names_of, open_orders_by_state
 from shared.db.job_overview import JobGlance, glance_at_job, glance_at_jobs
 from shared.db.jobs import approve_job, copy_job, delete_job, refuse_job, rehearse_job, set_job
+from shared.db.planner_statistics import renew_after_release
 from shared.db.run_commands import release_held
 from shared.db.transactions import in_transaction
 from shared.errors import InvalidInput, Outdated, Refused
@@ -202,6 +203,7 @@ async def take_run(visit: Visit) -> Response:
         return await _asked_run(visit, 409)
     except Refused:
         return visit.go(f"/jobs/{job.id}/dispatch", "%(job)s is off: nothing was sent.", job=name)
+    await renew_after_release(visit.database, result.released)
     notice = "%(job)s: on their way: %(count)s; without an address: %(without)s."
     target = f"/jobs/{job.id}/dispatch"
     return visit.go(target, notice, job=name, count=result.released, without=result.without_address)
