@@ -10,6 +10,9 @@ from tests.servers.processes import free_port, listens
 from tests.servers.programs import program
 from tests.servers.state import wait_until
 
+#: Bytes of the headers that smtp-source writes before the `-l` bytes of a mail.
+_SOURCE_HEADERS = 125
+
 
 @contextmanager
 def smtp_sink() -> Iterator[int]:
@@ -39,8 +42,12 @@ def _running(command: Sequence[str], port: int) -> Iterator[None]:
 
 
 def smtp_source(port: int, letters: int, sessions: int, size: int) -> float:
-    """Seconds that Postfix's generator needs for so many mails over `sessions` connections, each used again (-d)."""
-    command = [program("smtp-source"), "-d", "-s", str(sessions), "-m", str(letters), "-l", str(size)]
+    """Seconds that Postfix's generator needs for so many mails over `sessions` connections, each used again (-d).
+
+    `size`: bytes of a mail, headers included.
+    """
+    body = str(size - _SOURCE_HEADERS)
+    command = [program("smtp-source"), "-d", "-s", str(sessions), "-m", str(letters), "-l", body]
     began = time.perf_counter()
     subprocess.run([*command, "-f", "hr@firma.example", "-t", "a@b.example", f"127.0.0.1:{port}"], check=True)
     return time.perf_counter() - began
