@@ -23,14 +23,6 @@ LANE_GUARDS = (
         f"{_TEST}::test_i10_what_was_begun_for_another_letter_is_closed_without_a_dot",
     ),
     _guard(
-        "behind a letter without an answer nothing goes on",
-        "I5",
-        _SMTP,
-        "            else:\n                lane.give_up()\n",
-        "            else:\n                pass\n",
-        f"{_TEST}::test_i3_i5_whatever_becomes_of_a_letter_the_one_begun_behind_it_goes_once",
-    ),
-    _guard(
         "an answer too many is no verdict on the letter behind",
         "I14",
         _SMTP,
