@@ -9,12 +9,14 @@ import pytest
 import structlog
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import compiled_statements
 from tests.mail_server import MailServer
 from tests.servers.fresh import fresh_database, fresh_vhost
 from tests.stacks import Stack
 
 #: Services of many tests run side by side: those without the console, but for the tests that are about it.
 os.environ.setdefault("KP_CONSOLE_PORT", "0")
+compiled_statements.share()
 
 
 class Scheduling(LoadScopeScheduling):
