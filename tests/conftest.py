@@ -1,5 +1,6 @@
 """Real servers for the tests that ask for them; impossible ones fail the test with the reason, they never skip it."""
 
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import structlog
 from xdist.scheduler import LoadScopeScheduling
 
+from services.cli.running import COLLECT_AFTER
 from tests import compiled_statements
 from tests.mail_server import MailServer
 from tests.servers.fresh import fresh_database, fresh_vhost
@@ -31,6 +33,13 @@ class Scheduling(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     """Not `--dist loadgroup`: its groups get lost under pytest 9.2."""
     return Scheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """As the services do: what is there by now stays, and need not be looked through for cycles again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """One service as the chaos run starts it: the shipped code, a shared clock, and perhaps one crash point."""
 
 import asyncio
+import gc
 import os
 import signal
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 import uvloop
 
 from services.cli.composition import ROLES, run_services
+from services.cli.running import COLLECT_AFTER
 from shared.logs import configure_logging
 from shared.settings import load_settings
 from tests.chaos.crash_points import install, point_named
@@ -38,6 +40,9 @@ def serve(assignment: Assignment, crashes: Path) -> None:
         install(point_named(name), passes, crashes)
     settings = load_settings(assignment.environment)
     configure_logging(settings.kp_log_level, as_json=True, patient=True)
+    # As `run` does.
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     roles = ROLES if assignment.role == "all" else (assignment.role,)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_services(settings, roles, clock=assignment.clock))
