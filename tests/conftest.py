@@ -20,13 +20,21 @@ from tests.stacks import Stack
 os.environ.setdefault("KP_CONSOLE_PORT", "0")
 compiled_statements.share()
 
+#: Modules that have a console, a broker or a database server of their own running: started once, by one worker.
+_TOGETHER = (
+    "tests/browser/",
+    "tests/acceptance/test_doctor",
+    "tests/acceptance/test_least_rights",
+    "tests/services/test_people_log",
+)
+
 
 class Scheduling(LoadScopeScheduling):
     """Every test by itself to whichever worker is free; what breaks things on purpose one after another, to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith("tests/browser/"):
-            return nodeid.partition("::")[0]  # a module has one console running
+        if nodeid.startswith(_TOGETHER):
+            return nodeid.partition("::")[0]
         return "failure" if nodeid.startswith("tests/failure/") else nodeid
 
 
