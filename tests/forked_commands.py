@@ -5,6 +5,7 @@ same command have everything imported already.
 """
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -27,13 +29,18 @@ _STARTED: set[tuple[str, ...]] = set()
 
 
 def run_command(
-    arguments: Sequence[str], environment: Mapping[str, str], stdin: TextIO | None, seconds: float
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    stdin: TextIO | None,
+    seconds: float,
+    folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """`kontaktpflege ARGUMENTS` in a process of its own, with this environment and nothing of ours."""
+    """`kontaktpflege ARGUMENTS` in a process of its own, with this environment and nothing of ours but the folder."""
     if _is_first(arguments):
         return subprocess.run(
             _fresh(arguments),
             env=environment,
+            cwd=folder,
             stdin=stdin,
             capture_output=True,
             text=True,
@@ -45,7 +52,8 @@ def run_command(
         tempfile.TemporaryFile("w+", encoding="utf-8") as err,
         open(os.devnull, encoding="utf-8") as nothing,
     ):
-        process = ForkedProcess(arguments, environment, [(stdin or nothing).fileno(), out.fileno(), err.fileno()])
+        given = [(stdin or nothing).fileno(), out.fileno(), err.fileno()]
+        process = ForkedProcess(arguments, environment, given, folder)
         code = process.wait(seconds)
         said = [file.read() for file in (out, err) if file.seek(0) == 0]
     return subprocess.CompletedProcess(arguments, code, *said)
@@ -77,9 +85,16 @@ def start_service(role: str, environment: Mapping[str, str], log: BinaryIO, *, f
 class ForkedProcess:
     """One forked command, as `subprocess.Popen` has them; signals reach it by its descriptor and nobody else."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], given: Sequence[int]) -> None:
-        """`given`: descriptors of its input, output and errors."""
-        wanted = json.dumps({"arguments": arguments, "environment": dict(environment), "folder": str(Path.cwd())})
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        given: Sequence[int],
+        folder: Path | None = None,
+    ) -> None:
+        """`given`: descriptors of its input, output and errors. `folder`: it works there, by default where we do."""
+        there = str(folder or Path.cwd())
+        wanted = json.dumps({"arguments": arguments, "environment": dict(environment), "folder": there})
         self.returncode: int | None = None
         self._arguments = arguments
         self._asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -154,6 +169,8 @@ def _serve(address: str) -> None:
     for module in pkgutil.walk_packages(services.__path__, "services."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # a child that looked through it all would copy it
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(address)
         listener.listen()
@@ -184,10 +201,7 @@ def _answer(asked: socket.socket) -> None:
         os.environ.clear()
         os.environ.update(wanted["environment"])
         sys.argv = ["kontaktpflege", *wanted["arguments"]]
-        from services.cli.app import main
-
-        main()
-        sys.exit()
+        _work()
     for ours in given:
         os.close(ours)
     descriptor = os.pidfd_open(child)
@@ -196,6 +210,25 @@ def _answer(asked: socket.socket) -> None:
     _, status = os.waitpid(child, 0)
     asked.send(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
+
+
+def _work() -> None:
+    """The command, to the end of its threads and of what it has registered for its end; does not return."""
+    from services.cli.app import main
+
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        code = end.code or 0
+    # As the interpreter does it. It would take itself apart then, which copies all that is shared with who forked us.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from shared.clock import SystemClock
 from shared.db.engine import Database
 from shared.settings import load_settings
 from tests.chaos.nodes import Broker, DatabaseServer
+from tests.forked_commands import run_command
 from tests.mail_server import MailServer
 from tests.page_server import answering
 from tests.servers.fresh import at_path
@@ -166,7 +167,7 @@ class Installation:
 
     def granted(self, share: str) -> str:
         """The address of a role that has a share of the rights here, and no more."""
-        assert self.command("migrate", f"--grant={share}={READER}").wait(60) == 0
+        assert self.command("migrate", f"--grant={share}={READER}").returncode == 0
         return self.database_url(READER)
 
     def broker_url(self, account: str = "guest:guest", vhost: str = "") -> str:
@@ -184,17 +185,10 @@ class Installation:
         with closing(psycopg.connect(url, autocommit=True)) as connection:
             connection.execute(statement, values or None)
 
-    def command(self, *arguments: str, **changed: str) -> "subprocess.Popen[str]":
-        """A command of the product, at work; "" takes a setting away."""
+    def command(self, *arguments: str, **changed: str) -> "subprocess.CompletedProcess[str]":
+        """A command of the product, to its end; "" takes a setting away."""
         environment = {name: value for name, value in {**self.environment, **changed}.items() if value}
-        return subprocess.Popen(
-            [sys.executable, "-m", "services", *arguments],
-            env=environment,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return run_command(arguments, environment, None, 60, self.folder)
 
     def doctor(self, *arguments: str, **changed: str) -> Report:
         """What it tells programs; never a secret."""
@@ -204,6 +198,5 @@ class Installation:
     def said(self, *arguments: str, **changed: str) -> tuple[str, str, int]:
         """What a command says on stdout and on stderr, and its exit code; no secret is in it."""
         done = self.command(*arguments, **changed)
-        out, err = done.communicate(timeout=60)
-        assert SECRET not in out + err and "Traceback" not in err, out + err
-        return out, err, done.returncode
+        assert SECRET not in done.stdout + done.stderr and "Traceback" not in done.stderr, done.stdout + done.stderr
+        return done.stdout, done.stderr, done.returncode
