@@ -4,14 +4,16 @@ import csv
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
-from datetime import date
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
-from sqlalchemy import NullPool, create_engine, make_url, text
+import psycopg
+from sqlalchemy import make_url
 
 from tests.forked_commands import Process, run_command, start_service
 from tests.prepared_data import fill
@@ -140,14 +142,14 @@ class Stack:
 
     def states(self, day: str = "2026-11-23") -> dict[str, int]:
         """How many orders of an occasion day are in each state, straight from the rows: polled often."""
-        url = make_url(self.environment["DATABASE_URL"])
-        engine = create_engine(
-            url.set(drivername="sqlite" if self.embedded else "postgresql+psycopg"), poolclass=NullPool
-        )
-        query = text("SELECT state, count(*) FROM write_orders WHERE occasion_day = :day GROUP BY state")
-        with engine.connect() as connection:
-            rows = connection.execute(query, {"day": day if self.embedded else date.fromisoformat(day)})
-            return dict(rows.all())
+        url = self.environment["DATABASE_URL"]
+        query = "SELECT state, count(*) FROM write_orders WHERE occasion_day = {} GROUP BY state"
+        # By the drivers alone: an engine looks around in each new connection, which costs more than the answer.
+        if self.embedded:
+            with closing(sqlite3.connect(str(make_url(url).database), timeout=30)) as file:
+                return dict(file.execute(query.format("?"), (day,)).fetchall())
+        with closing(psycopg.connect(url)) as connection:
+            return dict(connection.execute(query.format("%s"), (day,)).fetchall())
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         """Waits for a state, with a deadline."""
