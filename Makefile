@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos model guards fuzz guided screenshots format clean
+.PHONY: help demo test thorough check bench chaos model guards fuzz guided screenshots format clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,10 @@ demo: $(STAMP) ## Run the three scenarios on sample data (ONCE=1: print the lett
 
 test: $(STAMP) ## The full test suite on real RabbitMQ, PostgreSQL and SQLite
 	$(BIN)/python -m tests.run
+
+# TESTS=tests/services/test_lead_days.py: only these.
+thorough: $(STAMP) ## The same with more seeds, examples and records of what is random (TESTS)
+	THOROUGH=1 $(BIN)/python -m tests.run $(TESTS)
 
 check: $(STAMP) ## Lint, types, architecture and unit tests, in under a minute
 	$(BIN)/ruff check

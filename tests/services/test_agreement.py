@@ -25,6 +25,7 @@ from tests.data_generator import write_files
 from tests.services.recipients_model import BERLIN
 from tests.services.setup_files import apply
 from tests.services.world import DAY, MORNING, World
+from tests.sizes import size
 
 STATUSES = """
 settings: {time_zone: Europe/Berlin, sender: "HR <hr@firma.example>"}
@@ -94,7 +95,7 @@ async def held_by_the_last_look(world: World, day: date) -> set[str]:
     return {row["external_id"] for row in rows if row["id"] in hold}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(size(2, 5)))
 async def test_d12_d22_d23_d25_all_views_agree(world: World, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     await begin(world, rng, tmp_path)
@@ -136,7 +137,7 @@ async def one_dispatch(world: World, rng: random.Random) -> None:
     await world.change("J", repeat_guard_days=str(rng.choice((1, 2, 30))))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(size(2, 5)))
 async def test_d13_d22_d27_d32_all_views_agree_on_the_day_after_a_dispatch(
     world: World, tmp_path: Path, seed: int
 ) -> None:
@@ -176,7 +177,7 @@ async def the_wrong_job_is_replaced(world: World, rng: random.Random) -> None:
         await unblock(world.database, order_id, **who)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(size(1, 3)))
 async def test_d2_d14_d22_all_views_agree_after_copying_and_deleting_a_planned_job(
     world: World, tmp_path: Path, seed: int
 ) -> None:

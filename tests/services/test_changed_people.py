@@ -15,6 +15,7 @@ from tests.services.plan_looks import Looks, again, forget, log, open_runs, plan
 from tests.services.setup_files import apply
 from tests.services.test_agreement import CONDITIONS, STATUSES, begin
 from tests.services.world import DAY, MORNING, SETUP, World
+from tests.sizes import size
 
 CONDITIONS_ON_FIELDS = [one for one in CONDITIONS if "custom" in one]
 #: J has three plans at a time, each of which the ones before guard; K goes before it, and both are capped.
@@ -26,7 +27,7 @@ jobs:
 """
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(size(3, 6)))
 async def test_d14_looking_at_the_changed_people_is_looking_at_everybody(
     world: World, tmp_path: Path, looks: Looks, seed: int
 ) -> None:

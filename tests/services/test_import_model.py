@@ -19,6 +19,7 @@ from shared.db.engine import Database
 from shared.importing import ImportReport, batches
 from tests.services.import_files import Files, applications_of, entries_of
 from tests.services.schemas import empty_again, open_with_schema
+from tests.sizes import size
 
 KEYS = ("salutation", "first_name", "last_name", "birth_date")
 #: Columns and their few values, so that rows meet; the last birth date is none.
@@ -202,7 +203,7 @@ def url(request: pytest.FixtureRequest) -> str | None:
     return request.getfixturevalue("kept_postgres_url") if request.param == "postgresql" else None
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=size(20, 40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=st.permutations(PEOPLE), imports=IMPORTS, batch_rows=st.sampled_from((1, 2, 3, 5000)))
 def test_any_files_in_any_batches_leave_what_the_rules_say(
     url: str | None, first: Table, imports: list[tuple[str, Table]], batch_rows: int

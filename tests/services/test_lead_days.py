@@ -1,6 +1,5 @@
 """D12's promise: who gets which letter on which day does not depend on the lead days."""
 
-import os
 import random
 from datetime import timedelta
 
@@ -12,10 +11,9 @@ from shared.db.tables import application_statuses, applications
 from tests.services.competing_jobs import Found, a_setup, invented, live_through
 from tests.services.history_guards import delete_everything
 from tests.services.world import DAY, MORNING, World
+from tests.sizes import size
 
 DAYS = 5
-#: LEAD_DAYS_SEEDS=20 for a longer look.
-SEEDS = int(os.environ.get("LEAD_DAYS_SEEDS", "2"))
 
 
 async def lived(world: World, seed: int, leads: tuple[int, ...]) -> Found:
@@ -48,7 +46,7 @@ async def emptied(world: World) -> None:
         await delete_everything(connection)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(size(1, 20)))
 async def test_d12_the_letters_and_their_days_are_the_same_for_all_lead_days(world: World, seed: int) -> None:
     without = await lived(world, seed, (0, 0, 0))
     await emptied(world)

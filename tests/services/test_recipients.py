@@ -24,6 +24,7 @@ from tests.services.import_files import Files
 from tests.services.recipients_model import ALWAYS, BERLIN, METAS, OUTGOING, Contact, Records, recipients
 from tests.services.schemas import empty_again, open_with_schema
 from tests.services.setup_files import apply
+from tests.sizes import size
 
 SETUP = "statuses:\n" + "".join(f"  - {{name: {name}, meta: {meta}}}\n" for name, meta in METAS.items())
 #: Few values that meet: upper and lower case, ß, composed and decomposed letters, blanks.
@@ -176,7 +177,7 @@ def url(request: pytest.FixtureRequest) -> str | None:
     return request.getfixturevalue("kept_postgres_url") if request.param == "postgresql" else None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=size(25, 60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records(), st.lists(QUERIES, min_size=4, max_size=10), st.sets(DAYS, min_size=2, max_size=3))
 def test_d17_d20_d21_d23_d25_recipients_are_those_of_the_rules(
     url: str | None, given_records: Records, queries: list[list[dict[str, Any]]], days: set[date]
