@@ -2,7 +2,7 @@
 
 import ast
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,14 +16,14 @@ ATTACKS = [row for row in ROWS if re.fullmatch(r"S\d+", row[0])][: -len(SECURITY
 _PLACE = re.compile(r"((?:services|shared|tests|deploy)/[\w./-]+\.\w+)(?:::(\w+))?")
 
 
-@lru_cache
+@cache
 def _tests_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     return {node.name for node in functions if node.name.startswith("test_")}
 
 
-@lru_cache
+@cache
 def _defined_in(path: Path) -> set[str]:
     """The functions and classes of a module; what is not Python has none."""
     if path.suffix != ".py":
