@@ -3,12 +3,14 @@
 import shutil
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+import uvloop
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typer.testing import CliRunner
 
@@ -25,6 +27,11 @@ from tests.services.schemas import empty_again, open_with_schema
 from tests.services.setup_files import SETUP, apply
 from tests.services.share_roles import roles_until_the_end
 from tests.services.world import World
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
+    """The loop that services run on; tests are named as ever, since there is one."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
