@@ -144,9 +144,10 @@ async def test_i5_without_a_yes_no_dot_is_written(tmp_path: Path) -> None:
 
     async with conversation(tmp_path) as (oracle, pool):
         assert isinstance(await pool.send(FROM, TO, MAIL, not_granted), NotHandedOver)
+        await asyncio.wait_for(oracle.closed.wait(), DEADLINE)
         assert oracle.ledger == []
         await send_again(oracle, pool)
-        assert oracle.connections == 2
+        assert oracle.connections == 2 and len(oracle.ledger) == 1
 
 
 async def test_c38_a_cut_within_a_large_body_is_tried_later(tmp_path: Path) -> None:
