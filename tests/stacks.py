@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import psycopg
 from sqlalchemy import make_url
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from tests.forked_commands import Process, run_command, start_service
 from tests.prepared_data import fill
@@ -148,7 +149,8 @@ class Stack:
         if self.embedded:
             with closing(sqlite3.connect(str(make_url(url).database), timeout=30)) as file:
                 return dict(file.execute(query.format("?"), (day,)).fetchall())
-        with closing(psycopg.connect(url)) as connection:
+        _, arguments = PGDialect_psycopg().create_connect_args(make_url(url))
+        with closing(psycopg.connect(**arguments)) as connection:
             return dict(connection.execute(query.format("%s"), (day,)).fetchall())
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:

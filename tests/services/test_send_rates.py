@@ -159,7 +159,8 @@ async def test_i16_a_letter_whose_slot_passed_waits_for_a_database_that_is_away(
     database = Away()
     async with paces(database, world, 1) as (pace,):
         await asyncio.wait_for(pace.wait(MORNING - 2 * LATE, "", None), 10)
-    assert database.tries == 3 and await world.count(send_slots) == 1
+    # Once more where this process stood still for so long that the fresh slot passed too.
+    assert database.tries >= 3 and await world.count(send_slots) == 1
 
 
 async def test_i16_a_slot_just_passed_is_used(world: World) -> None:
