@@ -50,6 +50,7 @@ CONFUSED = ("two_codes_after_dot", "close_after_250")
 TOO_MUCH = {
     "two_replies_after_dot": b"250 queued\r\n250 and more\r\n",
     "250_and_550_after_dot": b"250 queued\r\n550 what?\r\n",
+    "250_twice_and_550_after_dot": b"250 queued\r\n250 and more\r\n550 what?\r\n",
     "250_and_421_after_dot": b"250 queued\r\n421 going down\r\n",
 }
 #: Throws away what comes along with a dot.

@@ -167,7 +167,9 @@ class Deliverer:
         except Exception as exc:
             outcome = self._broken(order, exc, after_intent=granted)
         finally:
-            self._coming.discard(order.token)
+            if order.token in self._coming:
+                self._coming.discard(order.token)
+                self.intents.look_again()
         if order.token in self._unanswered_intents:
             self._unanswered_intents.discard(order.token)
             outcome = Deferred("the database did not answer before the final dot", not_before_seconds=1.0, counts=False)

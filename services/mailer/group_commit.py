@@ -44,11 +44,15 @@ class GroupCommit(Generic[Item, Answer]):
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer, then))
         self._arrived.set()
-        if self._is_complete():
-            self._lingered.set()
+        self.look_again()
         self._open += 1
         self._idle.clear()
         return answer
+
+    def look_again(self) -> None:
+        """Somebody who was coming will not come."""
+        if self._is_complete():
+            self._lingered.set()
 
     async def idle(self) -> None:
         """Waits until everything submitted is committed."""

@@ -54,6 +54,8 @@ class Connection:
     opened_at: float
     used_at: float
     mails: int = 0
+    #: Whether its last dot was answered so late that a letter behind it would have waited for too long.
+    slow: bool = False
 
 
 class Lanes:
@@ -64,8 +66,8 @@ class Lanes:
 
     def __init__(self, composed: "asyncio.Queue[Holding | None]", count: int, *, ahead: bool = True) -> None:
         self.composed, self.ahead = composed, ahead
-        #: How many senders wait for a letter.
-        self.idle = 0
+        #: How many senders wait for a letter; when a letter behind a dot was last asked whether it waits for too long.
+        self.idle, self.looked_at = 0, 0.0
         self.all: Sequence[Lane] = [Lane(self) for _ in range(count)]
 
     def take_overdue(self) -> Holding | None:
@@ -78,7 +80,7 @@ class Lanes:
         for _ in range(self.idle):
             if (holding := self.take_overdue()) is None:
                 return
-            # Somebody waits for one, so there is none, and room.
+            # Somebody waits for one, so there is room.
             self.composed.put_nowait(holding)
 
     def take_back(self) -> list[Holding]:
@@ -116,7 +118,7 @@ class Lane:
         composed = self._lanes.composed
         if not self._lanes.ahead or self._lanes.idle or self._next is not None or composed.empty():
             return b""
-        holding = composed.get_nowait()
+        holding = self._late() or composed.get_nowait()
         if holding is None:
             composed.put_nowait(None)
             return b""
@@ -125,6 +127,13 @@ class Lane:
         with suppress(Exception):
             return self._begin(holding, connection)
         return b""
+
+    def _late(self) -> Holding | None:
+        # With a backlog nobody is ever free. Not for each letter: it costs a hundredth of one.
+        if (now := monotonic()) - self._lanes.looked_at < LONGEST_WAIT / 4:
+            return None
+        self._lanes.looked_at = now
+        return self._lanes.take_overdue()
 
     def _begin(self, holding: Holding, connection: Connection) -> bytes:
         if (mail := holding.mail) is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiosmtplib
 
-from services.mailer.lane import STEP_PAUSE, Connection, Lane, Step
+from services.mailer.lane import LONGEST_WAIT, STEP_PAUSE, Connection, Lane, Step
 from services.mailer.outcome import (
     ConnectFailure,
     Deferred,
@@ -187,6 +187,7 @@ class SmtpPool:
             # Cancelled, or T2 broke: the server must not go on waiting for a dot.
             conversation.abort()
             raise
+        connection.slow = transaction.answered_after > LONGEST_WAIT / 2
         if begun and not transaction.asked and not (transaction.refused_itself and _is_rejection(outcome)):
             self._lose_step(conversation, outcome)
             return outcome, False
@@ -246,6 +247,7 @@ class SmtpPool:
         young = time.monotonic() - connection.opened_at < self._max_age
         return (
             connection.pipelining
+            and not connection.slow
             and self._step.kept
             and young
             and connection.mails + 1 < self._max_mails

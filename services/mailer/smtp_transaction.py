@@ -81,11 +81,14 @@ class Transaction:
         self._refusal: Outcome | None = None
         #: Whether T2 was asked for: the envelope was accepted, and the body is written.
         self.asked = False
+        #: Seconds until the dot was answered, if it was.
+        self.answered_after = 0.0
+        self._shifted = False
 
     @property
     def refused_itself(self) -> bool:
         """Whether it was refused past MAIL, whose answer may be one too many of a mail before it."""
-        return self._refusal is not None and self._stage is not Stage.MAIL
+        return self._refusal is not None and self._stage is not Stage.MAIL and not self._shifted
 
     async def run(self, commands: Envelope, mail: bytes, before_dot: BeforeDot) -> Outcome | NotHandedOver:
         """Sends the mail; only a yes of `before_dot` lets the final dot be written.
@@ -135,6 +138,9 @@ class Transaction:
                 self._refusal = judge_reply(stage, reply)
                 if self._refusal is not None and not self._pipelining:
                     break
+            elif stage is Stage.DATA and reply.code < 300:
+                # No server accepts DATA so: it is the answer to a command before.
+                self._shifted = True
             elif stage is Stage.DATA and reply.code == 354:
                 # The server waits for a body without a recipient: only closing ends that without a dot.
                 self._conversation.abort()
@@ -160,8 +166,10 @@ class Transaction:
         # From here on the server may have the letter.
         self._stage = Stage.DOT
         self._conversation.limit(self._final_timeout)
+        written_at = time.monotonic()
         try:
             reply = await self._conversation.reply()
+            self.answered_after = time.monotonic() - written_at
         except asyncio.CancelledError:
             cancel_again()
             answer = self._conversation.spoken_reply()

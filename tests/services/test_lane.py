@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.mailer import lane as lane_module
+from services.mailer import smtp as smtp_module
 from services.mailer.ahead import Holding
 from services.mailer.lane import OUT_OF_STEP, Lane, Lanes
 from services.mailer.letters import Mail
@@ -224,6 +225,36 @@ async def test_i15_a_letter_behind_a_slow_one_is_for_whoever_is_free(
         assert [mail.recipient for mail in oracle.mails] == [SECOND]
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_i15_with_a_backlog_a_letter_behind_a_hanging_one_goes_with_the_next_that_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes = lanes_with(FIRST, SECOND, *(f"c{number}@b.example" for number in range(6)))
+    hanging, busy = lanes.all
+    async with conversation(tmp_path, only(FIRST, "hang_at_dot")) as (oracle, pool):
+        sending = asyncio.create_task(send_next(pool, hanging))
+        await asyncio.wait_for(oracle.dot_arrived.wait(), 5)
+        assert isinstance(await send_next(pool, busy), Sent)
+        monkeypatch.setattr(lane_module, "LONGEST_WAIT", -1.0)
+        assert [type(await send_next(pool, busy)) for _ in range(3)] == [Sent] * 3
+        assert [mail.recipient for mail in oracle.mails][:3] == ["c0@b.example", "c1@b.example", SECOND]
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_i15_nothing_is_begun_behind_the_dot_of_a_connection_that_answers_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp_module, "LONGEST_WAIT", 0.1)
+    lane, _ = lane_with(*(f"c{number}@b.example" for number in range(5)))
+    begun = []
+    async with conversation(tmp_path, always("slow:0.1")) as (oracle, pool):
+        for _ in range(5):
+            assert isinstance(await send_next(pool, lane), Sent)
+            begun.append(lane.begun)
+        assert len(oracle.mails) == 5 and oracle.connections == 1
+    assert begun == [True, False, False, False, False]
 
 
 async def test_i15_nothing_goes_behind_a_dot_while_somebody_has_nothing_to_do(tmp_path: Path) -> None:

@@ -50,6 +50,17 @@ async def test_a_group_waits_for_those_who_are_coming_and_no_longer() -> None:
     assert groups == [[1, 2, 3]]
 
 
+async def test_a_group_does_not_wait_for_who_will_not_come_after_all() -> None:
+    coming = {2}
+    async with collecting(linger_seconds=LONG, coming=lambda: len(coming)) as (group, groups):
+        answer = group.enqueue(1)
+        await asyncio.sleep(0.02)
+        coming.clear()
+        group.look_again()
+        assert await answer == 10
+    assert groups == [[1]]
+
+
 async def test_a_group_waits_its_time_at_most_for_who_never_comes() -> None:
     async with collecting(linger_seconds=0.05, coming=lambda: 1) as (group, groups):
         assert await asyncio.gather(group.submit(1), group.submit(2)) == [10, 20]
