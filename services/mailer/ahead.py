@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 
 from services.mailer.letters import Letters, Mail, Writing
 from shared.db.write_orders.claims import ClaimedOrder
@@ -13,6 +14,8 @@ from shared.traces import NOTHING, Span
 
 #: Bytes of a mail beyond which its letter is composed when a sender is free, not before: few are to be in memory.
 MOST_BYTES = 64 * 1024
+#: Seconds of composing in a row: one letter after the other takes less, and nobody waits for long.
+AT_ONCE_SECONDS = 0.0002
 
 
 @dataclass(slots=True)
@@ -35,15 +38,44 @@ class Holding:
             return letters.write(self.order, self.writing)
 
 
+class Composed(asyncio.Queue["Holding | None"]):
+    """Letters that are ready, two at most for each of `senders`; None there tells a sender to end.
+
+    `idle`: whether the senders wait for the database just now. Letters beyond the first for each sender are composed
+    then: before that, answers from mail servers are more urgent.
+    """
+
+    def __init__(self, senders: int, idle: Callable[[], bool] = lambda: True) -> None:
+        super().__init__(maxsize=2 * senders)
+        self._senders, self._idle = senders, idle
+        #: Set when another letter is to be composed.
+        self.wanted = asyncio.Event()
+        self.wanted.set()
+
+    def _get(self) -> "Holding | None":
+        # How asyncio's queue says that one is taken.
+        taken: Holding | None = super()._get()
+        if self.qsize() < self._senders:
+            self.wanted.set()
+        return taken
+
+    def look(self) -> None:
+        """Notes whether there is enough for now."""
+        if self.qsize() >= self._senders and not self._idle():
+            self.wanted.clear()
+
+
 async def compose_ahead(
     letters: Letters,
     claimed: asyncio.Queue[Holding],
-    composed: asyncio.Queue[Holding | None],
+    composed: Composed,
     in_hand: deque[Holding],
 ) -> None:
-    """Has as many letters ready as `composed` has room for. Cancelled, it leaves in `in_hand` what it has begun."""
+    """Has letters ready as `composed` wants them. Cancelled, it leaves in `in_hand` what it has begun."""
     large: set[tuple[int, int]] = set()
+    began = monotonic()
     while True:
+        await composed.wanted.wait()
         holding = await claimed.get()
         in_hand.append(holding)
         version = (holding.order.letter_id, holding.order.letter_version)
@@ -55,5 +87,8 @@ async def compose_ahead(
                     large.add(version)
         await composed.put(holding)
         in_hand.clear()
-        # Answers from the database and the mail server come first.
-        await asyncio.sleep(0)
+        composed.look()
+        if monotonic() - began > AT_ONCE_SECONDS:
+            # Answers from the database and the mail server come first.
+            await asyncio.sleep(0)
+            began = monotonic()

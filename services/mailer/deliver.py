@@ -75,13 +75,14 @@ class Deliverer:
         self.pace = Pace(database, clock, pool.address, timing.relay_rate, timing.domain_rate, log)
         #: Under a rate limit: until when a letter may go at its slot, by token.
         self._goes_until: dict[int, datetime] = {}
+        self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
+        #: Those on their way to T2, by token; and the number of the record that is to be in the journal before it.
+        self._coming: set[int] = set()
+        self._recorded_first: dict[int, int] = {}
         #: None: the letter's slot passed before T2 was begun, which must wait for another one.
         self.intents: GroupCommit[Intent, bool | None] = GroupCommit(
-            self._commit_intents, 0.004, coming=lambda: len(self._coming)
+            self._commit_intents, 0.004, coming=lambda: len(self._coming), before=self._recorded
         )
-        #: Those on their way to T2, by token.
-        self._coming: set[int] = set()
-        self.records: GroupCommit[JournalEntry, None] = GroupCommit(self._write_down, 0)
         self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.03)
 
     async def claim(self, order_ids: Sequence[int], tries: list[int] | None = None) -> tuple[Claim, Writing | None]:
@@ -124,13 +125,11 @@ class Deliverer:
         async with self._database.begin() as connection:
             await give_up(connection, order_id, reason, self._clock.now())
 
-    async def deliver(
-        self, holding: Holding, last: "asyncio.Future[None] | None" = None, lane: Lane | None = None
-    ) -> "asyncio.Future[None] | None":
+    async def deliver(self, holding: Holding, last: int = 0, lane: Lane | None = None) -> int:
         """Compose, send, judge, settle. Returns when the settlement is on its way; `release` follows its commit.
 
-        What it returns is done when the sender's last accepted letter is in the journal. Give it as `last` with the
-        same sender's next letter, whose intent waits for it: a kill makes at most one letter per connection unclear.
+        What it returns is the number of the sender's last accepted letter among `records`. Give it as `last` with the
+        same sender's next letter, whose T2 waits for it: a kill makes at most one letter per connection unclear.
         `lane`: the sender's.
         """
         order = holding.order
@@ -139,8 +138,6 @@ class Deliverer:
 
         async def intend_it(intent: Intent) -> bool:
             nonlocal granted
-            if last is not None and not last.done():
-                await asyncio.wait([last])
             self._coming.discard(order.token)
             with sending.step("intent"):
                 while (answer := await self.intents.submit(intent)) is None:
@@ -153,6 +150,7 @@ class Deliverer:
             mail = mail or holding.compose(self.letters)
             intent = Intent(order.id, order.token, order.job_id, len(mail.content), mail.body_hash)
             self._coming.add(order.token)
+            self._recorded_first[order.token] = last
             with timed(SEND_SECONDS), holding.span.step("send", kind="client") as sending:
                 outcome = await self._pool.send(
                     mail.envelope_from, mail.recipient, mail.content, lambda: intend_it(intent), lane
@@ -167,6 +165,7 @@ class Deliverer:
         except Exception as exc:
             outcome = self._broken(order, exc, after_intent=granted)
         finally:
+            self._recorded_first.pop(order.token, None)
             if order.token in self._coming:
                 self._coming.discard(order.token)
                 self.intents.look_again()
@@ -182,7 +181,7 @@ class Deliverer:
         if settlement.state != "sent":
             self._enqueue(settlement, holding)
             return last
-        return self.records.enqueue(JournalEntry.of(settlement), lambda _: self._enqueue(settlement, holding))
+        return self.records.hand_over(JournalEntry.of(settlement), lambda _: self._enqueue(settlement, holding))
 
     def _broken(self, order: ClaimedOrder, exc: Exception, *, after_intent: bool) -> Outcome:
         """What an exception means for a letter: it is to blame only for what it says itself (I4, I14)."""
@@ -219,7 +218,7 @@ class Deliverer:
 
     def _enqueue(self, settlement: Settlement, holding: Holding) -> None:
         if not holding.span.recording:
-            self.settlements.enqueue(settlement, lambda answer: self._settled(answer, settlement, holding))
+            self.settlements.hand_over(settlement, lambda answer: self._settled(answer, settlement, holding))
             return
         settled = self.settlements.enqueue(settlement)
         follow_settlement(holding.span, settlement, settled)
@@ -298,6 +297,10 @@ class Deliverer:
             # What is no fault of the letter does not make it wait longer and longer.
             seconds = backoff_seconds(order.deferrals + 1 if outcome.counts else 1, self._timing.backoff, self._random)
         return now + timedelta(seconds=seconds)
+
+    async def _recorded(self, waiting: Sequence[Intent]) -> None:
+        """Waits until the journal has the letters that their senders sent before these."""
+        await self.records.flushed(max(self._recorded_first.get(one.token, 0) for one in waiting))
 
     async def _commit_intents(self, waiting: Sequence[Intent]) -> list[bool | None]:
         """T2 for whoever waits before the dot (I8, I9, I11, I20). Without a commit nobody may send."""

@@ -15,7 +15,8 @@ class GroupCommit(Generic[Item, Answer]):
 
     `commit` answers in the same order. When it raises, each of the group is committed alone, so that who is at fault
     takes nobody along (I15); who is alone gets the exception. `coming`: how many are on their way here; where nobody
-    is, the group is complete and nothing is waited for.
+    is, the group is complete and nothing is waited for. `before`: waits for what must have happened before these items
+    are committed; more may come meanwhile.
     """
 
     def __init__(
@@ -24,53 +25,90 @@ class GroupCommit(Generic[Item, Answer]):
         linger_seconds: float,
         limit: int = 500,
         coming: Callable[[], int] | None = None,
+        before: Callable[[Sequence[Item]], Awaitable[None]] | None = None,
     ) -> None:
         self._commit, self._linger, self._limit, self._coming = commit, linger_seconds, limit, coming
-        self._waiting: list[tuple[Item, asyncio.Future[Answer], Then[Answer] | None]] = []
+        self._before = before
+        self._waiting: list[tuple[Item, Then[Answer] | asyncio.Future[Answer]]] = []
         self._arrived, self._lingered = asyncio.Event(), asyncio.Event()
-        self._open = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._submitted = self._committed = 0
+        #: Those who wait until so many are committed.
+        self._watchers: list[tuple[int, asyncio.Future[None]]] = []
+        #: Whether a group is being committed; `on_begin` is called when that begins.
+        self.under_way = False
+        self.on_begin: Callable[[], None] | None = None
 
     async def submit(self, item: Item) -> Answer:
         """Waits until the item's group is committed and returns its answer."""
         return await self.enqueue(item)
 
-    def enqueue(self, item: Item, then: "Then[Answer] | None" = None) -> asyncio.Future[Answer]:
-        """The same without waiting. `then` is called at once with the answer or what came instead.
-
-        It costs half of a callback of the future, which would take a turn of the loop.
-        """
+    def enqueue(self, item: Item) -> asyncio.Future[Answer]:
+        """The same without waiting."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer, then))
+        self._add(item, answer)
+        return answer
+
+    def hand_over(self, item: Item, then: "Then[Answer]") -> int:
+        """The same for a fraction of a future's cost: `then` is called with the answer or what came instead.
+
+        It is not called when the mailer ends before. Returns the item's number, for `flushed`.
+        """
+        self._add(item, then)
+        return self._submitted
+
+    def _add(self, item: Item, then: "Then[Answer] | asyncio.Future[Answer]") -> None:
+        self._waiting.append((item, then))
+        self._submitted += 1
         self._arrived.set()
         self.look_again()
-        self._open += 1
-        self._idle.clear()
-        return answer
 
     def look_again(self) -> None:
         """Somebody who was coming will not come."""
         if self._is_complete():
             self._lingered.set()
 
+    async def flushed(self, number: int) -> None:
+        """Waits until the item of this number is committed, and with it all before it."""
+        if self._committed < number:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._watchers.append((number, done))
+            await done
+
     async def idle(self) -> None:
-        """Waits until everything submitted is committed."""
-        await self._idle.wait()
+        """Waits until everything submitted is committed, what is submitted meanwhile too."""
+        while self._committed < self._submitted:
+            await self.flushed(self._submitted)
 
     async def run(self) -> None:
         """Commits group after group until cancelled."""
         while True:
             await self._arrived.wait()
+            if self._before is not None:
+                await self._before([item for item, _ in self._waiting])
             if not self._is_complete():
                 await self._wait_for_more()
             group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
             if not self._waiting:
                 self._arrived.clear()
-            await self._commit_group(group)
-            self._open -= len(group)
-            if not self._open:
-                self._idle.set()
+            self.under_way = True
+            if self.on_begin is not None:
+                self.on_begin()
+            try:
+                if self._before is not None:
+                    await self._before([item for item, _ in group])
+                await self._commit_group(group)
+            finally:
+                self.under_way = False
+            self._committed += len(group)
+            if self._watchers:
+                self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        told = [done for count, done in self._watchers if count <= self._committed]
+        self._watchers = [one for one in self._watchers if one[0] > self._committed]
+        for done in told:
+            if not done.done():
+                done.set_result(None)
 
     def _is_complete(self) -> bool:
         return len(self._waiting) >= self._limit or (self._coming is not None and self._coming() == 0)
@@ -83,24 +121,23 @@ class GroupCommit(Generic[Item, Answer]):
         finally:
             timer.cancel()
 
-    async def _commit_group(self, group: list[tuple[Item, asyncio.Future[Answer], "Then[Answer] | None"]]) -> None:
+    async def _commit_group(self, group: "list[tuple[Item, Then[Answer] | asyncio.Future[Answer]]]") -> None:
         try:
-            answers = await self._answers([item for item, _, _ in group])
+            answers = await self._answers([item for item, _ in group])
         except asyncio.CancelledError:
-            for _, future, _ in group:
-                future.cancel()
+            for _, then in group:
+                if isinstance(then, asyncio.Future):
+                    then.cancel()
             raise
-        for (_, future, then), answer in zip(group, answers, strict=True):
-            if then is not None:
+        for (_, then), answer in zip(group, answers, strict=True):
+            if not isinstance(then, asyncio.Future):
                 self._tell(then, answer)
-            if future.done():
+            elif then.done():
                 continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-                if then is not None:
-                    future.exception()  # it was told
+            elif isinstance(answer, Exception):
+                then.set_exception(answer)
             else:
-                future.set_result(answer)
+                then.set_result(answer)
 
     def _tell(self, then: "Then[Answer]", answer: Answer | Exception) -> None:
         try:

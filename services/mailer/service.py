@@ -11,7 +11,7 @@ from functools import partial
 from time import time_ns
 from typing import Any, TypeVar
 
-from services.mailer.ahead import Holding, compose_ahead
+from services.mailer.ahead import Composed, Holding, compose_ahead
 from services.mailer.deliver import Deliverer, Timing
 from services.mailer.high_water import HighWater
 from services.mailer.journal import Journal, JournalEntry
@@ -108,7 +108,8 @@ async def _work(
     # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile. Empty, the second has room for one
     # word to each sender.
     claimed: asyncio.Queue[Holding] = asyncio.Queue(maxsize=settings.kp_claim_batch)
-    composed: asyncio.Queue[Holding | None] = asyncio.Queue(maxsize=settings.kp_smtp_connections)
+    composed = Composed(settings.kp_smtp_connections, lambda: deliverer.intents.under_way)
+    deliverer.intents.on_begin = composed.wanted.set
     left: deque[Holding] = deque()
     done = asyncio.Event()
     collected = (deliverer.intents, deliverer.records, deliverer.settlements, deliverer.pace.fresh)
@@ -250,7 +251,7 @@ async def _given_up(
 
 
 async def _send(deliverer: Deliverer, lane: Lane, log: Any) -> None:
-    written = None
+    written = 0
     try:
         while (holding := await lane.next()) is not None:
             try:
@@ -278,7 +279,7 @@ def _end_with(task: "asyncio.Task[None]", stop: asyncio.Event, log: Any) -> None
 
 async def _drain(
     deliverer: Deliverer,
-    composed: "asyncio.Queue[Holding | None]",
+    composed: Composed,
     left: Sequence[Holding],
     senders: Sequence["asyncio.Task[None]"],
     over_at: float,

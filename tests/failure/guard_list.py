@@ -289,7 +289,9 @@ GUARDS = (
         "if True:",
         _JOURNAL,
     ),
-    _guard("a sender waits for the journal", "I20", _DELIVER, "last is not None and not last.done()", "False", _NEXT),
+    _guard(
+        "a sender waits for the journal", "I20", _DELIVER, "first[order.token] = last", "first[order.token] = 0", _NEXT
+    ),
     _guard("the journal is replayed at the start", "I20", _MAILER, "    if entries:\n", "    if False:\n", _JOURNAL),
     _guard("without a journal no T2", "I20", _DELIVER, "if not self._journal.writable:", "if False:", _UNWRITABLE),
     _guard(

@@ -6,31 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from services.mailer.ahead import MOST_BYTES, Holding, compose_ahead
+from services.mailer.ahead import MOST_BYTES, Composed, Holding, compose_ahead
 from services.mailer.deliver import Deliverer
 from shared.db.tables import write_orders
 from tests.services.setup_files import row
 from tests.services.test_handing_over import deliverer_of, recorded
 from tests.services.world import SETUP, World
 
-THREE = tuple(f"A{number},,Eins{number},a{number}@x.example,Neu," for number in range(3))
+FOUR = tuple(f"A{number},,Eins{number},a{number}@x.example,Neu," for number in range(4))
 
 
 async def composed_and_cut_short(
-    sending: Deliverer, orders: list[int], room: int
+    sending: Deliverer, orders: list[int], composed: Composed
 ) -> tuple[list[Holding], list[Holding], list[Holding]]:
-    """What is composed, in hand and still only claimed when composing ends with its queue full."""
+    """What is composed, in hand and still only claimed when composing ends with enough composed."""
     found, writing = await sending.claim(orders)
     assert writing is not None
     claimed: asyncio.Queue[Holding] = asyncio.Queue()
-    composed: asyncio.Queue[Holding | None] = asyncio.Queue(room)
     in_hand: deque[Holding] = deque()
     for order in found.orders:
         claimed.put_nowait(Holding(order, writing, lambda: None))
     composing = asyncio.create_task(compose_ahead(sending.letters, claimed, composed, in_hand))
-    # It waits for nothing but room: a few turns of the loop are enough.
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await turns()
     composing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await composing
@@ -41,33 +38,72 @@ async def composed_and_cut_short(
 async def test_i19_composing_ahead_stops_when_there_is_no_room_and_loses_no_letter_at_the_end(
     world: World, tmp_path: Path
 ) -> None:
-    orders = await world.queued(*THREE)
+    orders = await world.queued(*FOUR)
     async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
-        ready, in_hand, rest = await composed_and_cut_short(sending, orders, room=1)
-        assert [len(ready), len(in_hand), len(rest)] == [1, 1, 1]
+        ready, in_hand, rest = await composed_and_cut_short(sending, orders, Composed(1))
+        # Two for each sender.
+        assert [len(ready), len(in_hand), len(rest)] == [2, 1, 1]
         assert [one.order.id for one in (*ready, *in_hand, *rest)] == sorted(orders)
         # The same bytes as a sender would have composed (I12).
         assert ready[0].mail == sending.letters.write(ready[0].order, ready[0].writing)
 
 
+async def test_a_second_letter_for_each_sender_is_composed_while_they_wait_for_the_database(
+    world: World, tmp_path: Path
+) -> None:
+    orders = await world.queued(*FOUR)
+    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
+        ready, in_hand, rest = await composed_and_cut_short(sending, orders, Composed(1, idle=lambda: False))
+        assert [len(ready), len(in_hand), len(rest)] == [1, 0, 3]
+
+
+async def test_composing_goes_on_when_a_letter_is_taken_or_the_senders_wait(world: World, tmp_path: Path) -> None:
+    orders = await world.queued(*FOUR)
+    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
+        found, writing = await sending.claim(orders)
+        assert writing is not None
+        claimed: asyncio.Queue[Holding] = asyncio.Queue()
+        for order in found.orders:
+            claimed.put_nowait(Holding(order, writing, lambda: None))
+        waiting = False
+        composed = Composed(1, idle=lambda: waiting)
+        composing = asyncio.create_task(compose_ahead(sending.letters, claimed, composed, deque()))
+        await turns()
+        assert composed.qsize() == 1
+        composed.get_nowait()
+        await turns()
+        assert composed.qsize() == 1
+        waiting = True
+        composed.wanted.set()
+        await turns()
+        assert composed.qsize() == 2
+        composing.cancel()
+
+
+async def turns() -> None:
+    """Enough turns of the loop for whoever waits for nothing but room."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 async def test_of_large_letters_one_at_most_is_composed_ahead_and_all_are_sent(world: World, tmp_path: Path) -> None:
     long = "Zeile " * (MOST_BYTES // 6 + 1)
-    orders = await world.queued(*THREE, setup=SETUP.replace("Guten Tag {{", f"{long} {{{{"))
+    orders = await world.queued(*FOUR, setup=SETUP.replace("Guten Tag {{", f"{long} {{{{"))
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        ready, _, _ = await composed_and_cut_short(sending, orders, room=3)
-        assert [one.mail is not None for one in ready] == [True, False, False]
+        ready, _, _ = await composed_and_cut_short(sending, orders, Composed(2))
+        assert [one.mail is not None for one in ready] == [True, False, False, False]
         for one in ready:
             await recorded(sending, one)
-        assert len(oracle.mails) == 3 and all(len(mail.content) > MOST_BYTES for mail in oracle.mails)
+        assert len(oracle.mails) == 4 and all(len(mail.content) > MOST_BYTES for mail in oracle.mails)
 
 
 async def test_i15_a_letter_that_cannot_be_composed_ahead_fails_at_its_sender_with_its_reason(
     world: World, tmp_path: Path
 ) -> None:
-    orders = await world.queued(*THREE, setup=SETUP.replace("applicant.last_name", "applicant.title"))
+    orders = await world.queued(*FOUR, setup=SETUP.replace("applicant.last_name", "applicant.title"))
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        ready, _, _ = await composed_and_cut_short(sending, orders, room=3)
-        assert [one.mail for one in ready] == [None, None, None]
+        ready, _, _ = await composed_and_cut_short(sending, orders, Composed(2))
+        assert [one.mail for one in ready] == [None, None, None, None]
         settling = asyncio.create_task(sending.settlements.run())
         await recorded(sending, ready[0])
         await sending.settlements.idle()

@@ -47,8 +47,7 @@ async def deliver_one(sending: Deliverer, order: int) -> None:
 
 async def recorded(sending: Deliverer, holding: Holding) -> None:
     """Delivers a letter and waits until the journal has what became of it."""
-    if written := await sending.deliver(holding):
-        await written
+    await sending.records.flushed(await sending.deliver(holding))
 
 
 @asynccontextmanager

@@ -86,9 +86,67 @@ async def test_who_is_told_at_once_is_told_the_exception_too() -> None:
     group = GroupCommit(commit, 0.01)
     running = asyncio.create_task(group.run())
     for number in (1, 2):
-        group.enqueue(number, told.append)
+        group.hand_over(number, told.append)
     async with asyncio.timeout(5):
         await group.idle()
     running.cancel()
     # The one at fault takes nobody along (I15).
     assert told[0] == 1 and isinstance(told[1], ValueError)
+
+
+async def test_what_must_have_happened_before_is_waited_for_and_meanwhile_others_join_the_group() -> None:
+    recorded, asked = asyncio.Event(), []
+
+    async def before(items: Sequence[int]) -> None:
+        asked.append(list(items))
+        await recorded.wait()
+
+    async with collecting(linger_seconds=LONG, coming=lambda: 0, before=before) as (group, groups):
+        answers = [group.enqueue(1)]
+        await asyncio.sleep(0.02)
+        answers.append(group.enqueue(2))
+        assert groups == []
+        recorded.set()
+        assert await asyncio.gather(*answers) == [10, 20]
+    assert groups == [[1, 2]]
+    # For whoever came later it may be something else.
+    assert asked == [[1], [1, 2]]
+
+
+async def test_an_item_is_flushed_with_all_before_it_and_needs_none_after_it() -> None:
+    went_on = asyncio.Event()
+
+    async def commit(items: Sequence[int]) -> list[int]:
+        if 3 in items:
+            await went_on.wait()
+        return list(items)
+
+    group = GroupCommit(commit, 0, limit=2)
+    running = asyncio.create_task(group.run())
+    numbers = [group.hand_over(item, lambda _: None) for item in (1, 2, 3)]
+    async with asyncio.timeout(5):
+        await group.flushed(numbers[1])
+        last = asyncio.create_task(group.flushed(numbers[2]))
+        await asyncio.sleep(0.02)
+        assert not last.done()
+        went_on.set()
+        await last
+        await group.flushed(numbers[0])
+    running.cancel()
+
+
+async def test_while_a_group_is_committed_it_is_under_way_and_that_is_told() -> None:
+    seen: list[bool] = []
+
+    async def commit(items: Sequence[int]) -> list[int]:
+        seen.append(group.under_way)
+        return list(items)
+
+    group = GroupCommit(commit, 0)
+    group.on_begin = lambda: seen.append(group.under_way)
+    running = asyncio.create_task(group.run())
+    async with asyncio.timeout(5):
+        await group.submit(1)
+        await asyncio.sleep(0)
+    assert seen == [True, True] and not group.under_way
+    running.cancel()
