@@ -5,8 +5,6 @@ dashboard takes the largest of them and not the sum.
 """
 
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from time import perf_counter
 
@@ -92,11 +90,16 @@ def describe_build() -> None:
     BUILD.labels(version("kontaktpflege"), platform.python_version()).set(1)
 
 
-@contextmanager
-def timed(histogram: Histogram) -> Iterator[None]:
+class timed:
     """The seconds that the block takes, however it ends."""
-    began = perf_counter()
-    try:
-        yield
-    finally:
-        histogram.observe(perf_counter() - began)
+
+    __slots__ = ("_began", "_histogram")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def __enter__(self) -> None:
+        self._began = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._histogram.observe(perf_counter() - self._began)

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import orjson
 
 from shared.db.write_orders.outcomes import Settlement
 from shared.errors import KontaktpflegeError
+from shared.records import record
 
 #: Bytes from which on a journal that never runs empty is rewritten with its open letters only.
 MOST_BYTES = 4 * 2**20
@@ -29,7 +29,7 @@ class JournalFailed(KontaktpflegeError):
     """The mailer's journal cannot be written, so no mail is sent: make KP_STATE_DIR writable and not full."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JournalEntry:
     """One accepted letter, by order and claim."""
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.mailer.compose import MailHeaders, Quoted, attachment_part, compose, message_id, quoted_once
+from services.mailer.compose import MailHeaders, Quoted, attachment_part, compose, message_ids, quoted_once
 from services.mailer.signing import open_signing
 from shared.db.letter_data import StoredLetter, load_custom_fields, load_letter_version, load_users
 from shared.db.system_settings import SystemSettings
@@ -22,6 +22,7 @@ from shared.domain.mail_addresses import split_sender
 from shared.domain.return_paths import ReturnPaths
 from shared.domain.senders import User
 from shared.public_links import PublicLinks, public_links
+from shared.records import record
 from shared.settings import Settings
 
 #: Signs a mail that is dated so.
@@ -37,7 +38,7 @@ class Writing:
     custom_fields: Mapping[int, Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mail:
     """A composed letter, ready to be handed over."""
 
@@ -101,8 +102,7 @@ class Letters:
     def message_ids(self, settings: SystemSettings) -> Callable[[int], str]:
         """What makes Message-IDs under these settings."""
         domain = self._mail_domain or split_sender(settings.sender)[1].rpartition("@")[2]
-        instance = UUID(settings.instance_id)
-        return lambda order_id: message_id(instance, order_id, domain)
+        return message_ids(UUID(settings.instance_id), domain)
 
     def write(self, order: ClaimedOrder, writing: Writing) -> Mail:
         """Renders and composes one letter; the same order gives the same bytes on every attempt (I12)."""

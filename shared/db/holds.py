@@ -8,19 +8,26 @@ answers candidates remembers what they said, and holds likewise.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.column_types import Identifier
 from shared.db.engine import Database
 from shared.db.history import record_changes
+from shared.db.prepared import Prepared
 from shared.db.system_settings import SETTINGS_ROWS
 from shared.db.tables import attempts, system_settings
 from shared.db.write_orders.upkeep import want_ringing
 from shared.errors import Refused
 
-_S = system_settings.c
+_S, _T = system_settings.c, attempts.c
 _HOLD, _RELEASED = "hold", "hold_released"
+_KNOWN = Prepared(
+    lambda: select(_T.lease_token).where(
+        _T.lease_token == bindparam("mark", type_=Identifier), _T.handed_over_at.is_not(None)
+    )
+)
 #: Since when a hold is whose row does not say it.
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 REASON = (
@@ -36,13 +43,12 @@ async def hold_in_force(connection: AsyncConnection, mark: int | None, now: date
     """
     kept: dict[str, Any] = {row.name: row.value for row in await SETTINGS_ROWS.fetch(connection)}
     hold = _told(kept[_HOLD]) if _HOLD in kept else None
-    if mark is not None and mark not in _marks(kept.get(_HOLD)) and mark not in _marks(kept.get(_RELEASED)):
-        # Not the claim alone: a replica may have taken over with the claim and without what was sent after it.
-        known = select(exists().where(attempts.c.lease_token == mark, attempts.c.handed_over_at.is_not(None)))
-        if not (await connection.execute(known)).scalar_one():
-            since = hold["since"] if hold else now.isoformat()
-            hold = {"since": since, "reason": REASON, "marks": [*_marks(kept.get(_HOLD)), mark]}
-            await _keep(connection, _HOLD, hold)
+    unknown = mark is not None and mark not in _marks(kept.get(_HOLD)) and mark not in _marks(kept.get(_RELEASED))
+    # Not the claim alone: a replica may have taken over with the claim and without what was sent after it.
+    if unknown and not await _KNOWN.fetch(connection, mark=mark):
+        since = hold["since"] if hold else now.isoformat()
+        hold = {"since": since, "reason": REASON, "marks": [*_marks(kept.get(_HOLD)), mark]}
+        await _keep(connection, _HOLD, hold)
     return str(hold["reason"]) if hold else None
 
 

@@ -33,8 +33,8 @@ RESEND_GUARDS = (
         "a claim that the database knows is no hand-over that it knows",
         "I3",
         "shared/db/holds.py",
-        ", attempts.c.handed_over_at.is_not(None))",
-        ")",
+        ", _T.handed_over_at.is_not(None)",
+        "",
         f"{_HOLD}::test_c27_a_replica_with_the_claim_and_without_the_hand_over_is_noticed_at_the_next_claim",
     ),
     _guard(

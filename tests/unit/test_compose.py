@@ -6,13 +6,13 @@ from email import message_from_bytes, policy
 from email.header import decode_header, make_header
 from email.headerregistry import Address
 from email.message import EmailMessage
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.mailer.compose import MailHeaders, compose, message_id
+from services.mailer.compose import MailHeaders, compose, message_ids
 from shared.domain.letters import RenderedLetter, Sender
 from shared.domain.link_tokens import LinkTokens
 from shared.errors import InvalidInput
@@ -26,7 +26,7 @@ _AT = datetime(2026, 11, 23, 8, 0, tzinfo=timezone(timedelta(hours=1)))
 def _headers(**changes: object) -> MailHeaders:
     given_values: dict[str, object] = {
         "order_id": 17,
-        "message_id": message_id(_INSTANCE, 17, "firma.example"),
+        "message_id": message_ids(_INSTANCE, "firma.example")(17),
         "sender": Sender("Anna Weber", "a.weber@firma.example"),
         "recipient": "erika@muster.example",
         "date": _AT,
@@ -270,13 +270,21 @@ def test_date_of_another_zone_is_the_same_instant() -> None:
 
 
 def test_message_id_is_stable_and_its_own() -> None:
-    first = message_id(_INSTANCE, 17, "firma.example")
-    assert first == message_id(_INSTANCE, 17, "firma.example")
+    first = message_ids(_INSTANCE, "firma.example")(17)
+    assert first == message_ids(_INSTANCE, "firma.example")(17)
     assert first.startswith("<order-") and first.endswith("@firma.example>")
     others = {
-        message_id(_INSTANCE, 18, "firma.example"),
-        message_id(UUID(int=1), 17, "firma.example"),
-        message_id(_INSTANCE, 17, "müller.example"),
+        message_ids(_INSTANCE, "firma.example")(18),
+        message_ids(UUID(int=1), "firma.example")(17),
+        message_ids(_INSTANCE, "müller.example")(17),
     }
     assert first not in others and len(others) == 3
-    assert message_id(_INSTANCE, 17, "müller.example").endswith("@xn--mller-kva.example>")
+    assert message_ids(_INSTANCE, "müller.example")(17).endswith("@xn--mller-kva.example>")
+
+
+@given(st.uuids(), st.integers(1, 2**63 - 1))
+def test_i12_a_message_id_has_the_uuid_of_the_standard_library(instance: UUID, order: int) -> None:
+    assert (
+        message_ids(instance, "firma.example")(order)
+        == f"<order-{order}.{uuid5(instance, f'order-{order}')}@firma.example>"
+    )

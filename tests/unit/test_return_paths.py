@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.mailer.compose import message_id
+from services.mailer.compose import message_ids
 from shared.domain.link_tokens import LinkTokens, Purpose
 from shared.domain.return_paths import ReturnPaths, common_sender
 from shared.errors import InvalidSettings
@@ -60,5 +60,5 @@ def test_settings_need_a_secret_with_it() -> None:
 def test_a_message_id_names_its_order() -> None:
     from uuid import UUID
 
-    first = message_id(UUID(int=1), 17, "firma.example")
-    assert first.startswith("<order-17.") and first != message_id(UUID(int=2), 17, "firma.example")
+    first = message_ids(UUID(int=1), "firma.example")(17)
+    assert first.startswith("<order-17.") and first != message_ids(UUID(int=2), "firma.example")(17)

@@ -29,6 +29,7 @@ from shared.db.write_orders.states import SILENT, Change, record_orders, stop_re
 from shared.db.write_orders.upkeep import ring_when_due
 from shared.domain.mail_addresses import missing_address
 from shared.errors import InvalidInput
+from shared.records import record
 
 _O, _A, _J = write_orders.c, applications.c, contact_jobs.c
 #: Claims without any outcome after which an order is taken for poison (I15).
@@ -38,7 +39,7 @@ SUSPECTS_TOGETHER = {2: 20, 3: 5, 4: 1}
 _TOKEN_BITS = 62
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClaimedOrder:
     """An order that this mailer holds: everything that composing and sending needs."""
 

@@ -1,7 +1,6 @@
 """T2: the intent, directly before the final dot (reliability, B.4); renewing and giving back a claim before it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +12,12 @@ from shared.db.job_locks import hold_jobs
 from shared.db.prepared import Answer, Prepared, PreparedForRows, Rows, together
 from shared.db.tables import applications, attempts, contact_jobs, persons, write_orders
 from shared.db.write_orders.states import UNCLAIMED
+from shared.records import record
 
 _O, _A, _T = write_orders.c, applications.c, attempts.c
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Intent:
     """A held order whose letter stands before its final dot. Size and hash are noted as evidence (D37)."""
 

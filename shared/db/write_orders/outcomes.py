@@ -1,7 +1,7 @@
 """T3: what became of a handed-over letter, and everything that sending does (D40-D42), in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -27,13 +27,14 @@ from shared.db.tables import (
 )
 from shared.db.write_orders.states import SILENT, Change, record_orders
 from shared.errors import Refused
+from shared.records import record
 
 _O, _A, _P, _T, _J = write_orders.c, applications.c, persons.c, attempts.c, contact_jobs.c
 #: Outcomes of attempts that the mail server did not accept, for certain.
 _DEFINITE = ("deferred", "put off", "refused")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settlement:
     """The outcome of one attempt, as the mailer judged it. `state` is where the order goes."""
 
@@ -365,9 +366,9 @@ async def _touch_last_contacts(connection: AsyncConnection, sent: Sequence[tuple
 def _latest(moments: Sequence[tuple[int, datetime]]) -> list[dict[str, Any]]:
     """One row a record, as an UPDATE needs it: of several moments the last."""
     latest: dict[int, datetime] = {}
-    for record, at in moments:
-        latest[record] = max(at, latest.get(record, at))
-    return [{"id": record, "at": at} for record, at in latest.items()]
+    for whose, at in moments:
+        latest[whose] = max(at, latest.get(whose, at))
+    return [{"id": whose, "at": at} for whose, at in latest.items()]
 
 
 async def settle_as_sent(
