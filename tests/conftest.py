@@ -65,7 +65,7 @@ def servers() -> Iterator[Mapping[str, str]]:
     if os.environ.get("TEST_AMQP_URL") and os.environ.get("TEST_DATABASE_URL"):
         yield dict(os.environ)
         return
-    up()
+    up(durable=False)
     yield environment()
     down()
 

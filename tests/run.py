@@ -16,7 +16,7 @@ WORKERS = ("--numprocesses=2", "--dist=loadscope")
 def main() -> int:
     # An end from outside takes the servers along too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    up()
+    up(durable=False)
     try:
         command = [sys.executable, "-m", "pytest", "-q", *WORKERS, *sys.argv[1:]]
         return subprocess.run(command, check=False, env=environment()).returncode

@@ -46,7 +46,7 @@ def main() -> int:
     names, by = arguments.names, arguments.by
     chosen = [guard for guard in EVERY_GUARD if not names or any(name in guard.name for name in names)]
     chosen = [replace(guard, test=by) for guard in chosen] if by else chosen
-    up()
+    up(durable=False)
     try:
         with tempfile.TemporaryDirectory(prefix="kontaktpflege-guards-") as folder:
             found = [(guard, *_try(guard, Path(folder))) for guard in track(chosen, disable=not sys.stderr.isatty())]

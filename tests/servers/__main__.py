@@ -16,15 +16,21 @@ _COMMAND_LINE = 0
 _NAMES = ("TEST_AMQP_URL", "TEST_AMQP_MANAGEMENT_URL", "TEST_AMQP_METRICS_URL", "TEST_DATABASE_URL")
 
 
-def up(user: int | None = None) -> None:
-    """Has both servers running; raises ServersImpossible with what to do. `user`: this process by default."""
+def up(user: int | None = None, *, durable: bool = True) -> None:
+    """Has both servers running; raises ServersImpossible with what to do. `user`: this process by default.
+
+    `durable`: the database waits for its disk at each commit, as in production. Tests need no such thing: they pass
+    False, which is content with any.
+    """
     with exclusively():
         started = load()
-        if started is None or not _runs(started):
+        alive = {other for other in (started.users if started else ()) if other == _COMMAND_LINE or is_alive(other)}
+        if started is not None and alive and durable and not started.durable:
+            raise ServersImpossible("a run of the tests has its servers here, which wait for no disk: let it end first")
+        if started is None or not _runs(started) or (durable and not started.durable):
             if started is not None:
                 _end(started)
-            started = _start()
-        alive = {other for other in started.users if other == _COMMAND_LINE or is_alive(other)}
+            started = _start(durable)
         started.users = sorted(alive | {os.getpid() if user is None else user})
         save(started)
     for name, value in started.environment.items():
@@ -51,8 +57,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, **(started.environment if started else {})}
 
 
-def _start() -> Started:
-    started = Started()
+def _start(durable: bool) -> Started:
+    started = Started(durable=durable)
     given = {name: os.environ[name] for name in _NAMES if os.environ.get(name)}
     check_given(given)
     started.environment.update(given)

@@ -5,6 +5,7 @@ import subprocess
 from urllib.parse import urlsplit
 
 from tests.servers.given import wait_for_amqp, wait_for_postgresql
+from tests.servers.postgresql import FLEETING
 from tests.servers.state import ServersImpossible, Started, say
 
 
@@ -35,7 +36,9 @@ def start_rabbitmq(started: Started) -> None:
 def start_postgresql(started: Started) -> None:
     """PostgreSQL 16."""
     options = ["--env", "POSTGRES_HOST_AUTH_METHOD=trust", "--env", "POSTGRES_USER=kp_test"]
-    container = _run(started, "postgres:16", options, 5432, arguments=["-c", "max_connections=200"])
+    settings = {"max_connections": "200", **({} if started.durable else FLEETING)}
+    arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    container = _run(started, "postgres:16", options, 5432, arguments=arguments)
     started.environment["TEST_DATABASE_URL"] = f"postgresql://kp_test@{_address(container, 5432)}/postgres"
     wait_for_postgresql(started.environment["TEST_DATABASE_URL"], 60)
 

@@ -13,9 +13,9 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "200",
-    # The failure tests kill servers: what was committed must be there afterwards, as in production.
-    "fsync": "on",
 }
+#: Nobody kills the server that tests share, and its data ends with it: it waits for no disk.
+FLEETING = {"fsync": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class PostgresCluster:
     folder: Path
     port: int
     user: str | None
+    #: What was committed is there after a crash, as in production: the failure tests kill servers.
+    durable: bool = True
 
     @property
     def url(self) -> str:
@@ -34,7 +36,8 @@ class PostgresCluster:
     def launch(self, started: Started) -> int:
         """Starts it and waits until it answers; its process id. Raises ServersImpossible with its own words."""
         log = self.folder / "log"
-        options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
+        settings = {**_SETTINGS, **({} if self.durable else FLEETING), "port": str(self.port)}
+        options = [f"--{name}={value}" for name, value in settings.items()]
         command = [program("postgres"), "-D", str(self.folder / "data"), *options]
         pid = launch(started, command, log, user=self.user)
         check = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
@@ -48,7 +51,7 @@ class PostgresCluster:
         return pid
 
 
-def create(started: Started) -> PostgresCluster:
+def create(started: Started, *, durable: bool = True) -> PostgresCluster:
     """A new, empty cluster, not yet launched; raises ServersImpossible with initdb's words."""
     program("postgres")
     user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
@@ -64,13 +67,13 @@ def create(started: Started) -> PostgresCluster:
     )
     if created.returncode != 0:
         raise ServersImpossible(f"initdb failed: {created.stderr}")
-    return PostgresCluster(folder, free_port(), user)
+    return PostgresCluster(folder, free_port(), user, durable)
 
 
 def start(started: Started) -> None:
     """Creates and starts it; raises ServersImpossible with the server's own words."""
     program("postgres")
     say("starting PostgreSQL")
-    cluster = create(started)
+    cluster = create(started, durable=started.durable)
     cluster.launch(started)
     started.environment["TEST_DATABASE_URL"] = cluster.url

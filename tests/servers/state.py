@@ -30,6 +30,8 @@ class Started:
     containers: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     users: list[int] = field(default_factory=list)
+    #: Whether the database is safe from a crash, at the price of waiting for the disk.
+    durable: bool = True
 
 
 def say(text: str) -> None:
