@@ -85,7 +85,10 @@ class OpenIdProvider:
 
     def __enter__(self) -> "OpenIdProvider":
         self._listening = socket.create_server((self.host, 0))
-        config = uvicorn.Config(self._app(), log_config=None, access_log=False, lifespan="off", ws="none")
+        # It does not wait for who keeps a connection.
+        config = uvicorn.Config(
+            self._app(), log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+        )
         config.load()
         config.ssl = self.tls
         self._server = uvicorn.Server(config)
