@@ -21,21 +21,18 @@ os.environ.setdefault("KP_CONSOLE_PORT", "0")
 compiled_statements.share()
 
 #: Modules that have a console, a broker or a database server of their own running: started once, by one worker.
-_TOGETHER = (
-    "tests/browser/",
-    "tests/acceptance/test_doctor",
-    "tests/acceptance/test_least_rights",
-    "tests/services/test_people_log",
-)
+_TOGETHER = ("tests/browser/", "tests/acceptance/test_least_rights", "tests/services/test_people_log")
+#: What breaks things on purpose, one after another; and modules that share servers of their own.
+_GROUPS = ("tests/failure/", "tests/acceptance/test_doctor")
 
 
 class Scheduling(LoadScopeScheduling):
-    """Every test by itself to whichever worker is free; what breaks things on purpose one after another, to one."""
+    """Every test by itself to whichever worker is free, but for those that share what takes long to start."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(_TOGETHER):
             return nodeid.partition("::")[0]
-        return "failure" if nodeid.startswith("tests/failure/") else nodeid
+        return next((group for group in _GROUPS if nodeid.startswith(group)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:

@@ -9,7 +9,7 @@ from tests.acceptance.installation import Installation, Servers
 from tests.certificates import make_certificate
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder = tmp_path_factory.mktemp("servers")
     found = Servers(folder, *make_certificate(folder, "localhost"))
