@@ -20,9 +20,10 @@ from shared.db.tables import write_orders
 from tests.failure.racing_clients import Client, Race, a_setup, violations, write_applicants
 from tests.mail_server import MailServer
 from tests.services.setup_files import apply
+from tests.sizes import size
 from tests.stacks import QUIET_MOMENT, Stack
 
-RACES = int(os.environ.get("RACES", "240"))
+RACES = int(os.environ.get("RACES", size(160, 240)))
 SEED = int(os.environ.get("SEED", "1"))
 CLIENTS = 8
 #: Letters that each client's job has for one race: enough that some are on their way until the end.

@@ -11,10 +11,11 @@ from typing import Any
 from sqlalchemy import create_engine, make_url, text
 
 from tests.mail_server import MailServer
+from tests.sizes import size
 from tests.stacks import Stack
 
-ORDERS = int(os.environ.get("SLOW_RELAY_ORDERS", "3000"))
-SECONDS = float(os.environ.get("SLOW_RELAY_SECONDS", "20"))
+ORDERS = int(os.environ.get("SLOW_RELAY_ORDERS", size(2000, 3000)))
+SECONDS = float(os.environ.get("SLOW_RELAY_SECONDS", size(12, 20)))
 #: Mails per second that the relay takes.
 RATE = 20.0
 

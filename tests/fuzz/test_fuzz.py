@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.target import Stage, Target, fuzz, try_again
 from tests.fuzz.targets import TARGETS
+from tests.sizes import size
 
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 
@@ -27,7 +28,7 @@ BROKEN: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_nothing_fails_within_seconds(name: str) -> None:
-    outcome = fuzz(TARGETS[name], 3, 1)
+    outcome = fuzz(TARGETS[name], size(3, 10), 1)
     assert outcome.tried > 0
     assert not outcome.failed, f"{outcome.reason}\n{outcome.case!a}"
 

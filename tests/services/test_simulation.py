@@ -96,7 +96,7 @@ async def test_simulate_and_job_run_give_the_same_letters_on_twenty_days(world: 
     assert count > 500
 
 
-@pytest.mark.parametrize("seed", range(size(2, 4)))
+@pytest.mark.parametrize("seed", range(size(1, 4)))
 async def test_d12_d13_d18_d27_simulated_days_are_those_that_come(world: World, seed: int) -> None:
     rng = random.Random(seed)
     await world.begin(*invented(rng), setup=a_setup(rng, (0, 1, 2)))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from shared.domain.mail_addresses import ascii_domain_address, split_sender, usable_address
 from shared.errors import InvalidInput
+from tests.sizes import size
 
 
 def _by_the_library(text: str) -> str | None:
@@ -30,7 +31,7 @@ _ALMOST_ADDRESSES = st.builds(
 _PLAIN_ADDRESSES = st.from_regex(r"[a-zA-Z.]{1,6}@([a-zA-Z0-9-]{1,5}\.){0,2}[a-zA-Z0-9]{2,4}", fullmatch=True)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=size(200, 600), deadline=None)
 @given(_ALMOST_ADDRESSES | _PLAIN_ADDRESSES | st.emails() | st.text(max_size=20))
 def test_verdict_and_form_are_those_of_the_library(text: str) -> None:
     assert usable_address(text) == _by_the_library(text)
