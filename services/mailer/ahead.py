@@ -7,7 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
+from typing import Any
 
+from services.mailer.group_commit import GroupCommit
 from services.mailer.letters import Letters, Mail, Writing
 from shared.db.write_orders.claims import ClaimedOrder
 from shared.traces import NOTHING, Span
@@ -41,16 +43,17 @@ class Holding:
 class Composed(asyncio.Queue["Holding | None"]):
     """Letters that are ready, two at most for each of `senders`; None there tells a sender to end.
 
-    `idle`: whether the senders wait for the database just now. Letters beyond the first for each sender are composed
-    then: before that, answers from mail servers are more urgent.
+    Letters beyond the first for each sender are composed while `intents` has a group under way, for which all may wait:
+    before that, answers from mail servers are more urgent.
     """
 
-    def __init__(self, senders: int, idle: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, senders: int, intents: GroupCommit[Any, Any]) -> None:
         super().__init__(maxsize=2 * senders)
-        self._senders, self._idle = senders, idle
+        self._senders, self._intents = senders, intents
         #: Set when another letter is to be composed.
         self.wanted = asyncio.Event()
         self.wanted.set()
+        intents.on_begin = self.wanted.set
 
     def _get(self) -> "Holding | None":
         # How asyncio's queue says that one is taken.
@@ -61,7 +64,7 @@ class Composed(asyncio.Queue["Holding | None"]):
 
     def look(self) -> None:
         """Notes whether there is enough for now."""
-        if self.qsize() >= self._senders and not self._idle():
+        if self.qsize() >= self._senders and not self._intents.under_way:
             self.wanted.clear()
 
 

@@ -94,8 +94,6 @@ class GroupCommit(Generic[Item, Answer]):
             if self.on_begin is not None:
                 self.on_begin()
             try:
-                if self._before is not None:
-                    await self._before([item for item, _ in group])
                 await self._commit_group(group)
             finally:
                 self.under_way = False
@@ -123,7 +121,11 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _commit_group(self, group: "list[tuple[Item, Then[Answer] | asyncio.Future[Answer]]]") -> None:
         try:
-            answers = await self._answers([item for item, _ in group])
+            if self._before is not None:
+                await self._before([item for item, _ in group])
+            # Whoever gave up meanwhile wants nothing committed.
+            group = [(item, then) for item, then in group if not (isinstance(then, asyncio.Future) and then.done())]
+            answers = await self._answers([item for item, _ in group]) if group else []
         except asyncio.CancelledError:
             for _, then in group:
                 if isinstance(then, asyncio.Future):

@@ -108,8 +108,7 @@ async def _work(
     # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile. Empty, the second has room for one
     # word to each sender.
     claimed: asyncio.Queue[Holding] = asyncio.Queue(maxsize=settings.kp_claim_batch)
-    composed = Composed(settings.kp_smtp_connections, lambda: deliverer.intents.under_way)
-    deliverer.intents.on_begin = composed.wanted.set
+    composed = Composed(settings.kp_smtp_connections, deliverer.intents)
     left: deque[Holding] = deque()
     done = asyncio.Event()
     collected = (deliverer.intents, deliverer.records, deliverer.settlements, deliverer.pace.fresh)

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
 from services.mailer.ahead import MOST_BYTES, Composed, Holding, compose_ahead
 from services.mailer.deliver import Deliverer
+from services.mailer.group_commit import GroupCommit
 from shared.db.tables import write_orders
 from tests.services.setup_files import row
 from tests.services.test_handing_over import deliverer_of, recorded
@@ -40,7 +43,7 @@ async def test_i19_composing_ahead_stops_when_there_is_no_room_and_loses_no_lett
 ) -> None:
     orders = await world.queued(*FOUR)
     async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
-        ready, in_hand, rest = await composed_and_cut_short(sending, orders, Composed(1))
+        ready, in_hand, rest = await composed_and_cut_short(sending, orders, always_waited_for(1))
         # Two for each sender.
         assert [len(ready), len(in_hand), len(rest)] == [2, 1, 1]
         assert [one.order.id for one in (*ready, *in_hand, *rest)] == sorted(orders)
@@ -48,36 +51,54 @@ async def test_i19_composing_ahead_stops_when_there_is_no_room_and_loses_no_lett
         assert ready[0].mail == sending.letters.write(ready[0].order, ready[0].writing)
 
 
-async def test_a_second_letter_for_each_sender_is_composed_while_they_wait_for_the_database(
+async def test_a_second_letter_for_each_sender_is_composed_only_while_t2_is_committed(
     world: World, tmp_path: Path
 ) -> None:
-    orders = await world.queued(*FOUR)
-    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
-        ready, in_hand, rest = await composed_and_cut_short(sending, orders, Composed(1, idle=lambda: False))
-        assert [len(ready), len(in_hand), len(rest)] == [1, 0, 3]
-
-
-async def test_composing_goes_on_when_a_letter_is_taken_or_the_senders_wait(world: World, tmp_path: Path) -> None:
-    orders = await world.queued(*FOUR)
+    orders = await world.queued(*FOUR, *(line.replace("A", "B").replace("Eins", "Zwei") for line in FOUR[:2]))
     async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
         found, writing = await sending.claim(orders)
         assert writing is not None
         claimed: asyncio.Queue[Holding] = asyncio.Queue()
         for order in found.orders:
             claimed.put_nowait(Holding(order, writing, lambda: None))
-        waiting = False
-        composed = Composed(1, idle=lambda: waiting)
-        composing = asyncio.create_task(compose_ahead(sending.letters, claimed, composed, deque()))
+        committed = asyncio.Event()
+
+        async def commit(items: Sequence[int]) -> list[int]:
+            await committed.wait()
+            return list(items)
+
+        intents: GroupCommit[int, int] = GroupCommit(commit, 0)
+        composed = Composed(1, intents)
+        tasks = [asyncio.create_task(intents.run())]
+        tasks.append(asyncio.create_task(compose_ahead(sending.letters, claimed, composed, deque())))
         await turns()
         assert composed.qsize() == 1
+        # One that is taken is replaced at once.
         composed.get_nowait()
         await turns()
         assert composed.qsize() == 1
-        waiting = True
-        composed.wanted.set()
+        waiting = intents.enqueue(1)
         await turns()
         assert composed.qsize() == 2
-        composing.cancel()
+        committed.set()
+        await waiting
+        # The one that was in hand comes yet.
+        for left in (2, 1):
+            composed.get_nowait()
+            await turns()
+            assert composed.qsize() == left
+        assert claimed.qsize() == 2
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def always_waited_for(senders: int) -> Composed:
+    """For senders that always wait for T2."""
+    intents: GroupCommit[int, int] = GroupCommit(AsyncMock(), 0)
+    composed = Composed(senders, intents)
+    intents.under_way = True
+    return composed
 
 
 async def turns() -> None:
@@ -90,7 +111,7 @@ async def test_of_large_letters_one_at_most_is_composed_ahead_and_all_are_sent(w
     long = "Zeile " * (MOST_BYTES // 6 + 1)
     orders = await world.queued(*FOUR, setup=SETUP.replace("Guten Tag {{", f"{long} {{{{"))
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        ready, _, _ = await composed_and_cut_short(sending, orders, Composed(2))
+        ready, _, _ = await composed_and_cut_short(sending, orders, always_waited_for(2))
         assert [one.mail is not None for one in ready] == [True, False, False, False]
         for one in ready:
             await recorded(sending, one)
@@ -102,7 +123,7 @@ async def test_i15_a_letter_that_cannot_be_composed_ahead_fails_at_its_sender_wi
 ) -> None:
     orders = await world.queued(*FOUR, setup=SETUP.replace("applicant.last_name", "applicant.title"))
     async with deliverer_of(world, tmp_path) as (sending, _, oracle):
-        ready, _, _ = await composed_and_cut_short(sending, orders, Composed(2))
+        ready, _, _ = await composed_and_cut_short(sending, orders, always_waited_for(2))
         assert [one.mail for one in ready] == [None, None, None, None]
         settling = asyncio.create_task(sending.settlements.run())
         await recorded(sending, ready[0])

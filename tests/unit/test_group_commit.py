@@ -63,7 +63,7 @@ async def test_a_group_does_not_wait_for_who_will_not_come_after_all() -> None:
 
 async def test_a_group_waits_its_time_at_most_for_who_never_comes() -> None:
     async with collecting(linger_seconds=0.05, coming=lambda: 1) as (group, groups):
-        assert await asyncio.gather(group.submit(1), group.submit(2)) == [10, 20]
+        assert list(await asyncio.gather(group.submit(1), group.submit(2))) == [10, 20]
         assert await group.submit(3) == 30
     assert groups == [[1, 2], [3]]
 
@@ -95,22 +95,54 @@ async def test_who_is_told_at_once_is_told_the_exception_too() -> None:
 
 
 async def test_what_must_have_happened_before_is_waited_for_and_meanwhile_others_join_the_group() -> None:
-    recorded, asked = asyncio.Event(), []
+    recorded = {1: asyncio.Event(), 2: asyncio.Event()}
 
     async def before(items: Sequence[int]) -> None:
-        asked.append(list(items))
-        await recorded.wait()
+        await recorded[max(items)].wait()
 
     async with collecting(linger_seconds=LONG, coming=lambda: 0, before=before) as (group, groups):
         answers = [group.enqueue(1)]
         await asyncio.sleep(0.02)
         answers.append(group.enqueue(2))
-        assert groups == []
-        recorded.set()
+        recorded[1].set()
+        await asyncio.sleep(0.02)
+        # For whoever joined it may be something else.
+        assert groups == [] and group.under_way
+        recorded[2].set()
         assert await asyncio.gather(*answers) == [10, 20]
     assert groups == [[1, 2]]
-    # For whoever came later it may be something else.
-    assert asked == [[1], [1, 2]]
+
+
+async def test_i5_nothing_is_committed_for_whoever_gave_up_before() -> None:
+    recorded = asyncio.Event()
+
+    async def before(_: Sequence[int]) -> None:
+        await recorded.wait()
+
+    async with collecting(linger_seconds=0, before=before) as (group, groups):
+        answers = [group.enqueue(number) for number in (1, 2)]
+        answers[0].cancel()
+        recorded.set()
+        assert await answers[1] == 20
+        alone = group.enqueue(3)
+        recorded.clear()
+        await asyncio.sleep(0.02)
+        alone.cancel()
+        recorded.set()
+        await group.idle()
+        assert await group.submit(4) == 40
+    assert groups == [[2], [4]]
+
+
+async def test_whoever_waits_is_told_when_the_mailer_ends_before_its_group_is_committed() -> None:
+    async def before(_: Sequence[int]) -> None:
+        if group.under_way:
+            await asyncio.Event().wait()
+
+    async with collecting(linger_seconds=0, before=before) as (group, groups):
+        answer = group.enqueue(1)
+        await asyncio.sleep(0.02)
+    assert answer.cancelled() and groups == []
 
 
 async def test_an_item_is_flushed_with_all_before_it_and_needs_none_after_it() -> None:
@@ -129,9 +161,30 @@ async def test_an_item_is_flushed_with_all_before_it_and_needs_none_after_it() -
         last = asyncio.create_task(group.flushed(numbers[2]))
         await asyncio.sleep(0.02)
         assert not last.done()
+        # One who waits no longer is not told.
+        gone = asyncio.create_task(group.flushed(numbers[2]))
+        await asyncio.sleep(0)
+        gone.cancel()
         went_on.set()
         await last
         await group.flushed(numbers[0])
+    running.cancel()
+
+
+async def test_a_group_that_is_committed_one_by_one_counts_as_often_as_it_has_items() -> None:
+    async def commit(items: Sequence[int]) -> list[int]:
+        if 2 in items:
+            raise ValueError(2)
+        return list(items)
+
+    group = GroupCommit(commit, 0)
+    running = asyncio.create_task(group.run())
+    numbers = [group.hand_over(item, lambda _: None) for item in (1, 2, 3)]
+    async with asyncio.timeout(5):
+        await group.flushed(numbers[-1])
+        later = group.hand_over(4, lambda _: None)
+        assert later == numbers[-1] + 1
+        await group.flushed(later)
     running.cancel()
 
 
