@@ -1,4 +1,4 @@
-"""Guards of a letter that is begun behind the one before it."""
+"""Guards of a letter that is begun behind the one before it, and of its T2."""
 
 from tests.failure.guard import guard as _guard
 
@@ -13,6 +13,14 @@ LANE_GUARDS = (
         "self._conversation.write(wire_form(mail))",
         'self._conversation.write(wire_form(mail) + b".\\r\\n")',
         f"{_FAULTS}::test_i5_without_a_yes_no_dot_is_written",
+    ),
+    _guard(
+        "no T2 for a sender that was cancelled meanwhile",
+        "I5",
+        "services/mailer/group_commit.py",
+        " if not (isinstance(then, asyncio.Future) and then.done())]",
+        "]",
+        "tests/unit/test_group_commit.py::test_i5_nothing_is_committed_for_whoever_gave_up_before",
     ),
     _guard(
         "an envelope is for the letter it was written for",
