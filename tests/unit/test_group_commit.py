@@ -31,6 +31,13 @@ async def collecting(**given: Any) -> AsyncIterator[tuple[GroupCommit[int, int],
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def without_two(items: Sequence[int]) -> list[int]:
+    """A commit that one item breaks."""
+    if 2 in items:
+        raise ValueError(2)
+    return list(items)
+
+
 async def test_a_group_for_which_nobody_is_coming_is_not_waited_for() -> None:
     async with collecting(linger_seconds=LONG, coming=lambda: 0) as (group, groups):
         assert await group.submit(1) == 10
@@ -77,13 +84,7 @@ async def test_a_full_group_waits_for_nobody(linger: float) -> None:
 
 async def test_who_is_told_at_once_is_told_the_exception_too() -> None:
     told: list[Any] = []
-
-    async def commit(items: Sequence[int]) -> list[int]:
-        if 2 in items:
-            raise ValueError(2)
-        return list(items)
-
-    group = GroupCommit(commit, 0.01)
+    group = GroupCommit(without_two, 0.01)
     running = asyncio.create_task(group.run())
     for number in (1, 2):
         group.hand_over(number, told.append)
@@ -172,12 +173,7 @@ async def test_an_item_is_flushed_with_all_before_it_and_needs_none_after_it() -
 
 
 async def test_a_group_that_is_committed_one_by_one_counts_as_often_as_it_has_items() -> None:
-    async def commit(items: Sequence[int]) -> list[int]:
-        if 2 in items:
-            raise ValueError(2)
-        return list(items)
-
-    group = GroupCommit(commit, 0)
+    group = GroupCommit(without_two, 0)
     running = asyncio.create_task(group.run())
     numbers = [group.hand_over(item, lambda _: None) for item in (1, 2, 3)]
     async with asyncio.timeout(5):
