@@ -86,7 +86,7 @@ class Journal:
         if waited and not self._turn.locked():
             # Here and not in a thread: while the disk is full there is nothing else to do.
             with suppress(JournalFailed):
-                self._write(b"")
+                self._write(b"".join(self._open.values()))
         return self._failed_at is None
 
     async def append(self, entries: Sequence[JournalEntry]) -> None:
@@ -96,8 +96,10 @@ class Journal:
         lines = {entry.token: _line(entry) for entry in entries}
         self._open |= lines
         async with self._turn:
+            # What of a failed write is on the disk is unknown: everything open is written again.
+            missing = lines if self._failed_at is None else self._open
             try:
-                await asyncio.to_thread(self._write, b"".join(lines.values()))
+                await asyncio.to_thread(self._write, b"".join(missing.values()))
             except Exception:
                 # Without a thread or memory it is not on the disk either.
                 self._failed_at = time.monotonic()
@@ -217,7 +219,8 @@ def _lock_if_free(path: Path) -> int | None:
 
 
 def _entries(descriptor: int) -> list[JournalEntry]:
-    found = []
+    # A line that was written again after a failure stands there twice.
+    found = {}
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
         lines = file.read().split(b"\n")
@@ -225,5 +228,5 @@ def _entries(descriptor: int) -> list[JournalEntry]:
         # A torn last line was never synced: its letter's fate is not known from here.
         with suppress(ValueError, KeyError, TypeError):
             fields = orjson.loads(line)
-            found.append(JournalEntry(**{**fields, "at": datetime.fromisoformat(fields["at"])}))
-    return found
+            found[fields["token"]] = JournalEntry(**{**fields, "at": datetime.fromisoformat(fields["at"])})
+    return list(found.values())

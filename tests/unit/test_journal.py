@@ -1,6 +1,7 @@
 """The journal: what was accepted survives the mailer, and nothing but its own letters leaves the file (I20)."""
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -137,7 +138,42 @@ async def test_i20_a_full_disk_stops_sending_and_a_free_one_starts_it_again(
     assert journal.writable
     await journal.append([entry(2)])
     journal.close()
-    assert [found.token for found in Journal.open(tmp_path, "next").replay()] == [2]
+    # The first letter was accepted too: once the disk takes it, it is on record.
+    assert [found.token for found in Journal.open(tmp_path, "next").replay()] == [1, 2]
+
+
+@pytest.mark.parametrize("probed", [True, False])
+async def test_i20_what_a_failed_sync_may_have_lost_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probed: bool
+) -> None:
+    journal = Journal.open(tmp_path, "x")
+    written: list[bytes] = []
+    await journal.append([entry(1), entry(2)])
+    await journal.settle([1])
+
+    def lost(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", lost)
+        with pytest.raises(JournalFailed, match="Input/output error"):
+            await journal.append([entry(3)])
+    real_write = os.write
+
+    def watched(descriptor: int, data: bytes) -> int:
+        written.append(bytes(data))
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", watched)
+    if probed:
+        monkeypatch.setattr(journal_module, "PROBE_SECONDS", 0.0)
+        assert journal.writable
+    await journal.append([entry(4)])
+    tokens = [json.loads(line)["token"] for line in b"".join(written).split(b"\n") if line]
+    # What is settled needs no second record.
+    assert tokens == [2, 3, 4]
+    journal.close()
+    assert Journal.open(tmp_path, "next").replay() == [entry(1), entry(2), entry(3), entry(4)]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
