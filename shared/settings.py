@@ -48,7 +48,8 @@ class Settings(BaseModel):
     #: Letters a second that all mailers together may hand over, and to one recipient domain; None: no limit.
     kp_relay_rate: float | None = Field(default=None, gt=0)
     kp_domain_rate: float | None = Field(default=None, gt=0)
-    kp_claim_batch: int = Field(default=200, ge=1, le=2000)
+    #: None: `claim_batch` goes by the connections.
+    kp_claim_batch: int | None = Field(default=None, ge=1, le=2000)
     kp_backoff_seconds: float = Field(default=300.0, gt=0)
     kp_ring_again_seconds: float = Field(default=120.0, gt=0)
     kp_grace_seconds: float = Field(default=60.0, gt=0)
@@ -90,6 +91,11 @@ class Settings(BaseModel):
     kp_dkim_key_file: Path | None = None
     #: For rehearsals and tests: the clock starts here and runs on. Refused unless the mail server is on loopback.
     kp_clock_start: datetime | None = None
+
+    @property
+    def claim_batch(self) -> int:
+        """Orders claimed in one transaction: more where more go out at a time, as each claim has its fixed cost."""
+        return self.kp_claim_batch or min(400, max(200, 8 * self.kp_smtp_connections))
 
     def effective_database_url(self) -> str:
         """The database's address; SQLite in the state directory where none is given."""

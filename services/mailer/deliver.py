@@ -21,7 +21,7 @@ from services.mailer.smtp import SmtpPool
 from shared.clock import Clock
 from shared.db.engine import Database
 from shared.db.holds import hold_in_force
-from shared.db.system_settings import load_system_settings
+from shared.db.system_settings import read_settings_rows, settings_in
 from shared.db.write_orders.claims import Claim, Claimant, ClaimedOrder, claim, give_up
 from shared.db.write_orders.intents import Intent, give_back, intend, renew
 from shared.db.write_orders.outcomes import Settlement, settle
@@ -83,7 +83,7 @@ class Deliverer:
         self.intents: GroupCommit[Intent, bool | None] = GroupCommit(
             self._commit_intents, 0.004, coming=lambda: len(self._coming), before=self._recorded
         )
-        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.03)
+        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.06)
 
     async def claim(self, order_ids: Sequence[int], tries: list[int] | None = None) -> tuple[Claim, Writing | None]:
         """T1 for a batch, with the last look. `tries` is one list for every try of the batch, empty at first.
@@ -95,9 +95,10 @@ class Deliverer:
 
         async def once() -> tuple[Claim, Writing | None]:
             async with self._database.begin() as connection:
-                if held := await hold_in_force(connection, self._high_water.token, self._clock.now()):
+                rows = await read_settings_rows(connection)
+                if held := await hold_in_force(connection, self._high_water.token, self._clock.now(), rows):
                     return Claim(others={f"held: {held}": len(order_ids)}), None
-                settings = await load_system_settings(connection)
+                settings = settings_in(rows)
                 message_ids = self.letters.message_ids(settings)
                 now, relay = self._clock.now(), self._pool.address
                 rate = self._timing.domain_rate

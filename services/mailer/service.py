@@ -86,8 +86,8 @@ async def _begin(database: Database, journal: Journal, log: Any) -> str:
 def _prefetch(settings: Settings) -> int:
     """Messages held at once: at a low rate not more than go out long before a broker asks for its acks back."""
     rate = settings.kp_relay_rate
-    wanted = BATCHES_ASKED_FOR * settings.kp_claim_batch
-    return wanted if rate is None else max(settings.kp_claim_batch, min(wanted, int(rate * HELD_SECONDS)))
+    wanted = BATCHES_ASKED_FOR * settings.claim_batch
+    return wanted if rate is None else max(settings.claim_batch, min(wanted, int(rate * HELD_SECONDS)))
 
 
 def _pool(settings: Settings, log: Any) -> SmtpPool:
@@ -107,7 +107,7 @@ async def _work(
 ) -> None:
     # Bounded: a slow relay holds few claims, and their leases are renewed meanwhile. Empty, the second has room for one
     # word to each sender.
-    claimed: asyncio.Queue[Holding] = asyncio.Queue(maxsize=settings.kp_claim_batch)
+    claimed: asyncio.Queue[Holding] = asyncio.Queue(maxsize=settings.claim_batch)
     composed = Composed(settings.kp_smtp_connections, deliverer.intents)
     left: deque[Holding] = deque()
     done = asyncio.Event()
@@ -127,7 +127,7 @@ async def _work(
     for part in parts:
         _end_with(part, stop, log)
     try:
-        left_over = await _take_in(deliverer, subscription, claimed, acks, settings.kp_claim_batch, stop, log)
+        left_over = await _take_in(deliverer, subscription, claimed, acks, settings.claim_batch, stop, log)
         over_at = asyncio.get_running_loop().time() + settings.kp_grace_seconds
         composing.cancel()
         await asyncio.wait([composing])

@@ -75,15 +75,24 @@ class IdList(TypeDecorator[Collection[int]]):
         return list(value) if dialect.name == "postgresql" else list(json.loads(value))
 
 
+class NameList(IdList):
+    """Names as one parameter, likewise."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(ARRAY(Text()) if dialect.name == "postgresql" else Text())
+
+
 class _AnyOf(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
 
 
-def any_of(column: ColumnElement[int], ids: Collection[int] | ColumnElement[Any]) -> ColumnElement[bool]:
+def any_of(column: ColumnElement[Any], ids: Collection[int] | ColumnElement[Any]) -> ColumnElement[bool]:
     """`column IN ids` whose text does not change with the number of ids: statements stay prepared and compiled.
 
-    `ids`: given now, or a bindparam of type IdList.
+    `ids`: given now, or a bindparam of type IdList or NameList.
     """
     return _AnyOf(column, ids if isinstance(ids, ColumnElement) else literal(ids, IdList()))
 

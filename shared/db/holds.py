@@ -5,6 +5,7 @@ does not know that token is a restored copy of an earlier day: who got a letter 
 answers candidates remembers what they said, and holds likewise.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from shared.db.column_types import Identifier
 from shared.db.engine import Database
 from shared.db.history import record_changes
 from shared.db.prepared import Prepared
-from shared.db.system_settings import SETTINGS_ROWS
+from shared.db.system_settings import read_settings_rows
 from shared.db.tables import attempts, system_settings
 from shared.db.write_orders.upkeep import want_ringing
 from shared.errors import Refused
@@ -36,12 +37,15 @@ REASON = (
 )
 
 
-async def hold_in_force(connection: AsyncConnection, mark: int | None, now: datetime) -> str | None:
+async def hold_in_force(
+    connection: AsyncConnection, mark: int | None, now: datetime, rows: Mapping[str, Any] | None = None
+) -> str | None:
     """Why nothing may be sent, or None. `mark`: the token of the last letter this machine handed over, if it knows one.
 
-    Begins the hold if the database does not know that hand-over, and no person has released that very mark.
+    Begins the hold if the database does not know that hand-over, and no person has released that very mark. `rows`: the
+    table of settings, where it was read in this transaction already.
     """
-    kept: dict[str, Any] = {row.name: row.value for row in await SETTINGS_ROWS.fetch(connection)}
+    kept = await read_settings_rows(connection) if rows is None else rows
     hold = _told(kept[_HOLD]) if _HOLD in kept else None
     unknown = mark is not None and mark not in _marks(kept.get(_HOLD)) and mark not in _marks(kept.get(_RELEASED))
     # Not the claim alone: a replica may have taken over with the claim and without what was sent after it.

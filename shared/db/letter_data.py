@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import IdList, any_of
+from shared.db.column_types import IdList, NameList, any_of
 from shared.db.prepared import Prepared
 from shared.db.tables import (
     application_statuses,
@@ -22,7 +22,7 @@ from shared.domain.letters import LetterText
 from shared.domain.senders import User
 from shared.domain.text import fold
 
-_A = applications.c
+_A, _U = applications.c, users.c
 #: What a letter may name of an application, and what deciding about its mail needs.
 APPLICATION_COLUMNS = (
     *("id", "external_id", "kind", "salutation", "title", "first_name", "last_name", "birth_date", "email"),
@@ -34,6 +34,12 @@ APPLICATION_COLUMNS = (
 _ALL_CUSTOM_FIELDS = select(custom_fields.c.application_id, custom_fields.c.name, custom_fields.c.value)
 _CUSTOM_FIELDS = Prepared(
     lambda: _ALL_CUSTOM_FIELDS.where(any_of(custom_fields.c.application_id, bindparam("ids", type_=IdList())))
+)
+
+_USERS = Prepared(
+    lambda: select(_U.name, _U.name_folded, _U.display_name, _U.email).where(
+        any_of(_U.name_folded, bindparam("names", type_=NameList()))
+    )
 )
 
 
@@ -90,9 +96,8 @@ async def load_users(connection: AsyncConnection, names: Collection[str]) -> dic
     folded = {fold(name) for name in names}
     if not folded:
         return {}
-    statement = select(users).where(users.c.name_folded.in_(folded))
-    rows = (await connection.execute(statement)).mappings()
-    return {row["name_folded"]: User(row["name"], row["display_name"], row["email"]) for row in rows}
+    rows = await _USERS.fetch(connection, names=sorted(folded))
+    return {row.name_folded: User(row.name, row.display_name, row.email) for row in rows}
 
 
 async def load_custom_fields(

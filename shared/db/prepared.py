@@ -46,7 +46,8 @@ class Rows:
 class Prepared:
     """A statement with bindparams, each of which is given at every execution.
 
-    Values go to the driver as they are: ids as a list, instants with their zone. `build` is called once for a dialect.
+    Values go to the driver as they are: ids and names as a list, instants with their zone. `build` is called once for a
+    dialect.
     """
 
     def __init__(self, build: Callable[[], Any]) -> None:
@@ -87,7 +88,7 @@ class Prepared:
             self._compile(connection)
         if missing := self._asked - values.keys():
             raise TypeError(f"no value for {', '.join(sorted(missing))}")
-        given = {name: _array(value) if isinstance(value, list) else value for name, value in values.items()}
+        given = {name: _array(value) if _are_ids(value) else value for name, value in values.items()}
         cursor = _driver(connection).cursor(row_factory=namedtuple_row)
         async with _given_up_if_cancelled(connection):
             return await cursor.execute(self._text, {**self._fixed, **given}, prepare=True)
@@ -167,6 +168,10 @@ def _driver(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
     assert connection.sync_connection is not None  # noqa: S101 - it has begun
     driver: psycopg.AsyncConnection[Any] = connection.sync_connection.connection.driver_connection  # type: ignore[assignment]
     return driver
+
+
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, list) and not (value and isinstance(value[0], str))
 
 
 def _array(ids: list[int]) -> str:

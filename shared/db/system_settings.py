@@ -1,6 +1,7 @@
 """The system's settings as rows: what `apply` writes and every service reads afresh."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,8 +13,7 @@ from shared.db.prepared import Prepared
 from shared.db.tables import system_settings
 from shared.domain.seals import seal_of
 
-#: Every row of the table.
-SETTINGS_ROWS = Prepared(lambda: select(system_settings.c.name, system_settings.c.value))
+_ROWS = Prepared(lambda: select(system_settings.c.name, system_settings.c.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,20 @@ class SystemSettings:
         return ZoneInfo(self.time_zone)
 
 
-async def load_system_settings(connection: AsyncConnection) -> SystemSettings:
-    """The settings in force; defaults where no row exists."""
-    rows = await SETTINGS_ROWS.fetch(connection)
+async def read_settings_rows(connection: AsyncConnection) -> dict[str, Any]:
+    """Every row of the table: settings, and what else is kept there once."""
+    return {row.name: row.value for row in await _ROWS.fetch(connection)}
+
+
+def settings_in(rows: Mapping[str, Any]) -> SystemSettings:
+    """The settings that these rows tell; defaults where no row exists."""
     known = {field.name for field in fields(SystemSettings)}
-    return SystemSettings(**{name: _hashable(value) for name, value in rows if name in known})
+    return SystemSettings(**{name: _hashable(value) for name, value in rows.items() if name in known})
+
+
+async def load_system_settings(connection: AsyncConnection) -> SystemSettings:
+    """The settings in force."""
+    return settings_in(await read_settings_rows(connection))
 
 
 async def lock_system_settings(connection: AsyncConnection) -> None:

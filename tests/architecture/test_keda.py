@@ -81,7 +81,7 @@ def test_it_counts_all_letters_of_the_queue_that_mailers_read() -> None:
     # Only this protocol counts what mailers hold and have not done yet.
     assert (asked["protocol"], asked["mode"], asked["excludeUnacknowledged"]) == ("http", "QueueLength", "false")
     mailer = of_kind(example(), "StatefulSet")["mailer"]
-    held = BATCHES_ASKED_FOR * settings(mailer, example()).kp_claim_batch
+    held = BATCHES_ASKED_FOR * settings(mailer, example()).claim_batch
     assert float(asked["value"]) > held, "what one mailer holds must not ask for a second one"
 
 

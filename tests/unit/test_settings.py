@@ -112,3 +112,10 @@ def test_s34_a_shifted_clock_is_refused_with_a_mail_server_elsewhere(url: str) -
     assert (
         clock_of(load_settings({**start, "SMTP_URL": "smtp://127.0.0.1:1025"})).now().isoformat()[:10] == "2026-11-23"
     )
+
+
+@pytest.mark.parametrize(("connections", "orders"), [(1, 200), (10, 200), (25, 200), (30, 240), (50, 400), (200, 400)])
+def test_a_claim_goes_by_the_connections_unless_it_is_set(connections: int, orders: int) -> None:
+    given = {"KP_SMTP_CONNECTIONS": str(connections)}
+    assert load_settings(given).claim_batch == orders
+    assert load_settings({**given, "KP_CLAIM_BATCH": "7"}).claim_batch == 7
