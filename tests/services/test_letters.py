@@ -5,13 +5,15 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from services.mailer.letters import Letters
 from shared.db.attachment_store import LARGEST_FILE, NewFile, add_attachment, list_attachments, remove_attachment
-from shared.db.letter_data import load_letter_version
+from shared.db.letter_data import load_letter_version, load_users
 from shared.db.letter_list import list_letters, show_letter
 from shared.db.system_settings import load_system_settings
-from shared.db.tables import contact_jobs, form_letter_versions
+from shared.db.tables import contact_jobs, form_letter_versions, users
+from shared.domain.text import fold
 from shared.errors import InvalidInput, NotFound, Refused
 from shared.setup import export_setup, read_setup
 from tests.mail_server import MailServer
@@ -249,3 +251,16 @@ def test_d43_the_placeholders_are_documented(cli: CommandLine) -> None:
     cli.file("a.pdf", b"%PDF")
     assert "stored, 4 bytes" in cli("attachment", "add", "a.pdf", "--id", "x").out
     assert '"id": "x"' in cli("attachment", "list", "--json").out and "removed" in cli("attachment", "remove", "x").out
+
+
+async def test_users_are_found_by_whatever_name_they_have(world: World) -> None:
+    await world.begin()
+    names = ["a,b", 'O\'Brien "Pat"', "{x}", "back\\slash", "NULL", "Größe", " "]
+    given = [{"name": one, "name_folded": fold(one), "display_name": one, "role": "edit"} for one in names]
+    async with world.database.begin() as connection:
+        await connection.execute(insert(users), given)
+    async with world.database.read() as connection:
+        for some in (names, [], ["a"], names[:1]):
+            found = await load_users(connection, some)
+            assert {one.name for one in found.values()} == set(some) & set(names)
+            assert found.keys() == {fold(one) for one in some if one in names}
