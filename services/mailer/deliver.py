@@ -83,7 +83,10 @@ class Deliverer:
         self.intents: GroupCommit[Intent, bool | None] = GroupCommit(
             self._commit_intents, 0.004, coming=lambda: len(self._coming), before=self._recorded
         )
-        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(self._commit_settlements, 0.06)
+        # What was not accepted is in no journal: a kill before its T3 makes it unclear, so it does not wait.
+        self.settlements: GroupCommit[Settlement, bool] = GroupCommit(
+            self._commit_settlements, 0.06, urgent=lambda one: one.state != "sent"
+        )
 
     async def claim(self, order_ids: Sequence[int], tries: list[int] | None = None) -> tuple[Claim, Writing | None]:
         """T1 for a batch, with the last look. `tries` is one list for every try of the batch, empty at first.

@@ -16,7 +16,7 @@ class GroupCommit(Generic[Item, Answer]):
     `commit` answers in the same order. When it raises, each of the group is committed alone, so that who is at fault
     takes nobody along (I15); who is alone gets the exception. `coming`: how many are on their way here; where nobody
     is, the group is complete and nothing is waited for. `before`: waits for what must have happened before these items
-    are committed; more may come meanwhile.
+    are committed; more may come meanwhile. `urgent`: an item that waits for no others.
     """
 
     def __init__(
@@ -26,9 +26,12 @@ class GroupCommit(Generic[Item, Answer]):
         limit: int = 500,
         coming: Callable[[], int] | None = None,
         before: Callable[[Sequence[Item]], Awaitable[None]] | None = None,
+        urgent: Callable[[Item], bool] | None = None,
     ) -> None:
         self._commit, self._linger, self._limit, self._coming = commit, linger_seconds, limit, coming
-        self._before = before
+        self._before, self._urgent = before, urgent
+        #: Whether an urgent item waits.
+        self._hurry = False
         self._waiting: list[tuple[Item, Then[Answer] | asyncio.Future[Answer]]] = []
         self._arrived, self._lingered = asyncio.Event(), asyncio.Event()
         self._submitted = self._committed = 0
@@ -59,6 +62,8 @@ class GroupCommit(Generic[Item, Answer]):
     def _add(self, item: Item, then: "Then[Answer] | asyncio.Future[Answer]") -> None:
         self._waiting.append((item, then))
         self._submitted += 1
+        if self._urgent is not None and self._urgent(item):
+            self._hurry = True
         self._arrived.set()
         self.look_again()
 
@@ -90,6 +95,7 @@ class GroupCommit(Generic[Item, Answer]):
             group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
             if not self._waiting:
                 self._arrived.clear()
+                self._hurry = False
             self.under_way = True
             if self.on_begin is not None:
                 self.on_begin()
@@ -109,7 +115,8 @@ class GroupCommit(Generic[Item, Answer]):
                 done.set_result(None)
 
     def _is_complete(self) -> bool:
-        return len(self._waiting) >= self._limit or (self._coming is not None and self._coming() == 0)
+        nobody_comes = self._coming is not None and self._coming() == 0
+        return self._hurry or nobody_comes or len(self._waiting) >= self._limit
 
     async def _wait_for_more(self) -> None:
         self._lingered.clear()

@@ -87,7 +87,7 @@ def _prefetch(settings: Settings) -> int:
     """Messages held at once: at a low rate not more than go out long before a broker asks for its acks back."""
     rate = settings.kp_relay_rate
     wanted = BATCHES_ASKED_FOR * settings.claim_batch
-    return wanted if rate is None else max(settings.claim_batch, min(wanted, int(rate * HELD_SECONDS)))
+    return wanted if rate is None else max(1, min(wanted, int(rate * HELD_SECONDS)))
 
 
 def _pool(settings: Settings, log: Any) -> SmtpPool:

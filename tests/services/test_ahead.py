@@ -7,14 +7,17 @@ from pathlib import Path
 from unittest.mock import AsyncMock
 
 import pytest
+from sqlalchemy import func, select
 
 from services.mailer.ahead import MOST_BYTES, Composed, Holding, compose_ahead
 from services.mailer.deliver import Deliverer
 from services.mailer.group_commit import GroupCommit
-from shared.db.tables import write_orders
+from shared.db.tables import attempts, write_orders
+from tests.services.running import running, settings_for, until
 from tests.services.setup_files import row
 from tests.services.test_handing_over import deliverer_of, recorded
 from tests.services.world import SETUP, World
+from tests.smtp_oracle import SmtpOracle
 
 FOUR = tuple(f"A{number},,Eins{number},a{number}@x.example,Neu," for number in range(4))
 
@@ -132,3 +135,19 @@ async def test_i15_a_letter_that_cannot_be_composed_ahead_fails_at_its_sender_wi
         assert oracle.mails == []
     failed = await row(world.database, write_orders, id=orders[0])
     assert failed["state"] == "failed" and "applicant.title" in failed["reason"]
+
+
+async def test_i1_i2_a_mailer_with_many_connections_claims_more_at_a_time_and_sends_each_once(
+    world: World, tmp_path: Path
+) -> None:
+    await world.begin(*(f"A{number},,Nr{number},a{number}@x.example,Neu," for number in range(450)))
+    await world.run()
+    async with SmtpOracle(tmp_path / "ledger") as oracle:
+        settings = settings_for(tmp_path, oracle.url, KP_SMTP_CONNECTIONS=50, KP_LEASE_SECONDS=60)
+        async with running(world, settings):
+            await until(world, lambda found: set(found.values()) == {"sent"})
+        wanted = sorted(f"a{number}@x.example" for number in range(450))
+        assert sorted(mail.recipient for mail in oracle.mails) == wanted
+    together = select(func.count()).select_from(attempts).group_by(attempts.c.claimed_at)
+    async with world.database.read() as connection:
+        assert max((await connection.execute(together)).scalars()) > 200

@@ -359,3 +359,22 @@ async def test_i20_a_database_that_is_away_at_the_replay_costs_no_entry_of_the_j
             await replay(Away(), second, get_logger())  # type: ignore[arg-type]
     await replay(world.database, second, get_logger())
     assert await world.state(order) == "sent"
+
+
+async def test_i5_a_deferral_at_the_dot_waits_for_no_other_settlement(world: World, tmp_path: Path) -> None:
+    """It is in no journal: a kill before T3 would make the letter unclear."""
+    (order,) = await world.queued()
+    async with deliverer_of(world, tmp_path) as (sending, _, _oracle):
+        sending.settlements._linger = 60.0
+        found, writing = await sending.claim([order])
+        assert writing is not None
+        (held,), told = found.orders, asyncio.Event()
+        await world.intend(held)
+        settling = asyncio.create_task(sending.settlements.run())
+        sending._enqueue(
+            sending._settlement(held, None, Deferred("DOT: 451 later", 451)), Holding(held, writing, told.set)
+        )
+        async with asyncio.timeout(10):
+            await told.wait()
+        settling.cancel()
+    assert await world.state(order) == "queued"

@@ -12,11 +12,13 @@ import pytest
 
 from services.mailer import deliver
 from services.mailer.pace import LATE, Pace
+from services.mailer.service import _prefetch
 from shared.clock import ShiftedClock
 from shared.db.send_slots import AHEAD, take_domain_slots, take_relay_slots
 from shared.db.service_tables import send_slots
 from shared.db.write_orders.intents import intend
 from shared.errors import Unavailable
+from shared.settings import load_settings
 from tests.services.running import running, settings_for, until
 from tests.services.world import MORNING, World
 from tests.smtp_oracle import SmtpOracle
@@ -167,3 +169,18 @@ async def test_i16_a_slot_just_passed_is_used(world: World) -> None:
     async with paces(world.database, world, 1) as (pace,):
         await pace.wait(MORNING - LATE / 3, "x.example", MORNING - LATE / 3)
     assert await world.count(send_slots) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [
+        ({}, 800),
+        ({"KP_SMTP_CONNECTIONS": "50"}, 1600),
+        ({"KP_RELAY_RATE": "10"}, 800),
+        ({"KP_RELAY_RATE": "1"}, 600),
+        ({"KP_RELAY_RATE": "0.1", "KP_SMTP_CONNECTIONS": "50"}, 60),
+        ({"KP_RELAY_RATE": "0.001"}, 1),
+    ],
+)
+def test_i18_messages_are_not_held_for_longer_than_a_broker_waits_for_acks(given: dict[str, str], held: int) -> None:
+    assert _prefetch(load_settings(given)) == held

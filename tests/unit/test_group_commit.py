@@ -199,3 +199,19 @@ async def test_while_a_group_is_committed_it_is_under_way_and_that_is_told() -> 
         await asyncio.sleep(0)
     assert seen == [True, True] and not group.under_way
     running.cancel()
+
+
+async def test_an_urgent_item_waits_for_nobody_and_takes_along_what_waits() -> None:
+    async with collecting(linger_seconds=LONG, urgent=lambda item: item == 3) as (group, groups):
+        answers = [group.enqueue(1), group.enqueue(2)]
+        await asyncio.sleep(0.02)
+        assert groups == []
+        answers.append(group.enqueue(3))
+        assert await asyncio.gather(*answers) == [10, 20, 30]
+        # The next ones wait as before.
+        group.enqueue(4)
+        await asyncio.sleep(0.02)
+        assert groups == [[1, 2, 3]]
+        # It is as urgent where nobody waits for others yet.
+        assert await group.submit(3) == 30
+    assert groups == [[1, 2, 3], [4, 3]]
