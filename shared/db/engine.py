@@ -28,6 +28,9 @@ _AWAY_CLASSES = ("08", "53", "57", "58")
 _READ_ONLY = "25006"
 #: A host that vanishes without a word is noticed within half a minute (libpq; seconds, but the last in milliseconds).
 _NOTICE_LOSS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+#: What the driver would prepare by itself soon had one plan for rare values and common ones; and when it forgets that,
+#: it takes what shared.db.pipeline prepared along (DEALLOCATE ALL).
+_PREPARES_NOTHING = {"prepare_threshold": None}
 #: Errors without a state that are not the statement's.
 _OF_THE_CONNECTION = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 #: SQLite's words for a file that cannot be read or written just now.
@@ -38,8 +41,6 @@ _POOL_TIMEOUT, _WRITER_TIMEOUT = 30.0, 300.0
 _UNASKED_SECONDS = 1.0
 #: As `plan_once` of shared.db.prepared does it for a transaction.
 _PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
-#: Holds until the transaction ends.
-_BY_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 class Database:
@@ -86,16 +87,10 @@ class Database:
                     yield connection
 
     @asynccontextmanager
-    async def read(self, *, plan_by_values: bool = False) -> AsyncIterator[AsyncConnection]:
-        """A reading transaction: one consistent view per statement, never blocks writers.
-
-        `plan_by_values`: for lists that are narrowed to what may be common or rare. PostgreSQL plans anew for each
-        value; otherwise it would soon have one plan for all, which is fit for a value of middling frequency.
-        """
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A reading transaction: one consistent view per statement, never blocks writers."""
         with self._translated():
             async with self._reader.connect() as connection:
-                if plan_by_values and self.dialect == "postgresql":
-                    await connection.execute(_BY_VALUES)
                 yield connection
 
     async def check(self) -> None:
@@ -187,7 +182,7 @@ def _postgresql_engine(url: URL, pool_size: int, **options: Any) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT,
         hide_parameters=True,
-        connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS},
+        connect_args={"connect_timeout": 5, "application_name": "kontaktpflege", **_NOTICE_LOSS, **_PREPARES_NOTHING},
         **options,
     )
     _ping_after_idling(engine)

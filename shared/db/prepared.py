@@ -5,23 +5,25 @@ statements say is written in SQLAlchemy as everywhere; on PostgreSQL the driver 
 JSON text: an array per column costs the driver three times as much, a statement per row both sides far more.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-import psycopg
-from psycopg import AsyncCursor
-from psycopg.rows import namedtuple_row
-from sqlalchemy import Column, ColumnElement, String, Text, and_, bindparam, cast, column, func, select, true
+from sqlalchemy import Column, ColumnElement, Dialect, String, Text, and_, bindparam, cast, column, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.column_types import IdList, any_of
+from shared.db.pipeline import Pipeline, Sent, Statement
 
 _ROWS, _IDS = "rows_", "ids_"
-#: Waits for the rows of a statement that is on its way.
-Answer = Callable[[], Awaitable[Sequence[Any]]]
+#: Where a pooled connection keeps its pipeline.
+_PIPELINE = "pipeline"
+_NUMBERED: Dialect = psycopg_dialect.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+#: The rows of a statement whose block has ended.
+Answer = Callable[[], Sequence[Any]]
 
 
 class Rows:
@@ -53,7 +55,7 @@ class Prepared:
     def __init__(self, build: Callable[[], Any]) -> None:
         self._build = build
         self._statements: dict[str, Any] = {}
-        self._text = ""
+        self._compiled: Statement | None = None
         self._fixed: dict[str, Any] = {}
         self._asked: set[str] = set()
 
@@ -67,44 +69,42 @@ class Prepared:
     async def fetch(self, connection: AsyncConnection, **values: Any) -> Sequence[Any]:
         """The same, and its rows, with columns by name, as the driver makes them: instants in any zone."""
         if connection.dialect.name == "postgresql":
-            cursor = await self._on_driver(connection, values)
+            sent = await self._on_driver(connection, values)
             async with _given_up_if_cancelled(connection):
-                return await cursor.fetchall()
+                return await _pipeline(connection).read(sent)
         return (await connection.execute(self._statement("sqlite"), values)).all()
 
     async def ask(self, connection: AsyncConnection, **values: Any) -> Answer:
         """The same, for whoever reads the rows after the block of `together` and does not wait within it."""
         if connection.dialect.name == "postgresql":
-            return (await self._on_driver(connection, values)).fetchall
+            return (await self._on_driver(connection, values)).rows
         found = (await connection.execute(self._statement("sqlite"), values)).all()
+        return lambda: found
 
-        async def known() -> Sequence[Any]:
-            return found
-
-        return known
-
-    async def _on_driver(self, connection: AsyncConnection, values: Mapping[str, Any]) -> AsyncCursor[Any]:
-        if not self._text:
-            self._compile(connection)
+    async def _on_driver(self, connection: AsyncConnection, values: Mapping[str, Any]) -> Sent:
+        statement = self._compiled or self._compile()
         if missing := self._asked - values.keys():
             raise TypeError(f"no value for {', '.join(sorted(missing))}")
         given = {name: _array(value) if _are_ids(value) else value for name, value in values.items()}
-        cursor = _driver(connection).cursor(row_factory=namedtuple_row)
-        async with _given_up_if_cancelled(connection):
-            return await cursor.execute(self._text, {**self._fixed, **given}, prepare=True)
+        pipeline = _pipeline(connection)
+        if pipeline.is_open:
+            return pipeline.send(statement, {**self._fixed, **given})
+        async with _given_up_if_cancelled(connection), pipeline.opened(transaction=False):
+            return pipeline.send(statement, {**self._fixed, **given})
 
     def _statement(self, dialect: str) -> Any:
         if dialect not in self._statements:
             self._statements[dialect] = self._build()
         return self._statements[dialect]
 
-    def _compile(self, connection: AsyncConnection) -> None:
-        compiled: Any = self._statement("postgresql").compile(dialect=connection.dialect)
+    def _compile(self) -> Statement:
+        compiled: Any = self._statement("postgresql").compile(dialect=_NUMBERED)
         self._asked = {name for name, parameter in compiled.binds.items() if parameter.required}
         # With the values of every list that the statement itself has: there is a parameter for each.
         expanded = compiled.construct_expanded_state(dict.fromkeys(self._asked))
         self._fixed = {name: value for name, value in expanded.parameters.items() if name not in self._asked}
-        self._text = expanded.statement
+        self._compiled = Statement(expanded.statement, expanded.positiontup or ())
+        return self._compiled
 
 
 _PLAN_ONCE = Prepared(
@@ -123,7 +123,7 @@ async def plan_once(connection: AsyncConnection) -> None:
     The plan of a day on which a table was empty must do for a full one too, so it is one by indexes. Where there is no
     index, its cost looks enormous, and compiling to machine code would seem to pay (JIT).
     """
-    if connection.dialect.name == "postgresql" and not _driver(connection).autocommit:
+    if connection.dialect.name == "postgresql" and not _pipeline(connection).commits_each:
         await _PLAN_ONCE.execute(connection)
 
 
@@ -137,13 +137,8 @@ async def together(connection: AsyncConnection) -> AsyncIterator[None]:
     if connection.dialect.name != "postgresql":
         yield
         return
-    driver = _driver(connection)
-    async with _given_up_if_cancelled(connection), driver.pipeline():
-        if driver.autocommit:
-            await driver.execute("BEGIN", prepare=False)
+    async with _given_up_if_cancelled(connection), _pipeline(connection).opened(transaction=True):
         yield
-        if driver.autocommit:
-            await driver.execute("COMMIT", prepare=False)
 
 
 class _given_up_if_cancelled:
@@ -163,11 +158,15 @@ class _given_up_if_cancelled:
             await self._connection.invalidate()
 
 
-def _driver(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
+def _pipeline(connection: AsyncConnection) -> Pipeline:
     """The driver's own connection, in SQLAlchemy's transaction: its errors are ours to translate (`Database`)."""
     assert connection.sync_connection is not None  # noqa: S101 - it has begun
-    driver: psycopg.AsyncConnection[Any] = connection.sync_connection.connection.driver_connection  # type: ignore[assignment]
-    return driver
+    pooled = connection.sync_connection.connection
+    pipeline: Pipeline | None = pooled.info.get(_PIPELINE)
+    if pipeline is None:
+        driver: Any = pooled.driver_connection
+        pipeline = pooled.info[_PIPELINE] = Pipeline(driver)
+    return pipeline
 
 
 def _are_ids(value: Any) -> bool:

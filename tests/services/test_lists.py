@@ -28,7 +28,7 @@ ASKED_OF_A_JOB = (("meyerl", "", ["A4"]), ("meyer", "queued", ["A1", "A3", "A4",
 
 
 async def _found(database: Database, asked: str) -> list[str]:
-    async with database.read(plan_by_values=True) as connection:
+    async with database.read() as connection:
         statement = application_rows(await search_applications(connection, asked))
         rows = (await connection.execute(statement.order_by(applications.c.id))).mappings()
         return [one["external_id"] for one in rows]
@@ -107,7 +107,7 @@ async def test_d35_the_orders_of_a_deleted_job_are_found_by_its_name(world: Worl
 async def _pages(database: Database, which: OrderFilter, few: bool) -> list[int]:
     """Ids of two pages of two orders, and the rest."""
     found: list[int] = []
-    async with database.read(plan_by_values=True) as connection:
+    async with database.read() as connection:
         for size in (2, 2, 100):
             rows = await orders_page(connection, which, found[-1] if found else None, size, few=few)
             found += [one["id"] for one in rows]

@@ -23,7 +23,7 @@ _PART = 200
 async def show_list(visit: Visit) -> Response:
     """The newest first; narrowed by a name, an address or an external id; a page of them, or (printed) all."""
     asked, after, returned = visit.asked("q"), visit.asked("after"), _only_returned(visit)
-    async with visit.database.read(plan_by_values=True) as connection:
+    async with visit.database.read() as connection:
         found = await search_applications(connection, asked) if asked else None
         if found is None or returned:
             whole = None if returned else applications
@@ -48,7 +48,7 @@ async def show_list(visit: Visit) -> Response:
 
 async def _all(visit: Visit, asked: str) -> AsyncIterator[list[Any]]:
     """Everything found, part by part."""
-    async with visit.database.read(plan_by_values=True) as connection:
+    async with visit.database.read() as connection:
         found = await search_applications(connection, asked) if asked else None
         rows = application_rows(found, None, PRINTED, returned=_only_returned(visit))
         rows = rows.order_by(applications.c.id.desc()).limit(PRINTED)

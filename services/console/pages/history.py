@@ -78,7 +78,7 @@ async def show_history(visit: Visit) -> Response:
     noun = visit.asked("noun")
     statement = select(*_COLUMNS)
     which = [_E.noun == noun] if noun in NOUNS else []
-    async with visit.database.read(plan_by_values=True) as connection:
+    async with visit.database.read() as connection:
         total = await total_of(connection, select(_E.id).where(*which), None if which else events, FEW)
         if which and total.exact:
             # Found and then ordered: newest first a planner would look for them among all that has ever happened.

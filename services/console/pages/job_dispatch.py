@@ -67,7 +67,7 @@ def _nothing() -> dict[str, Any]:
 
 async def _who(visit: Visit, words: str) -> Found | None:
     """The people whom the search names; None without one."""
-    async with visit.database.read(plan_by_values=True) as connection:
+    async with visit.database.read() as connection:
         return await search_applications(connection, words) if words else None
 
 
@@ -75,7 +75,7 @@ async def _list(
     visit: Visit, job_id: int, ended: bool, who: Found | None, state: str, printing: bool
 ) -> dict[str, Any]:
     after, today = visit.asked("after"), await visit.today()
-    async with visit.database.read(plan_by_values=True) as connection:
+    async with visit.database.read() as connection:
         is_many = who is not None and are_many(who)
         statement = job_orders(job_id, ended=ended, today=today, who=who, state=state)
         if printing:

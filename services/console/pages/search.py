@@ -18,7 +18,7 @@ async def search(visit: Visit) -> Response:
     asked = visit.asked("q")
     if not asked:
         return visit.go("/applications")
-    async with visit.database.read(plan_by_values=True) as connection:
+    async with visit.database.read() as connection:
         by_id = select(applications.c.id).where(applications.c.external_id == asked)
         if (found := (await connection.execute(by_id)).scalars().first()) is not None:
             return visit.go(f"/applications/{found}")

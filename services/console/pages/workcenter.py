@@ -46,7 +46,7 @@ async def _list_page(visit: Visit, status: int = 200, **form: Any) -> Response:
     except InvalidInput as exc:
         errors[exc.place], which, status = visit.refusal(exc), OrderFilter(), 422
     after, printing = visit.asked("after"), visit.is_printing
-    async with visit.database.read(plan_by_values=True) as connection:
+    async with visit.database.read() as connection:
         jobs = (await connection.execute(select(contact_jobs.c.id, contact_jobs.c.name).order_by("name"))).all()
         gone = await deleted_jobs(connection)
         size = PRINTED if printing else PAGE

@@ -77,7 +77,7 @@ async def intend(
     """
     async with together(connection):
         found = await _ask(connection, intents, reply_lease_seconds, now)
-    return {row.id for row in await found()}
+    return {row.id for row in found()}
 
 
 async def _ask(
