@@ -7,12 +7,27 @@ from typing import Any
 from sqlalchemy import bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.column_types import Identifier
 from shared.db.core_data import reduce_to_core_data
 from shared.db.history import StatusChange, record_status_changes
+from shared.db.prepared import PreparedForRows, Rows
 from shared.db.system_settings import load_system_settings
 from shared.db.tables import applications
 
 _A = applications.c
+
+
+def _set(*, rejects: bool) -> PreparedForRows:
+    def build(given: Rows) -> Any:
+        values: dict[str, Any] = {"status_id": bindparam("status_id", type_=Identifier), "rejected_by_letter_at": None}
+        if rejects:
+            values |= {"in_pool": False, "pool_since": None, "rejected_by_letter_at": given["at"]}
+        return update(applications).where(given.meet(_A.id)).values(values)
+
+    return PreparedForRows(build, id=_A.id, **({"at": _A.rejected_by_letter_at} if rejects else {}))
+
+
+_SET = {rejects: _set(rejects=rejects) for rejects in (True, False)}
 
 
 async def set_statuses(
@@ -26,13 +41,10 @@ async def set_statuses(
 
     Who is rejected leaves the pool, and is reduced where the setting says at once.
     """
-    values: dict[str, Any] = {"status_id": status_id, "rejected_by_letter_at": None}
-    if meta == "rejected":
-        at = bindparam("_at", type_=_A.rejected_by_letter_at.type)
-        values |= {"in_pool": False, "pool_since": None, "rejected_by_letter_at": at}
-    statement = update(applications).where(_A.id == bindparam("_id")).values(values)
-    rows = [{"_id": one.application_id, **({"_at": dated} if meta == "rejected" else {})} for one, dated in given]
-    await connection.execute(statement, rows)
+    # One row each: of two letters that went to an application together the last is the one that counts.
+    dates = {one.application_id: {"at": dated} if meta == "rejected" else {} for one, dated in given}
+    rows = [{"id": application_id, **date} for application_id, date in dates.items()]
+    await _SET[meta == "rejected"].execute(connection, rows, status_id=status_id)
     changes = {one.application_id: one for one, _ in given}
     await record_status_changes(connection, list(changes.values()), author)
     settings = await load_system_settings(connection) if meta == "rejected" else None

@@ -1,14 +1,15 @@
 """Prepared statements on PostgreSQL's own terms: sent one after the other by libpq, their answers read when wanted.
 
 The driver makes a cursor for each statement, looks at its text again and waits for the socket twice, also in its own
-pipelines: 70 microseconds of processor in the place of 10. Adapting values, waiting and errors stay the driver's.
+pipelines: 70 microseconds of processor in the place of 20. Adapting values, waiting and errors stay the driver's.
 """
 
-from collections import deque, namedtuple
+from collections import OrderedDict, deque, namedtuple
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from itertools import count
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,19 +23,26 @@ if TYPE_CHECKING:
     from psycopg.abc import Transformer as Adapter
     from psycopg.pq.abc import PGresult
 
-_NUMBERS = count(1)
-_FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
+#: Statements that a connection keeps prepared; beyond them that is forgotten which was used least lately.
+MOST_PREPARED = 100
+_GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+#: SQLSTATEs of a prepared statement that the server has not, cannot use any more (its tables changed), or has already.
+_OUT_OF_STEP = ("26000", "0A000", "42P05")
 
 
-@dataclass(slots=True)
+@dataclass
 class Statement:
     """A statement's text with `$1`, `$2`, ..., and the names of the values that stand for them."""
 
     text: str
     names: Sequence[str]
-    name: bytes = field(default_factory=lambda: b"kp_%d" % next(_NUMBERS))
     #: Makes a row of its columns' values: known from the first answer on.
     row: Callable[[Sequence[Any]], Any] | None = None
+
+    @cached_property
+    def name(self) -> bytes:
+        """The same for the same text, whoever prepared it."""
+        return f"kp_{sha256(self.text.encode()).hexdigest()[:32]}".encode()
 
 
 class Sent:
@@ -47,9 +55,10 @@ class Sent:
         self.result: PGresult | None = None
 
     def rows(self) -> list[Any]:
-        """Its rows, with columns by name."""
+        """Its rows, with columns by name. Raises psycopg.ProgrammingError if it was not answered with rows."""
         result, statement = self.result, self._statement
-        assert result is not None and statement is not None  # noqa: S101 - it was read
+        if result is None or statement is None or result.status != ExecStatus.TUPLES_OK:
+            raise psycopg.ProgrammingError("no rows: the statement has none, or failed")
         if statement.row is None:
             names = [(result.fname(number) or b"").decode() for number in range(result.nfields)]
             kind: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
@@ -64,7 +73,7 @@ class Pipeline:
     def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
         self._driver, self._pgconn = driver, driver.pgconn
         self._adapter: Adapter = Transformer.from_context(driver)
-        self._prepared: set[bytes] = set()
+        self._prepared: OrderedDict[bytes, None] = OrderedDict()
         #: Commands without an answer, each with the name of the statement that it prepares.
         self._unread: deque[tuple[Sent, bytes]] = deque()
         self._error: psycopg.Error | None = None
@@ -77,12 +86,13 @@ class Pipeline:
 
     @asynccontextmanager
     async def opened(self, *, transaction: bool) -> AsyncIterator["Pipeline"]:
-        """Within it statements are sent; at its end all are answered, or the first error is raised.
+        """Within it statements are sent, and no others; at its end all are answered, or the first error is raised.
 
         `transaction`: on a connection that commits each statement, BEGIN before and COMMIT after them.
         """
+        if self.is_open:
+            raise RuntimeError("statements that go together cannot begin among others")
         self._pgconn.enter_pipeline_mode()
-        self._unread.clear()
         self.is_open, self._error = True, None
         transaction = transaction and self._driver.autocommit
         try:
@@ -93,29 +103,27 @@ class Pipeline:
             if transaction:
                 self._send_text(b"COMMIT")
         except Exception:
-            # What went wrong stands; the connection is of use again if it answers for all that was sent.
-            with suppress(psycopg.Error):
-                await self._end()
+            # What went wrong stands; the connection is of use again once it has answered for all that was sent.
+            await self._end()
             raise
         else:
-            await self._end()
-            if self._error is not None:
-                raise self._error
+            if (broken := await self._end()) is not None:
+                raise broken
         finally:
             self.is_open = False
 
     def send(self, statement: Statement, values: Mapping[str, Any]) -> Sent:
         """Sends a statement, prepared at its first use; what the socket does not take waits for the next reading."""
-        if statement.name not in self._prepared:
-            self._prepared.add(statement.name)
-            self._pgconn.send_prepare(statement.name, statement.text.encode())
-            self._unread.append((Sent(None, self._adapter), statement.name))
+        if statement.name in self._prepared:
+            self._prepared.move_to_end(statement.name)
+        else:
+            self._prepare(statement)
         given = [values[name] for name in statement.names]
         as_text = self._adapter.dump_sequence(given, [PyFormat.TEXT] * len(given))
         self._pgconn.send_query_prepared(statement.name, as_text)
-        self._pgconn.flush()
         sent = Sent(statement, self._adapter)
         self._unread.append((sent, b""))
+        self._pgconn.flush()
         return sent
 
     async def read(self, sent: Sent) -> list[Any]:
@@ -127,6 +135,14 @@ class Pipeline:
                 raise self._error
         return sent.rows()
 
+    def _prepare(self, statement: Statement) -> None:
+        self._pgconn.send_prepare(statement.name, statement.text.encode())
+        self._unread.append((Sent(None, self._adapter), statement.name))
+        self._prepared[statement.name] = None
+        if len(self._prepared) > MOST_PREPARED:
+            oldest, _ = self._prepared.popitem(last=False)
+            self._send_text(b"DEALLOCATE %b" % oldest)
+
     def _begin(self) -> bytes:
         level = self._driver.isolation_level
         return f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}".encode() if level is not None else b"BEGIN"
@@ -135,24 +151,37 @@ class Pipeline:
         self._pgconn.send_query_params(text, [])
         self._unread.append((Sent(None, self._adapter), b""))
 
-    async def _end(self) -> None:
-        self._pgconn.pipeline_sync()
-        last = Sent(None, self._adapter)
-        self._unread.append((last, b""))
-        await self._driver.wait(self._answers(last))
-        self._pgconn.exit_pipeline_mode()
+    async def _end(self) -> Exception | None:
+        """What went wrong first, if anything did. A connection that is out of step with its server is closed."""
+        try:
+            self._pgconn.pipeline_sync()
+            await self._driver.wait(self._answers(None))
+            self._pgconn.exit_pipeline_mode()
+        except Exception as exc:
+            await self._driver.close()
+            return self._error or exc
+        if self._error is not None and self._error.sqlstate in _OUT_OF_STEP:
+            await self._driver.close()
+        return self._error
 
-    def _answers(self, last: Sent) -> "PQGen[None]":
+    def _answers(self, last: Sent | None) -> "PQGen[None]":
+        """Up to the one that is wanted; None: to all."""
         yield from send(self._pgconn)
-        while self._unread and last.result is None:
+        while last is None or last.result is None:
             results = yield from fetch_many(self._pgconn)
-            self._take(*self._unread.popleft(), results[-1])
+            if results and results[-1].status == ExecStatus.PIPELINE_SYNC and not self._unread:
+                return
+            # What is committed at the end of a block without a transaction can fail there.
+            sent, prepares = self._unread.popleft() if self._unread else (Sent(None, self._adapter), b"")
+            if not results or results[-1].status == ExecStatus.PIPELINE_SYNC:
+                raise psycopg.OperationalError("the server has answered otherwise than was asked")
+            self._take(sent, prepares, results[-1])
 
     def _take(self, sent: Sent, prepares: bytes, result: "PGresult") -> None:
         sent.result = result
-        if result.status not in _FAILED:
+        if result.status in _GOOD:
             return
         # Nothing that was to be prepared behind an error is.
-        self._prepared.discard(prepares)
+        self._prepared.pop(prepares, None)
         if self._error is None:
             self._error = error_from_result(result, self._driver.info.encoding)

@@ -131,8 +131,9 @@ async def plan_once(connection: AsyncConnection) -> None:
 async def together(connection: AsyncConnection) -> AsyncIterator[None]:
     """Statements in this block go to PostgreSQL without waiting for each other's answers; `fetch` waits for all so far.
 
-    Each still sees what the ones before it did, and what others had committed when its turn came. On a connection from
-    `Database.begin(at_once=True)` the block is the transaction: BEGIN and COMMIT go with it.
+    Each still sees what the ones before it did, and what others had committed when its turn came. No others than those
+    of this module may be executed in it. On a connection from `Database.begin(at_once=True)` the block is the
+    transaction: BEGIN and COMMIT go with it.
     """
     if connection.dialect.name != "postgresql":
         yield

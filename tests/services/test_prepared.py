@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 from psycopg import DataError
+from psycopg.errors import InvalidSqlStatementName, UndefinedColumn, UniqueViolation
 from sqlalchemy import Double, bindparam, func, select, text
+from sqlalchemy.exc import IntegrityError
 
+from shared.db import pipeline
 from shared.db.engine import Database
 from shared.db.prepared import Prepared, plan_once, together
 from shared.errors import Unavailable
@@ -114,4 +118,145 @@ async def test_a_value_that_is_missing_is_named(servers: Mapping[str, str]) -> N
     with pytest.raises(TypeError, match="no value for seconds"):
         async with database.begin() as connection:
             await SLEEP.fetch(connection)
+    await database.close()
+
+
+async def test_a_statement_outlives_what_the_driver_forgets(servers: Mapping[str, str]) -> None:
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        database = Database(url, pool_size=1)
+        for _ in range(2):
+            async with database.begin() as connection:
+                await SLEEP.fetch(connection, seconds=0.0)
+                # Often enough for the driver to prepare it, if it did; then it forgets everything with a rollback.
+                for _ in range(8):
+                    await connection.execute(text("SELECT 1"))
+                async with connection.begin_nested() as savepoint:
+                    await savepoint.rollback()
+                await SLEEP.fetch(connection, seconds=0.0)
+            async with database.read() as connection:
+                await SLEEP.fetch(connection, seconds=0.0)
+        await database.close()
+
+
+@pytest.mark.parametrize("how", ["alone", "in a row"])
+async def test_a_statement_that_comes_first_begins_the_transaction(servers: Mapping[str, str], how: str) -> None:
+    note = Prepared(lambda: text("INSERT INTO noted VALUES (CAST(:number AS integer))"))
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        database = Database(url, pool_size=1)
+        async with database.begin() as connection:
+            await connection.execute(text("CREATE TABLE noted (number integer)"))
+        with pytest.raises(LookupError):
+            async with database.begin() as connection:
+                if how == "alone":
+                    await note.execute(connection, number=1)
+                else:
+                    async with together(connection):
+                        await note.execute(connection, number=1)
+                raise LookupError
+        async with database.read() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            level = Prepared(lambda: text("SELECT current_setting('transaction_isolation') AS level"))
+            assert [row.level for row in await level.fetch(connection)] == ["repeatable read"]
+            assert (await connection.execute(text("SELECT count(*) FROM noted"))).scalar_one() == 0
+        await database.close()
+
+
+async def test_a_statement_that_cannot_be_prepared_is_told_of_each_time(servers: Mapping[str, str]) -> None:
+    nonsense = Prepared(lambda: text("SELECT no_such_column"))
+    database = Database(servers["TEST_DATABASE_URL"], pool_size=1)
+    for _ in range(2):
+        with pytest.raises(UndefinedColumn):
+            async with database.begin() as connection, together(connection):
+                await SLEEP.execute(connection, seconds=0.0)
+                await nonsense.execute(connection)
+                await SLEEP.fetch(connection, seconds=0.0)
+    async with database.begin() as connection:
+        assert len(await SLEEP.fetch(connection, seconds=0.0)) == 1
+    await database.close()
+
+
+async def test_values_and_answers_larger_than_any_buffer_pass_each_other(servers: Mapping[str, str]) -> None:
+    echo = Prepared(lambda: text("SELECT CAST(:given AS text) AS told"))
+    told = "ü'\\" * 2_000_000
+    database = Database(servers["TEST_DATABASE_URL"], pool_size=1)
+    async with asyncio.timeout(60), database.begin(at_once=True) as connection:
+        async with together(connection):
+            answers = [await echo.ask(connection, given=told) for _ in range(4)]
+        assert all([row.told for row in answer()] == [told] for answer in answers)
+    await database.close()
+
+
+async def test_what_breaks_between_statements_leaves_nothing_open(servers: Mapping[str, str]) -> None:
+    database = Database(servers["TEST_DATABASE_URL"], pool_size=1)
+    for at_once in (False, True):
+        with pytest.raises(LookupError):
+            async with database.begin(at_once=at_once) as connection, together(connection):
+                await SLEEP.execute(connection, seconds=0.0)
+                raise LookupError
+        async with database.begin(at_once=at_once) as connection:
+            asked = text("SELECT state FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state LIKE 'idle in%'")
+            assert (await connection.execute(asked)).all() == []
+            assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+    await database.close()
+
+
+async def test_a_statement_that_the_server_has_no_longer_costs_one_connection(servers: Mapping[str, str]) -> None:
+    database = Database(servers["TEST_DATABASE_URL"], pool_size=1)
+    for at_once in (False, True):
+        async with database.begin(at_once=at_once) as connection:
+            await SLEEP.fetch(connection, seconds=0.0)
+            await connection.execute(text("DEALLOCATE ALL"))
+        with pytest.raises((Unavailable, InvalidSqlStatementName)):
+            async with database.begin(at_once=at_once) as connection, together(connection):
+                await SLEEP.execute(connection, seconds=0.0)
+        async with database.begin(at_once=at_once) as connection:
+            assert len(await SLEEP.fetch(connection, seconds=0.0)) == 1
+    await database.close()
+
+
+async def test_a_connection_keeps_a_bounded_number_of_statements(
+    servers: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "MOST_PREPARED", 5)
+    known = Prepared(lambda: text("SELECT count(*) AS number FROM pg_prepared_statements"))
+    database = Database(servers["TEST_DATABASE_URL"], pool_size=1)
+    async with database.begin() as connection:
+        for number in range(12):
+            # Two of each text, as there are of the last look of every job and day.
+            for _ in range(2):
+                await Prepared(partial(text, f"SELECT {number}")).fetch(connection)
+            assert (await known.fetch(connection))[0].number == min(number + 2, 5)
+    await database.close()
+
+
+async def test_i8_a_commit_that_fails_is_no_commit(servers: Mapping[str, str]) -> None:
+    note = Prepared(lambda: text("INSERT INTO noted VALUES (CAST(:number AS integer))"))
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        database = Database(url, pool_size=1)
+        async with database.begin() as connection:
+            await connection.execute(text("CREATE TABLE noted (number integer UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+        for at_once, alone in ((True, False), (True, True), (False, False)):
+            with pytest.raises((UniqueViolation, IntegrityError)):
+                async with database.begin(at_once=at_once) as connection:
+                    if alone:
+                        # It commits by itself.
+                        await Prepared(lambda: text("INSERT INTO noted VALUES (1), (1)")).execute(connection)
+                    else:
+                        async with together(connection):
+                            await note.execute(connection, number=1)
+                            await note.execute(connection, number=1)
+        async with database.begin() as connection:
+            assert (await connection.execute(text("SELECT count(*) FROM noted"))).scalar_one() == 0
+        await database.close()
+
+
+async def test_blocks_of_statements_do_not_nest(servers: Mapping[str, str]) -> None:
+    database = Database(servers["TEST_DATABASE_URL"], pool_size=1)
+    with pytest.raises(RuntimeError, match="cannot begin among others"):
+        async with database.begin() as connection, together(connection):
+            await SLEEP.execute(connection, seconds=0.0)
+            async with together(connection):
+                await SLEEP.execute(connection, seconds=0.0)
+    async with database.begin() as connection:
+        assert len(await SLEEP.fetch(connection, seconds=0.0)) == 1
     await database.close()
