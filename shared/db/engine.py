@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from shared.db.pipeline import is_out_of_step
 from shared.errors import Conflict, InvalidSettings, Unavailable
 from shared.settings import without_password
 
@@ -121,7 +122,7 @@ class Database:
     def _ours(self, exc: Exception, said: BaseException | None, *, lost: bool) -> Exception:
         state = getattr(said, "sqlstate", None)
         message = str(said).strip().splitlines()[0] if str(said).strip() else type(said).__name__
-        if state in _CONFLICT_STATES or "database is locked" in message:
+        if state in _CONFLICT_STATES or "database is locked" in message or is_out_of_step(said):
             return Conflict(message)
         away = lost or (state or "").startswith((*_AWAY_CLASSES, _READ_ONLY))
         if away or (state is None and isinstance(exc, _OF_THE_CONNECTION) and self._is_away(message)):

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque, namedtuple
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,16 @@ if TYPE_CHECKING:
 #: Statements that a connection keeps prepared; beyond them that is forgotten which was used least lately.
 MOST_PREPARED = 100
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
-#: SQLSTATEs of a prepared statement that the server has not, cannot use any more (its tables changed), or has already.
-_OUT_OF_STEP = ("26000", "0A000", "42P05")
+#: SQLSTATEs of a prepared statement that the server has not, or has already.
+_OTHERWISE_KNOWN = ("26000", "42P05")
+
+
+def is_out_of_step(error: object) -> bool:
+    """Whether the server knows a statement otherwise than its connection believes; the next try prepares it anew."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    # Its tables have changed since it was prepared; the class of errors (0A000) has others, too.
+    return error.sqlstate in _OTHERWISE_KNOWN or error.diag.source_function == "RevalidateCachedQuery"
 
 
 @dataclass
@@ -36,8 +44,6 @@ class Statement:
 
     text: str
     names: Sequence[str]
-    #: Makes a row of its columns' values: known from the first answer on.
-    row: Callable[[Sequence[Any]], Any] | None = None
 
     @cached_property
     def name(self) -> bytes:
@@ -48,23 +54,27 @@ class Statement:
 class Sent:
     """A command that was sent. Its answer is there once its pipeline has read it."""
 
-    __slots__ = ("_adapter", "_statement", "result")
+    __slots__ = ("_adapter", "result")
 
-    def __init__(self, statement: Statement | None, adapter: "Adapter") -> None:
-        self._statement, self._adapter = statement, adapter
+    def __init__(self, adapter: "Adapter") -> None:
+        self._adapter = adapter
         self.result: PGresult | None = None
 
     def rows(self) -> list[Any]:
         """Its rows, with columns by name. Raises psycopg.ProgrammingError if it was not answered with rows."""
-        result, statement = self.result, self._statement
-        if result is None or statement is None or result.status != ExecStatus.TUPLES_OK:
+        result = self.result
+        if result is None or result.status != ExecStatus.TUPLES_OK:
             raise psycopg.ProgrammingError("no rows: the statement has none, or failed")
-        if statement.row is None:
-            names = [(result.fname(number) or b"").decode() for number in range(result.nfields)]
-            kind: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
-            statement.row = kind._make
+        names = tuple((result.fname(number) or b"").decode() for number in range(result.nfields))
         self._adapter.set_pgresult(result)
-        return self._adapter.load_rows(0, result.ntuples, statement.row)
+        return self._adapter.load_rows(0, result.ntuples, _row_of(names))
+
+
+@lru_cache(500)
+def _row_of(names: tuple[str, ...]) -> Callable[[Sequence[Any]], Any]:
+    kind: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
+    make: Callable[[Sequence[Any]], Any] = kind._make
+    return make
 
 
 class Pipeline:
@@ -74,9 +84,11 @@ class Pipeline:
         self._driver, self._pgconn = driver, driver.pgconn
         self._adapter: Adapter = Transformer.from_context(driver)
         self._prepared: OrderedDict[bytes, None] = OrderedDict()
-        #: Commands without an answer, each with the name of the statement that it prepares.
-        self._unread: deque[tuple[Sent, bytes]] = deque()
+        #: Commands without an answer, each with what to do if it fails.
+        self._unread: deque[tuple[Sent, Callable[[], object] | None]] = deque()
         self._error: psycopg.Error | None = None
+        #: False once the server knows a statement otherwise than `_prepared` says.
+        self._in_step = True
         self.is_open = False
 
     @property
@@ -99,6 +111,8 @@ class Pipeline:
             idle = self._pgconn.transaction_status == TransactionStatus.IDLE
             if transaction or (idle and not self._driver.autocommit):
                 self._send_text(self._begin())
+            if not self._in_step:
+                self._forget_all()
             yield self
             if transaction:
                 self._send_text(b"COMMIT")
@@ -121,8 +135,8 @@ class Pipeline:
         given = [values[name] for name in statement.names]
         as_text = self._adapter.dump_sequence(given, [PyFormat.TEXT] * len(given))
         self._pgconn.send_query_prepared(statement.name, as_text)
-        sent = Sent(statement, self._adapter)
-        self._unread.append((sent, b""))
+        sent = Sent(self._adapter)
+        self._unread.append((sent, None))
         self._pgconn.flush()
         return sent
 
@@ -130,29 +144,40 @@ class Pipeline:
         """The rows of a statement, and with it the answers of all before it. Raises the first error among them."""
         if sent.result is None:
             self._pgconn.send_flush_request()
-            await self._driver.wait(self._answers(sent))
-            if self._error is not None:
-                raise self._error
+            try:
+                await self._driver.wait(self._answers(sent))
+            except psycopg.Error as exc:
+                raise self._error or exc from exc
+        if self._error is not None:
+            raise self._error
         return sent.rows()
 
     def _prepare(self, statement: Statement) -> None:
         self._pgconn.send_prepare(statement.name, statement.text.encode())
-        self._unread.append((Sent(None, self._adapter), statement.name))
+        self._unread.append((Sent(self._adapter), partial(self._prepared.pop, statement.name, None)))
         self._prepared[statement.name] = None
         if len(self._prepared) > MOST_PREPARED:
             oldest, _ = self._prepared.popitem(last=False)
-            self._send_text(b"DEALLOCATE %b" % oldest)
+            self._send_text(b"DEALLOCATE %b" % oldest, partial(self._prepared.setdefault, oldest))
+
+    def _forget_all(self) -> None:
+        self._prepared.clear()
+        self._in_step = True
+        self._send_text(b"DEALLOCATE ALL", self._get_out_of_step)
+
+    def _get_out_of_step(self) -> None:
+        self._in_step = False
 
     def _begin(self) -> bytes:
         level = self._driver.isolation_level
         return f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}".encode() if level is not None else b"BEGIN"
 
-    def _send_text(self, text: bytes) -> None:
+    def _send_text(self, text: bytes, if_it_fails: Callable[[], object] | None = None) -> None:
         self._pgconn.send_query_params(text, [])
-        self._unread.append((Sent(None, self._adapter), b""))
+        self._unread.append((Sent(self._adapter), if_it_fails))
 
     async def _end(self) -> Exception | None:
-        """What went wrong first, if anything did. A connection that is out of step with its server is closed."""
+        """What went wrong first, if anything did. A connection of which nobody knows what it answers next is closed."""
         try:
             self._pgconn.pipeline_sync()
             await self._driver.wait(self._answers(None))
@@ -160,8 +185,8 @@ class Pipeline:
         except Exception as exc:
             await self._driver.close()
             return self._error or exc
-        if self._error is not None and self._error.sqlstate in _OUT_OF_STEP:
-            await self._driver.close()
+        if is_out_of_step(self._error):
+            self._get_out_of_step()
         return self._error
 
     def _answers(self, last: Sent | None) -> "PQGen[None]":
@@ -172,16 +197,17 @@ class Pipeline:
             if results and results[-1].status == ExecStatus.PIPELINE_SYNC and not self._unread:
                 return
             # What is committed at the end of a block without a transaction can fail there.
-            sent, prepares = self._unread.popleft() if self._unread else (Sent(None, self._adapter), b"")
+            sent, if_it_fails = self._unread.popleft() if self._unread else (Sent(self._adapter), None)
             if not results or results[-1].status == ExecStatus.PIPELINE_SYNC:
                 raise psycopg.OperationalError("the server has answered otherwise than was asked")
-            self._take(sent, prepares, results[-1])
+            self._take(sent, if_it_fails, results[-1])
 
-    def _take(self, sent: Sent, prepares: bytes, result: "PGresult") -> None:
+    def _take(self, sent: Sent, if_it_fails: Callable[[], object] | None, result: "PGresult") -> None:
         sent.result = result
         if result.status in _GOOD:
             return
-        # Nothing that was to be prepared behind an error is.
-        self._prepared.pop(prepares, None)
+        # Nothing that was to be prepared or forgotten behind an error is.
+        if if_it_fails is not None:
+            if_it_fails()
         if self._error is None:
             self._error = error_from_result(result, self._driver.info.encoding)

@@ -5,16 +5,24 @@ import pwd
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 
 from tests.servers.state import Started, start_time
 
+#: Below those that Linux gives to outgoing connections (ip_local_port_range): these take what was free just now.
+_PORTS = range(15_000, 32_000)
+
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on loopback that was free a moment ago; hardly ever one that another process has just been given."""
+    # Not from a generator that every worker of a run seeds alike.
+    for port in SystemRandom().sample(_PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no free port in 100 of {_PORTS}")
 
 
 def listens(port: int) -> bool:

@@ -6,14 +6,14 @@ from functools import partial
 
 import pytest
 from psycopg import DataError
-from psycopg.errors import InvalidSqlStatementName, UndefinedColumn, UniqueViolation
+from psycopg.errors import FeatureNotSupported, UndefinedColumn, UniqueViolation
 from sqlalchemy import Double, bindparam, func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from shared.db import pipeline
 from shared.db.engine import Database
 from shared.db.prepared import Prepared, plan_once, together
-from shared.errors import Unavailable
+from shared.errors import Conflict, Unavailable
 from tests.servers.fresh import fresh_database
 from tests.servers.relay import Relay
 
@@ -200,18 +200,38 @@ async def test_what_breaks_between_statements_leaves_nothing_open(servers: Mappi
     await database.close()
 
 
-async def test_a_statement_that_the_server_has_no_longer_costs_one_connection(servers: Mapping[str, str]) -> None:
+async def test_a_statement_that_the_server_knows_otherwise_is_a_conflict_once(servers: Mapping[str, str]) -> None:
     database = Database(servers["TEST_DATABASE_URL"], pool_size=1)
     for at_once in (False, True):
         async with database.begin(at_once=at_once) as connection:
             await SLEEP.fetch(connection, seconds=0.0)
             await connection.execute(text("DEALLOCATE ALL"))
-        with pytest.raises((Unavailable, InvalidSqlStatementName)):
+        with pytest.raises(Conflict):
             async with database.begin(at_once=at_once) as connection, together(connection):
                 await SLEEP.execute(connection, seconds=0.0)
         async with database.begin(at_once=at_once) as connection:
             assert len(await SLEEP.fetch(connection, seconds=0.0)) == 1
     await database.close()
+
+
+async def test_a_statement_whose_table_has_changed_is_prepared_anew(servers: Mapping[str, str]) -> None:
+    everything = Prepared(lambda: text("SELECT * FROM noted"))
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        database = Database(url, pool_size=1)
+        async with database.begin() as connection:
+            await connection.execute(text("CREATE TABLE noted AS SELECT 1 AS number"))
+            assert await everything.fetch(connection) == [(1,)]
+            await connection.execute(text("ALTER TABLE noted ADD COLUMN word text"))
+        with pytest.raises(Conflict):
+            async with database.begin() as connection:
+                await everything.fetch(connection)
+        async with database.begin() as connection:
+            assert await everything.fetch(connection) == [(1, None)]
+        # Of the same class of errors, but no conflict: it would come again.
+        with pytest.raises(FeatureNotSupported):
+            async with database.begin() as connection:
+                await Prepared(lambda: text("SELECT DISTINCT 1 FROM noted FOR UPDATE")).fetch(connection)
+        await database.close()
 
 
 async def test_a_connection_keeps_a_bounded_number_of_statements(
@@ -226,6 +246,16 @@ async def test_a_connection_keeps_a_bounded_number_of_statements(
             for _ in range(2):
                 await Prepared(partial(text, f"SELECT {number}")).fetch(connection)
             assert (await known.fetch(connection))[0].number == min(number + 2, 5)
+    # What was to be forgotten behind an error is not.
+    with pytest.raises(UndefinedColumn):
+        async with database.begin() as connection, together(connection):
+            await Prepared(partial(text, "SELECT no_such_column")).execute(connection)
+            for number in range(20, 24):
+                await Prepared(partial(text, f"SELECT {number}")).execute(connection)
+    async with database.begin() as connection:
+        for number in range(30, 38):
+            await Prepared(partial(text, f"SELECT {number}")).fetch(connection)
+        assert (await known.fetch(connection))[0].number == 5
     await database.close()
 
 
