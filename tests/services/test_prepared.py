@@ -1,7 +1,8 @@
 """Statements that run below SQLAlchemy, on a server that is slow or does not answer any more."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -18,6 +19,17 @@ from tests.servers.fresh import fresh_database
 from tests.servers.relay import Relay
 
 SLEEP = Prepared(lambda: select(func.pg_sleep(bindparam("seconds", type_=Double))))
+
+
+@asynccontextmanager
+async def with_table(servers: Mapping[str, str], rest: str) -> AsyncIterator[Database]:
+    """One connection to a database of its own, in which there is a table `noted`."""
+    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
+        database = Database(url, pool_size=1)
+        async with database.begin() as connection:
+            await connection.execute(text(f"CREATE TABLE noted {rest}"))
+        yield database
+        await database.close()
 
 
 async def sleep(database: Database, seconds: float, *, how: str) -> None:
@@ -141,10 +153,7 @@ async def test_a_statement_outlives_what_the_driver_forgets(servers: Mapping[str
 @pytest.mark.parametrize("how", ["alone", "in a row"])
 async def test_a_statement_that_comes_first_begins_the_transaction(servers: Mapping[str, str], how: str) -> None:
     note = Prepared(lambda: text("INSERT INTO noted VALUES (CAST(:number AS integer))"))
-    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
-        database = Database(url, pool_size=1)
-        async with database.begin() as connection:
-            await connection.execute(text("CREATE TABLE noted (number integer)"))
+    async with with_table(servers, "(number integer)") as database:
         with pytest.raises(LookupError):
             async with database.begin() as connection:
                 if how == "alone":
@@ -158,7 +167,6 @@ async def test_a_statement_that_comes_first_begins_the_transaction(servers: Mapp
             level = Prepared(lambda: text("SELECT current_setting('transaction_isolation') AS level"))
             assert [row.level for row in await level.fetch(connection)] == ["repeatable read"]
             assert (await connection.execute(text("SELECT count(*) FROM noted"))).scalar_one() == 0
-        await database.close()
 
 
 async def test_a_statement_that_cannot_be_prepared_is_told_of_each_time(servers: Mapping[str, str]) -> None:
@@ -216,10 +224,8 @@ async def test_a_statement_that_the_server_knows_otherwise_is_a_conflict_once(se
 
 async def test_a_statement_whose_table_has_changed_is_prepared_anew(servers: Mapping[str, str]) -> None:
     everything = Prepared(lambda: text("SELECT * FROM noted"))
-    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
-        database = Database(url, pool_size=1)
+    async with with_table(servers, "AS SELECT 1 AS number") as database:
         async with database.begin() as connection:
-            await connection.execute(text("CREATE TABLE noted AS SELECT 1 AS number"))
             assert await everything.fetch(connection) == [(1,)]
             await connection.execute(text("ALTER TABLE noted ADD COLUMN word text"))
         with pytest.raises(Conflict):
@@ -231,7 +237,6 @@ async def test_a_statement_whose_table_has_changed_is_prepared_anew(servers: Map
         with pytest.raises(FeatureNotSupported):
             async with database.begin() as connection:
                 await Prepared(lambda: text("SELECT DISTINCT 1 FROM noted FOR UPDATE")).fetch(connection)
-        await database.close()
 
 
 async def test_a_connection_keeps_a_bounded_number_of_statements(
@@ -261,10 +266,7 @@ async def test_a_connection_keeps_a_bounded_number_of_statements(
 
 async def test_i8_a_commit_that_fails_is_no_commit(servers: Mapping[str, str]) -> None:
     note = Prepared(lambda: text("INSERT INTO noted VALUES (CAST(:number AS integer))"))
-    with fresh_database(servers["TEST_DATABASE_URL"]) as url:
-        database = Database(url, pool_size=1)
-        async with database.begin() as connection:
-            await connection.execute(text("CREATE TABLE noted (number integer UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+    async with with_table(servers, "(number integer UNIQUE DEFERRABLE INITIALLY DEFERRED)") as database:
         for at_once, alone in ((True, False), (True, True), (False, False)):
             with pytest.raises((UniqueViolation, IntegrityError)):
                 async with database.begin(at_once=at_once) as connection:
@@ -277,7 +279,6 @@ async def test_i8_a_commit_that_fails_is_no_commit(servers: Mapping[str, str]) -
                             await note.execute(connection, number=1)
         async with database.begin() as connection:
             assert (await connection.execute(text("SELECT count(*) FROM noted"))).scalar_one() == 0
-        await database.close()
 
 
 async def test_blocks_of_statements_do_not_nest(servers: Mapping[str, str]) -> None:
