@@ -1,12 +1,12 @@
 """Consent letters end to end: sent, their links followed by scanners, answered by button or not at all (S25)."""
 
-import socket
 from typing import Any
 
 import httpx
 
 from tests.acceptance.test_scanners import at_rest, changed, everything, links_of, parsed
 from tests.mail_server import MailServer
+from tests.servers.processes import free_port
 from tests.stacks import Stack
 
 JOB = "Einwilligung"
@@ -32,8 +32,7 @@ unreachable,Vier,,Neu,true,2023-01-01,Hamburg
 
 
 def begin(stack: Stack) -> str:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/pflege"
     stack.environment |= {"KP_LINK_KEYS": "0123456789abcdef" * 2, "KP_PUBLIC_URL": url, "KP_PUBLIC_PORT": str(port)}
     for name, content in (("setup.yaml", SETUP), ("people.csv", PEOPLE)):

@@ -1,7 +1,6 @@
 """Mail scanners follow every link of every mail; candidates press a button once or twice; others forge links (S25)."""
 
 import re
-import socket
 import time
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -12,6 +11,7 @@ from sqlalchemy import NullPool, create_engine, make_url, select
 
 from shared.db.tables import metadata
 from tests.mail_server import MailServer
+from tests.servers.processes import free_port
 from tests.stacks import EXPECTED, Stack
 
 #: Rows that a running system writes by itself.
@@ -63,8 +63,7 @@ def changed(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> set[st
 
 
 def test_s25_scanners_change_nothing_and_one_click_unsubscribes_once(stack: Stack, smtp: MailServer) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/pflege"
     stack.environment |= {"KP_LINK_KEYS": "0123456789abcdef" * 2, "KP_PUBLIC_URL": url, "KP_PUBLIC_PORT": str(port)}
     stack.load_sample()

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from tests.mail_server import MailServer
+from tests.servers.processes import free_port
 from tests.smtp_scripts import REPLIES
 from tests.stacks import Stack
 
@@ -40,11 +40,6 @@ def tells(text: str, *secrets: str) -> list[str]:
 
 def whole_log(stack: Stack) -> str:
     return "\n".join(path.read_text(errors="replace") for path in sorted(stack.folder.glob("*.log")))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def script(address: str, attempt: int) -> str | None:

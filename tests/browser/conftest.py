@@ -1,7 +1,6 @@
 """The console in Debian's Chromium: a real process, a real database, nothing stubbed."""
 
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.site import PASSWORD, ROLES, Site, Visitor
 from tests.mail_server import MailServer
+from tests.servers.processes import free_port
 from tests.servers.programs import program
 from tests.servers.state import ServersImpossible
 from tests.stacks import Stack
@@ -96,8 +96,7 @@ def running_site(
 ) -> Iterator[Site]:
     """All services over a copy of a database; `settings_of`: more settings, made from the console's address."""
     shutil.copy(prepared / "k.sqlite3", folder / "k.sqlite3")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with MailServer(folder / "ledger.jsonl") as mail:
         stack = _stack(folder, mail.oracle.url)
         url = f"http://127.0.0.1:{port}"

@@ -4,7 +4,6 @@ Date fields are the browser's own, so Debian's package chromium-l10n is installe
 """
 
 import os
-import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.browser.site import PASSWORD, sign_in
 from tests.mail_server import MailServer
+from tests.servers.processes import free_port
 from tests.servers.programs import install, program
 from tests.stacks import Stack
 
@@ -57,8 +57,7 @@ def _start(stack: Stack) -> str:
     stack.cli("user", "create", f"u.{USER}", "--display-name", "Anna Weber", "--role", "admin")
     with file.open() as given:
         stack.cli("user", "password", f"u.{USER}", "--stdin", stdin=given)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     stack.start("all", KP_CONSOLE_PORT=str(port))
     stack.wait_for(lambda: stack.has_logged("console_listens"), 30, "the console's start")
     for job in ("Geburtstagsgrüße", "Endgültige Absage Pool"):

@@ -1,7 +1,6 @@
 """The candidates' page in German and English, and what recruiters see of it in the console."""
 
 import re
-import socket
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
 from pathlib import Path
@@ -11,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import running_site
 from tests.browser.site import Site, Visitor, barriers
+from tests.servers.processes import free_port
 
 SECRET = "0123456789abcdef" * 2
 JOB, DAY = "Geburtstagsgrüße", "2026-11-23"
@@ -18,8 +18,7 @@ JOB, DAY = "Geburtstagsgrüße", "2026-11-23"
 
 @pytest.fixture(scope="module")
 def public_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from functools import partial
 import httpx
 
 from tests.mail_server import MailServer
+from tests.servers.processes import free_port
 from tests.servers.relay import Relay
 from tests.stacks import Stack
 
@@ -24,11 +25,6 @@ def answers(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
