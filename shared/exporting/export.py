@@ -53,7 +53,7 @@ async def export_source(
 async def _write(listed: ListSource, partial: Path, out: Path, begin: Callable[[], Writer], progress: Progress) -> int:
     count = 0
     try:
-        writer = await asyncio.to_thread(begin)
+        writer = await _begun(begin)
         try:
             async for rows in _batches(listed.rows):
                 await _apart(writer, writer.write, rows)
@@ -79,6 +79,18 @@ async def _batches(rows: AsyncIterator[Row]) -> AsyncIterator[list[Row]]:
             batch = []
     if batch:
         yield batch
+
+
+async def _begun(begin: Callable[[], Writer]) -> Writer:
+    """The writer, begun in a thread. Who is cancelled waits for it, and leaves none of its files behind."""
+    work = asyncio.ensure_future(asyncio.to_thread(begin))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        for writer in await asyncio.gather(work, return_exceptions=True):
+            if not isinstance(writer, BaseException):
+                writer.abandon()
+        raise
 
 
 async def _apart(writer: Writer, step: Callable[..., None], *rows: list[Row]) -> None:

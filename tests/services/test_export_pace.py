@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -24,6 +25,8 @@ from shared.clock import SystemClock
 from shared.db.engine import Database
 from shared.exporting import Source, export_source
 from shared.exporting.lists import ListSource, Row
+from shared.exporting.workbook import ExcelWriter
+from shared.exporting.writers import WRITERS
 from shared.settings import Settings
 from tests.services.setup_files import SETUP, apply
 from tests.services.world import MORNING
@@ -106,6 +109,29 @@ async def test_who_gives_up_while_it_is_packed_leaves_nothing_and_ends_it(ready:
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
+    assert left(tmp_path) == []
+    assert not list(tmp_path.glob("long*"))  # noqa: ASYNC240
+
+
+async def test_who_gives_up_before_it_has_begun_leaves_nothing(
+    ready: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beginning, begun = threading.Event(), threading.Event()
+
+    class Slow(ExcelWriter):
+        def __init__(self, *given: Any) -> None:
+            beginning.set()
+            time.sleep(0.2)
+            super().__init__(*given)
+            begun.set()
+
+    monkeypatch.setitem(WRITERS, ".xlsx", Slow)
+    work = asyncio.create_task(export_source(ready, long_list(6000), tmp_path / "long.xlsx", MORNING))
+    assert await asyncio.to_thread(beginning.wait, 20)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert await asyncio.to_thread(begun.wait, 20)
     assert left(tmp_path) == []
     assert not list(tmp_path.glob("long*"))  # noqa: ASYNC240
 
