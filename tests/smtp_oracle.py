@@ -57,7 +57,7 @@ class SmtpOracle:
         self.credentials, self.starttls, self.implicit_tls, self.keep = credentials, starttls, implicit_tls, keep
         #: Mails accepted, if they are kept; verbs seen, in order; connections opened so far, and those open now.
         self.mails: list[TakenMail] = []
-        #: Recipients whose body made it leave: their dot may have been under way.
+        #: Recipients at whose body it left: their dot may have been under way.
         self.left_at_body: set[str] = set()
         self.verbs: list[str] = []
         self.connections = 0
@@ -103,6 +103,8 @@ class SmtpOracle:
         if self._server is not None:
             self._server.close()
         for session in list(self.open):
+            if session.in_body:
+                self.left_at_body.add(session.recipient)
             session.transport.abort()
 
     def ask(self, address: str) -> str | None:
@@ -132,8 +134,8 @@ class Session(asyncio.Protocol):
         self._oracle = oracle
         self.transport: Any = None
         self._buffer = b""
-        self._in_mail = self._in_body = self._secret_next = self._upgrading = self._judging = False
-        self._sender = self._recipient = ""
+        self._in_mail = self.in_body = self._secret_next = self._upgrading = self._judging = False
+        self._sender = self.recipient = ""
         self._utf8 = False
         self._manner: str | None = None
         self._answers: list[bytes] = []
@@ -155,7 +157,7 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while self._buffer and not (self._upgrading or self._judging or self._silent or self.transport.is_closing()):
-            if self._in_body:
+            if self.in_body:
                 if not self._take_body():
                     break
             else:
@@ -187,7 +189,7 @@ class Session(asyncio.Protocol):
             case "AUTH":
                 self._auth(line)
             case "RSET" | "NOOP":
-                self._in_mail, self._recipient = False, ""
+                self._in_mail, self.recipient = False, ""
                 self._answers.append(b"250 ok\r\n")
             case "QUIT":
                 self._answers.append(b"221 bye\r\n")
@@ -237,7 +239,7 @@ class Session(asyncio.Protocol):
         if self._in_mail:
             self._answers.append(b"503 nested MAIL\r\n")
             return
-        self._sender, self._recipient, self._utf8 = path_in(line), "", b"SMTPUTF8" in line.split()
+        self._sender, self.recipient, self._utf8 = path_in(line), "", b"SMTPUTF8" in line.split()
         self._manner = self._oracle.ask(self._sender)
         self._in_mail = self._say("MAIL", "250 ok")
 
@@ -248,13 +250,13 @@ class Session(asyncio.Protocol):
         recipient = path_in(line)
         self._manner = self._oracle.ask(recipient)
         if self._say("RCPT", "250 ok") or self._manner == "refuse_rcpt_550_but_354":
-            self._recipient = recipient
+            self.recipient = recipient
 
     def _data(self) -> None:
-        if not self._recipient:
+        if not self.recipient:
             self._answers.append(b"503 no recipient\r\n")
         elif self._say("DATA", "354 go on"):
-            self._in_body = True
+            self.in_body = True
             # The line end of DATA counts as the one before the dot, so that an empty body ends too.
             self._buffer = b"\r\n" + self._buffer
 
@@ -263,13 +265,13 @@ class Session(asyncio.Protocol):
             self._flush()
             self._oracle.spoken_early.set()
             if self._silent or self.transport.is_closing():
-                self._oracle.left_at_body.add(self._recipient)
+                self._oracle.left_at_body.add(self.recipient)
                 return False
             self._manner = None
         body, found, rest = self._buffer.partition(b"\r\n.\r\n")
         if not found:
             return False
-        self._in_body, self._buffer = False, rest
+        self.in_body, self._buffer = False, rest
         self._end_of_data((body + b"\r\n").replace(b"\r\n..", b"\r\n.")[2:])
         return True
 
@@ -311,10 +313,10 @@ class Session(asyncio.Protocol):
     def _judge(self, content: bytes, code: int | None, then: Callable[[], None], *, replied: bool = True) -> None:
         stored = code is not None and 200 <= code < 300
         if stored and self._oracle.keep:
-            self._oracle.mails.append(TakenMail(self._sender, self._recipient, content, time.monotonic(), self._utf8))
+            self._oracle.mails.append(TakenMail(self._sender, self.recipient, content, time.monotonic(), self._utf8))
         digest = hashlib.sha256(content).hexdigest()
-        entry = LedgerEntry(message_id_in(content), self._recipient, digest, code, stored, replied)
-        self._in_mail, self._recipient = False, ""
+        entry = LedgerEntry(message_id_in(content), self.recipient, digest, code, stored, replied)
+        self._in_mail, self.recipient = False, ""
         # What comes behind the dot is answered after it.
         self._judging = True
         self._oracle.write_down(entry, partial(self._judged, then))

@@ -25,13 +25,11 @@ from shared.db.dispatch import run_now
 from shared.db.tables import write_orders
 from shared.errors import Conflict, Unavailable
 from tests.chaos.checker import ENDS, Verdict, judge
-from tests.chaos.ending import conclude
-from tests.chaos.evidence import deliveries_of, gather
+from tests.chaos.ending import conclude, gather_of
 from tests.chaos.faults import do
 from tests.chaos.plan import Event, Fault
 from tests.chaos.scene import Scene, noting, open_scene
 from tests.chaos.workload import Workload
-from tests.smtp_ledger import read_ledger
 
 #: What must be seen of a fault, or it was none: words of the services' logs, or what else came of it.
 Evidence = str | Callable[["Struck"], bool]
@@ -137,8 +135,7 @@ async def strike_all(folder: Path) -> Series:
         await _first_signs(opened)
         struck = [await _strike(opened, number) for number in range(len(CASES))]
         looking_after.cancel()
-        mails = deliveries_of(opened.mail.accepted, opened.asked)
-        evidence = await gather(opened.database, read_ledger(folder / "ledger.jsonl"), opened.acts, mails)
+        evidence = await gather_of(opened)
         verdicts = []
         for one in struck:
             orders = [order for order in evidence.orders if order["external_id"] in one.expected]
