@@ -127,7 +127,7 @@ class Pipeline:
             self.is_open = False
 
     def send(self, statement: Statement, values: Mapping[str, Any]) -> Sent:
-        """Sends a statement, prepared at its first use; what the socket does not take waits for the next reading."""
+        """Sends a statement, prepared at its first use. Up to 8 KB wait for the next reading, or the block's end."""
         if statement.name in self._prepared:
             self._prepared.move_to_end(statement.name)
         else:
@@ -137,7 +137,6 @@ class Pipeline:
         self._pgconn.send_query_prepared(statement.name, as_text)
         sent = Sent(self._adapter)
         self._unread.append((sent, None))
-        self._pgconn.flush()
         return sent
 
     async def read(self, sent: Sent) -> list[Any]:
