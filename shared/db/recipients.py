@@ -176,7 +176,11 @@ def _rules(
     own_order: ColumnElement[int] | None,
     run_id: int | None = None,
 ) -> list[ColumnElement[bool]]:
-    return [not_(stop.exists()) for stop in stops(query, rules, on, own_order, run_id).values()]
+    found = {name: not_(stop.exists()) for name, stop in stops(query, rules, on, own_order, run_id).items()}
+    if own_order is not None:
+        # A last look has the few persons before it: of all others it need not search the orders once more.
+        found["yearly"] = or_(_P.yearly_since.is_(None), found["yearly"])
+    return list(found.values())
 
 
 def standing_blocks(lineage_id: int, day: date) -> Select[Any]:

@@ -4,13 +4,14 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from shared.db import person_commands as people
 from shared.db.person_commands import Less, OfOrder, Stopped
 from shared.db.person_file import show_person
 from shared.db.suppressions import CANDIDATE, PAUSED
 from shared.db.system_settings import save_system_settings
-from shared.db.tables import blocks, events, persons
+from shared.db.tables import applications, blocks, events, persons
 from shared.db.why import explain
 from shared.db.write_orders.wishes import NO_BIRTHDAY, YEARLY
 from tests.services.setup_files import rows
@@ -122,6 +123,21 @@ async def test_one_letter_a_year_stops_a_claimed_letter_where_another_was_handed
     async with world.database.read() as connection:
         found = await explain(connection, "Neue", "A1", DAY + timedelta(days=40), DAY)
     assert [job["stopped_by"]["rule"] for job in found["jobs"]] == ["yearly", "yearly"]
+
+
+async def test_d27_d33_the_last_look_alone_holds_one_letter_a_year(world: World) -> None:
+    await world.begin(*PEOPLE, setup=JOBS)
+    world.clock.set(EIGHT)
+    await world.turn()
+    queued = {who: [row["id"] for row in await world.rows() if row["external_id"] == who] for who in ("A1", "B1")}
+    await world.send(queued["A1"][0])
+    async with world.database.begin() as connection:
+        # As if the wish had come about otherwise: nothing is withdrawn by it.
+        a1 = (await connection.execute(select(applications.c.person_id).filter_by(external_id="A1"))).scalar_one()
+        await connection.execute(persons.update().where(persons.c.id == a1).values(yearly_since=MORNING))
+    claim = await world.claim(*queued["A1"][1:], *queued["B1"])
+    assert sorted(order.id for order in claim.orders) == queued["B1"]
+    assert claim.others == {"withdrawn: no longer matches at the last look": 2}
 
 
 async def test_d27_the_stricter_of_both_caps_wins(world: World) -> None:
