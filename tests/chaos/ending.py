@@ -12,7 +12,7 @@ from shared.db.engine import Database
 from shared.db.tables import contact_jobs, dispatch_runs, write_orders
 from shared.errors import Conflict, Unavailable
 from tests.chaos.checker import Verdict, judge
-from tests.chaos.evidence import Evidence, deliveries_of, gather
+from tests.chaos.evidence import deliveries_of, gather
 from tests.chaos.faults import OF_THE_DATABASE, switch_on_again
 from tests.chaos.leaks import in_command_lines, in_files, in_rows
 from tests.chaos.scene import Scene
@@ -96,18 +96,12 @@ async def _count(database: Database, where: Any) -> int:
         return int((await connection.execute(select(func.count()).where(where))).scalar_one())
 
 
-async def gather_of(scene: Scene) -> Evidence:
-    """All evidence of a run so far, with what the scene itself knows: who fell, and whom the mail server left."""
+async def _judge(scene: Scene) -> Verdict:
     mails = deliveries_of(scene.mail.accepted, scene.asked)
     evidence = await gather(scene.database, read_ledger(scene.folder / "ledger.jsonl"), scene.acts, mails)
     evidence.fallen = frozenset({one.pid for one in scene.crew.deaths if one.pid is not None} | scene.stopped)
     evidence.database_was_away = bool(scene.effects.keys() & OF_THE_DATABASE)
     evidence.left_at_body = frozenset(scene.mail.oracle.left_at_body)
-    return evidence
-
-
-async def _judge(scene: Scene) -> Verdict:
-    evidence = await gather_of(scene)
     verdict = judge(evidence, scene.workload.expected())
     if verdict.violations:
         # The database goes with the run's own servers: what a violation names is to be looked at afterwards.

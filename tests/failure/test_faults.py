@@ -25,11 +25,13 @@ from shared.db.dispatch import run_now
 from shared.db.tables import write_orders
 from shared.errors import Conflict, Unavailable
 from tests.chaos.checker import ENDS, Verdict, judge
-from tests.chaos.ending import conclude, gather_of
+from tests.chaos.ending import conclude
+from tests.chaos.evidence import deliveries_of, gather
 from tests.chaos.faults import do
 from tests.chaos.plan import Event, Fault
 from tests.chaos.scene import Scene, noting, open_scene
 from tests.chaos.workload import Workload
+from tests.smtp_ledger import read_ledger
 
 #: What must be seen of a fault, or it was none: words of the services' logs, or what else came of it.
 Evidence = str | Callable[["Struck"], bool]
@@ -135,7 +137,10 @@ async def strike_all(folder: Path) -> Series:
         await _first_signs(opened)
         struck = [await _strike(opened, number) for number in range(len(CASES))]
         looking_after.cancel()
-        evidence = await gather_of(opened)
+        mails = deliveries_of(opened.mail.accepted, opened.asked)
+        evidence = await gather(opened.database, read_ledger(folder / "ledger.jsonl"), opened.acts, mails)
+        # Of nobody else it is in doubt whether a dot was under way.
+        evidence.left_at_body = frozenset(opened.mail.oracle.left_at_body)
         verdicts = []
         for one in struck:
             orders = [order for order in evidence.orders if order["external_id"] in one.expected]
