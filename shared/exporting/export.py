@@ -87,9 +87,9 @@ async def _begun(begin: Callable[[], Writer]) -> Writer:
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        for writer in await asyncio.gather(work, return_exceptions=True):
-            if not isinstance(writer, BaseException):
-                writer.abandon()
+        (writer,) = await asyncio.gather(work, return_exceptions=True)
+        if not isinstance(writer, BaseException):
+            writer.abandon()
         raise
 
 

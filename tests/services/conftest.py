@@ -1,7 +1,6 @@
 """An empty database with the newest schema, on both kinds; and imports into one that knows a small setup."""
 
 import shutil
-import socket
 import ssl
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from shared.db.engine import Database
 from shared.importing import batches
 from tests.certificates import make_certificate
 from tests.servers.fresh import fresh_database
+from tests.servers.processes import free_port
 from tests.services.command_line import CommandLine
 from tests.services.import_files import Files
 from tests.services.plan_looks import Looks
@@ -130,9 +130,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
 @pytest.fixture
 def closed_port() -> int:
     """A port of this machine where nobody listens."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

@@ -116,12 +116,12 @@ async def test_who_gives_up_while_it_is_packed_leaves_nothing_and_ends_it(ready:
 async def test_who_gives_up_before_it_has_begun_leaves_nothing(
     ready: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beginning, begun = threading.Event(), threading.Event()
+    beginning, given_up, begun = threading.Event(), threading.Event(), threading.Event()
 
     class Slow(ExcelWriter):
         def __init__(self, *given: Any) -> None:
             beginning.set()
-            time.sleep(0.2)
+            given_up.wait(20)
             super().__init__(*given)
             begun.set()
 
@@ -129,6 +129,8 @@ async def test_who_gives_up_before_it_has_begun_leaves_nothing(
     work = asyncio.create_task(export_source(ready, long_list(6000), tmp_path / "long.xlsx", MORNING))
     assert await asyncio.to_thread(beginning.wait, 20)
     work.cancel()
+    await asyncio.sleep(0.05)
+    given_up.set()
     with pytest.raises(asyncio.CancelledError):
         await work
     assert await asyncio.to_thread(begun.wait, 20)
