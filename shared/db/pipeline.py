@@ -127,7 +127,10 @@ class Pipeline:
             self.is_open = False
 
     def send(self, statement: Statement, values: Mapping[str, Any]) -> Sent:
-        """Sends a statement, prepared at its first use. Up to 8 KB wait for the next reading, or the block's end."""
+        """Sends a statement, prepared at its first use.
+
+        libpq sends from 8 KB on, as far as the socket takes it; the rest goes with the next reading or the block's end.
+        """
         if statement.name in self._prepared:
             self._prepared.move_to_end(statement.name)
         else:

@@ -178,7 +178,7 @@ def _rules(
 ) -> list[ColumnElement[bool]]:
     found = {name: not_(stop.exists()) for name, stop in stops(query, rules, on, own_order, run_id).items()}
     if own_order is not None:
-        # A last look has the few persons before it: of all others it need not search the orders once more.
+        # For whoever has not asked for one letter a year, the orders need not be searched once more.
         found["yearly"] = or_(_P.yearly_since.is_(None), found["yearly"])
     return list(found.values())
 
