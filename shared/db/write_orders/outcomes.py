@@ -159,7 +159,7 @@ _APPLIED = write_orders.join(applications, _A.id == _O.application_id)
 
 
 def _lock(table: Table, source: FromClause) -> Select[Any]:
-    # By joins, not by IN: who has two letters here is met twice, and finding that out costs more.
+    # By joins, not by IN: that would look who has two letters here, which are few and may be met twice.
     theirs = select(table.c.id).select_from(source).where(any_of(_O.id, _IDS))
     return theirs.order_by(table.c.id).with_for_update(of=table)
 
