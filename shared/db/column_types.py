@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -22,7 +22,6 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.sql.operators import OperatorType
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -88,10 +87,6 @@ class NameList(IdList):
 class _AnyOf(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
-
-    def self_group(self, against: OperatorType | None = None) -> Self:
-        """A condition as it stands: with `= 1` behind it SQLite would look at every row, whatever the index."""
-        return self
 
 
 def any_of(column: ColumnElement[Any], ids: Collection[int] | ColumnElement[Any]) -> ColumnElement[bool]:
