@@ -136,6 +136,9 @@ def _is_reduced(row: Row[Any] | None) -> bool:
     return row is not None and row.reduced_at is not None
 
 
+_WITH_APPLICATIONS = write_orders.join(applications, _A.id == _O.application_id)
+
+
 def _orders() -> Select[Any]:
     version = form_letter_versions.c
     columns = (
@@ -144,9 +147,9 @@ def _orders() -> Select[Any]:
         *(_O.job_id, _O.time_zone, _J.consent_answer_days, _J.consent_status_id),
         application_statuses.c.meta.label("sets_meta"),
     )
+    as_claimed = and_(version.letter_id == _O.letter_id, version.version == _O.letter_version)
     source = (
-        write_orders.join(applications, _A.id == _O.application_id)
-        .outerjoin(form_letter_versions, and_(version.letter_id == _O.letter_id, version.version == _O.letter_version))
+        _WITH_APPLICATIONS.outerjoin(form_letter_versions, as_claimed)
         .outerjoin(application_statuses, application_statuses.c.id == version.sets_status_id)
         .outerjoin(contact_jobs, _J.id == _O.job_id)
     )
@@ -155,17 +158,16 @@ def _orders() -> Select[Any]:
 
 
 _IDS = bindparam("ids", type_=IdList())
-_APPLIED = write_orders.join(applications, _A.id == _O.application_id)
 
 
 def _lock(table: Table, source: FromClause) -> Select[Any]:
-    # By joins, not by IN: that would look who has two letters here, which are few and may be met twice.
+    # By joins, not by IN, which would first look for those who have two letters here: they may be met twice.
     theirs = select(table.c.id).select_from(source).where(any_of(_O.id, _IDS))
     return theirs.order_by(table.c.id).with_for_update(of=table)
 
 
-_LOCK_PERSONS = Prepared(lambda: _lock(persons, _APPLIED.join(persons, _P.id == _A.person_id)))
-_LOCK_APPLICATIONS = Prepared(lambda: _lock(applications, _APPLIED))
+_LOCK_PERSONS = Prepared(lambda: _lock(persons, _WITH_APPLICATIONS.join(persons, _P.id == _A.person_id)))
+_LOCK_APPLICATIONS = Prepared(lambda: _lock(applications, _WITH_APPLICATIONS))
 _LOCK_ORDERS = Prepared(_orders)
 
 
