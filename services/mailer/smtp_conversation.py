@@ -35,6 +35,8 @@ class SmtpConversation(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
+        # Asking for it costs a system call.
+        self._loop = asyncio.get_running_loop()
         #: Whether the server has said anything since `begin`.
         self.answered = False
         self._buffer = bytearray()
@@ -76,7 +78,7 @@ class SmtpConversation(asyncio.Protocol):
         if seconds is None:
             self._deadline = math.inf
             return
-        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._deadline = self._loop.time() + seconds
         if self._deadline < self._looks_at:
             self._look_at(self._deadline)
 
@@ -84,13 +86,13 @@ class SmtpConversation(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._looks_at = moment
-        self._timer = asyncio.get_running_loop().call_at(moment, self._look)
+        self._timer = self._loop.call_at(moment, self._look)
 
     def _look(self) -> None:
         self._timer, self._looks_at = None, math.inf
         if self._deadline == math.inf:
             return
-        if asyncio.get_running_loop().time() < self._deadline - _TIMER_STEP:
+        if self._loop.time() < self._deadline - _TIMER_STEP:
             self._look_at(self._deadline)
             return
         self._late = True
@@ -118,7 +120,7 @@ class SmtpConversation(asyncio.Protocol):
                 raise ConnectionTrouble(self._lost)
             if self._late:
                 raise TimeoutError
-            self._wake = asyncio.get_running_loop().create_future()
+            self._wake = self._loop.create_future()
             await self._wake
         self.answered = True
         return self._replies.popleft()
