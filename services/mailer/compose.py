@@ -165,7 +165,7 @@ def _header_lines(subject: str, headers: MailHeaders) -> Iterator[str]:
     if headers.date.tzinfo is None:
         raise InvalidInput("date of a mail", str(headers.date), "must have a time zone")
     yield _from(headers.sender)
-    yield _mailbox("To", Sender("", headers.recipient))
+    yield f"To: {_address('To', headers.recipient)}"
     if headers.reply_to:
         yield _mailbox("Reply-To", headers.reply_to)
     yield _text("Subject", subject)
@@ -197,13 +197,17 @@ def _date(date: datetime, _: tzinfo | None, __: int) -> str:
 
 
 def _mailbox(name: str, who: Sender) -> str:
-    address = _checked(f"address in {name}", _ADDRESS, ascii_domain_address(who.email))
+    address = _address(name, who.email)
     display = " ".join(_BLANKS.sub(" ", who.display_name).split())
     if not display:
         return f"{name}: {address}"
     phrase = _phrase(display)
     together = f"{name}: {phrase} <{address}>"
     return together if len(together) <= _WIDTH else f"{name}: {phrase}\r\n <{address}>"
+
+
+def _address(name: str, given: str) -> str:
+    return _checked(f"address in {name}", _ADDRESS, ascii_domain_address(given))
 
 
 def _phrase(display: str) -> str:

@@ -144,7 +144,7 @@ class Deliverer:
             nonlocal granted
             self._coming.discard(order.token)
             with sending.step("intent"):
-                while (answer := await self.intents.submit(intent)) is None:
+                while (answer := await self.intents.enqueue(intent)) is None:
                     await self._at_its_slot(holding)
             granted = answer
             return granted
@@ -276,12 +276,8 @@ class Deliverer:
         now = self._clock.now()
         values: dict[str, Any] = {"order_id": order.id, "token": order.token, "at": now, "relay": self._pool.address}
         if mail is not None:
-            values |= {
-                "subject": mail.subject,
-                "message_id": mail.message_id,
-                "body_hash": mail.body_hash,
-                "bytes": len(mail.content),
-            }
+            values["subject"], values["message_id"] = mail.subject, mail.message_id
+            values["body_hash"], values["bytes"] = mail.body_hash, len(mail.content)
         match outcome:
             case Sent(code=code, text=text):
                 return Settlement(**values, state="sent", code=code, text=text)

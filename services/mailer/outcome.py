@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
+from shared.records import record
+
 #: Back-off after the first deferral, as a multiple of the configured base, doubling up to this many bases.
 LONGEST_BACKOFF = 40 / 3  # 5 minutes -> 67 minutes
 JITTER = 0.2
@@ -37,7 +39,7 @@ class ConnectFailure(StrEnum):
     AUTH = "AUTH"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sent:
     """The server accepted the letter: any 2xx to the final dot."""
 

@@ -18,7 +18,6 @@ from shared.records import record
 BeforeDot = Callable[[], Awaitable[bool]]
 
 _BARE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
-_FORBIDDEN = frozenset("<> ")
 
 
 @record
@@ -32,19 +31,22 @@ class Envelope:
 
 def envelope(envelope_from: str, recipient: str, mail: bytes, *, smtputf8: bool) -> Envelope | str:
     """The commands, or why these addresses or this mail's head cannot be written over this connection (S6, S9)."""
-    addresses = [ascii_domain_address(envelope_from), ascii_domain_address(recipient)]
-    if any(_FORBIDDEN & set(address) or not address.isprintable() for address in addresses):
-        return "forbidden characters in a mail address"
-    if not all(0 < address.find("@") < len(address) - 1 for address in addresses):
-        return "incomplete mail address"
+    sender, receiver = ascii_domain_address(envelope_from), ascii_domain_address(recipient)
+    if wrong := _cannot_be_written(sender) or _cannot_be_written(receiver):
+        return wrong
     # A letter with a return path of its own names its sender in the head alone; bodies are never looked at.
     head = mail[: max(mail.find(b"\r\n\r\n"), 0)]
-    international = not (head.isascii() and all(address.isascii() for address in addresses))
+    international = not (head.isascii() and sender.isascii() and receiver.isascii())
     if international and not smtputf8:
         return "smtputf8: an address is not ASCII, and the mail server takes no others"
     option = " SMTPUTF8" if international else ""
-    sender, receiver = addresses
     return Envelope(f"MAIL FROM:<{sender}>{option}\r\n".encode(), f"RCPT TO:<{receiver}>\r\n".encode())
+
+
+def _cannot_be_written(address: str) -> str | None:
+    if "<" in address or ">" in address or " " in address or not address.isprintable():
+        return "forbidden characters in a mail address"
+    return None if 0 < address.find("@") < len(address) - 1 else "incomplete mail address"
 
 
 def wire_form(mail: bytes) -> bytes:

@@ -47,7 +47,9 @@ def letter_value(path: str, raw: object, language: str) -> object:
     """The value of placeholder `path` for a letter in `language`; raises UnrenderableLetter if it is too long."""
     if isinstance(raw, date):
         return Day(raw, language)
-    text = "" if raw is None else CONTROL.sub("", str(raw))
+    text = "" if raw is None else str(raw)
+    if not text.isprintable():
+        text = CONTROL.sub("", text)
     if len(text) > LONGEST_VALUE:
         raise UnrenderableLetter(f"placeholder {path} is longer than {LONGEST_VALUE} characters")
     return text if text.strip() else Empty(path)

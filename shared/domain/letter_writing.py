@@ -15,6 +15,7 @@ from shared.domain.letters import (
 )
 from shared.domain.placeholders import Sender
 from shared.domain.senders import User, resolve_sender
+from shared.records import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class LetterForms:
         return self.by_language.get(language_of(tag) or "", own)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Occasion:
     """What a letter is written from besides its applicant."""
 

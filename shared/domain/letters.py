@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from shared.domain.letter_html import check_html, inline_styles, text_of
 from shared.domain.letter_language import Part, compile_part, segments
@@ -20,6 +21,7 @@ from shared.domain.placeholders import (
 )
 from shared.domain.salutation import salutation_line
 from shared.errors import InvalidInput
+from shared.records import record
 
 __all__ = [
     "PLACEHOLDERS",
@@ -55,7 +57,7 @@ class LetterText:
     language: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RenderedLetter:
     """A letter to one applicant: subject in one line; `html` is None for a text-only mail."""
 
@@ -161,6 +163,7 @@ def _html_source(place: str, source: str | None, language: str, *, inline: bool)
     return inline_styles(place, pieces) if inline else source
 
 
+@lru_cache(256)
 def language_of(tag: str | None) -> str | None:
     """'de' or 'en' for a language tag such as 'en-GB'; None for a language that letters are not written in."""
     primary = (tag or "").strip().casefold().replace("_", "-").split("-")[0]

@@ -8,6 +8,7 @@ from typing import Any
 from shared.domain.consent import DELETE_LINK, STAY_LINK
 from shared.domain.text import fold
 from shared.errors import KontaktpflegeError
+from shared.records import record
 
 
 class UnrenderableLetter(KontaktpflegeError):
@@ -96,7 +97,7 @@ PLACEHOLDERS: list[Placeholder] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LetterContext:
     """What one letter is written from; a missing key means unknown.
 

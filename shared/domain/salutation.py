@@ -1,5 +1,7 @@
 """The salutation line of a letter (D43): formal where the data allows it, neutral where it does not, never empty."""
 
+from functools import lru_cache
+
 _WOMEN = frozenset({"frau", "fr", "ms", "mrs", "miss"})
 _MEN = frozenset({"herr", "herrn", "hr", "mr"})
 _ENGLISH = {"mrs": "Mrs", "miss": "Miss"}
@@ -23,6 +25,7 @@ def is_addressed(salutation: str | None, last_name: str | None) -> bool:
     return bool(_tidy(last_name)) and form in _WOMEN | _MEN
 
 
+@lru_cache(256)
 def is_english(language: str) -> bool:
     """Whether the language tag ('en', 'en-GB') is English."""
     return language.strip().casefold().replace("_", "-").split("-")[0] == "en"

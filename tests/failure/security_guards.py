@@ -55,8 +55,8 @@ SECURITY_GUARDS = (
         "an address with a command in it is not written to the server",
         "S6",
         _WIRE,
-        "    if any(_FORBIDDEN & set(address) or not address.isprintable() for address in addresses):\n",
-        "    if not addresses:\n",
+        '    if "<" in address or ">" in address or " " in address or not address.isprintable():\n',
+        "    if not address:\n",
         "tests/services/test_smtp_failures.py::test_s6_i10_an_address_that_is_none_never_reaches_the_server",
     ),
     _guard(

@@ -51,11 +51,10 @@ def order_rows(which: ColumnElement[bool]) -> Select[Any]:
 def as_claimable(rows: Sequence[Any]) -> list[dict[str, Any]]:
     """Each order by column, with its `application` as a mapping of its own, which letters are written from."""
     theirs = len(_ORDER_NAMES)
-    return [
-        # The first ends with its names, before the application's columns.
-        {
-            **dict(zip(_ORDER_NAMES, row, strict=False)),
-            "application": dict(zip(_APPLICATION_NAMES, row[theirs:], strict=True)),
-        }
-        for row in rows
-    ]
+    claimable = []
+    for row in rows:
+        # Ends with its names, before the application's columns.
+        order: dict[str, Any] = dict(zip(_ORDER_NAMES, row, strict=False))
+        order["application"] = dict(zip(_APPLICATION_NAMES, row[theirs:], strict=True))
+        claimable.append(order)
+    return claimable
