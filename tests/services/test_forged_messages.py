@@ -7,7 +7,7 @@ import asyncio
 import json
 import pickle
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,10 @@ async def ended(world: World) -> dict[str, int]:
     return ids
 
 
-async def until(holds: Any) -> None:
+async def until(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
     end = time.monotonic() + DEADLINE
-    while not await holds():
-        assert time.monotonic() < end
+    while (seen := await look()) != wanted:
+        assert time.monotonic() < end, f"{seen}, not {wanted}"
         await asyncio.sleep(0.05)
 
 
@@ -150,23 +150,23 @@ async def test_s14_forged_foreign_and_replayed_messages_send_nothing_and_change_
         publish(amqp_url, jobs, [encode(JobDue(run["id"])), encode(JobDue(10**9))] * 3)
         publish(amqp_url, jobs, [*forged, replayed[0]])
 
-        async def all_is_read() -> bool:
-            waiting = [await depth(bus, queue) for queue in (jobs, orders, f"{jobs}.dead", f"{orders}.dead")]
-            return waiting == [0, 0, len(forged) + 1, len(forged)]
+        async def waiting() -> list[int]:
+            return [await depth(bus, queue) for queue in (jobs, orders, f"{jobs}.dead", f"{orders}.dead")]
 
-        await until(all_is_read)
+        all_is_read = [0, 0, len(forged) + 1, len(forged)]
+        await until(waiting, all_is_read)
         # What came before it in its queue has been dealt with when a letter of ours arrives, rung for thrice.
         await world.change(status="An")
         await world.run()
         (due,) = await world.turn()
         publish(amqp_url, orders, [encode(WriteOrderReady(due))] * 3)
 
-        async def it_is_sent() -> bool:
-            return (await world.order("F"))["state"] == "sent"
+        async def state() -> str:
+            return str((await world.order("F"))["state"])
 
-        await until(it_is_sent)
+        await until(state, "sent")
         publish(amqp_url, orders, [encode(WriteOrderReady(due))] * 3)
-        await until(all_is_read)
+        await until(waiting, all_is_read)
     assert [mail.recipient for mail in oracle.mails] == ["f@x.example"]
     assert not trap.exists()
     after = await rows(world.database, write_orders)
