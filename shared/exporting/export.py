@@ -3,8 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from shared.db.engine import Database
 from shared.db.system_settings import load_system_settings
@@ -87,9 +89,8 @@ async def _begun(begin: Callable[[], Writer]) -> Writer:
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        (writer,) = await asyncio.gather(work, return_exceptions=True)
-        if not isinstance(writer, BaseException):
-            writer.abandon()
+        if await _goes_well(work):
+            work.result().abandon()
         raise
 
 
@@ -103,5 +104,13 @@ async def _apart(writer: Writer, step: Callable[..., None], *rows: list[Row]) ->
         await asyncio.shield(work)
     except asyncio.CancelledError:
         writer.stop()
-        await asyncio.gather(work, return_exceptions=True)
+        await _goes_well(work)
         raise
+
+
+async def _goes_well(work: "asyncio.Future[Any]") -> bool:
+    """Whether it ends without an error; waits for its end, however often who waits is cancelled meanwhile."""
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([work])
+    return not work.cancelled() and work.exception() is None
