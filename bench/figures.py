@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from statistics import median
@@ -135,6 +136,10 @@ class Results:
     def add(self, name: str, value: float) -> None:
         """One more sample."""
         self.samples[name].append(value)
+
+    def take_better(self, name: str, others: Sequence[str]) -> None:
+        """Names those samples of `others` whose median is highest: the best case of what is set up in several ways."""
+        self.samples[name] = list(max((self.samples[one] for one in others), key=median))
 
     def median(self, name: str) -> float | None:
         """The median of a name's samples; None where it was not measured."""

@@ -20,7 +20,6 @@ from tests.servers.fresh import fresh_database, fresh_vhost
 _FOLDER = Path(__file__).resolve().parent / "peers"
 _ENVIRONMENT = Path(__file__).resolve().parents[1] / ".state" / "bench-peers"
 _PATIENCE_SECONDS = 300
-_PROCESSES = 4
 
 
 def install() -> None:
@@ -43,7 +42,7 @@ class CeleryWorker:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
 
-    def send(self, letters: int, port: int, *, best: bool) -> float:
+    def send(self, letters: int, port: int, *, best: bool, processes: int = 4) -> float:
         """Letters a second, from the first one noted as sent to the last."""
         given = {**self._environment, "PEER_SMTP_PORT": str(port), "PEER_BEST": "1" if best else "0"}
         with psycopg.connect(given["PEER_DATABASE"], autocommit=True) as connection:
@@ -51,7 +50,7 @@ class CeleryWorker:
             connection.execute(_PEER_LETTERS, {"letters": letters})
             connection.execute("VACUUM ANALYZE peer_letters")
             _run(["python", "celery_fill.py", "1", str(letters)], given)
-            options = ["--concurrency", str(_PROCESSES), "--without-gossip", "--without-mingle", "--without-heartbeat"]
+            options = ["--concurrency", str(processes), "--without-gossip", "--without-mingle", "--without-heartbeat"]
             with _started(["celery", "-A", "celery_worker", "worker", "-l", "ERROR", *options], given):
                 _wait_until_sent(connection)
             found = connection.execute("SELECT extract(epoch FROM max(sent_at) - min(sent_at)) FROM peer_letters")

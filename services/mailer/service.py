@@ -127,9 +127,9 @@ async def _work(
     for part in parts:
         _end_with(part, stop, log)
     try:
-        most = settings.claim_batch
-        at_first = min(settings.kp_smtp_connections, most)
-        left_over = await _take_in(deliverer, subscription, claimed, acks, at_first, most, stop, log)
+        limit = settings.claim_batch
+        at_first = min(settings.kp_smtp_connections, limit)
+        left_over = await _take_in(deliverer, subscription, claimed, acks, at_first, limit, stop, log)
         over_at = asyncio.get_running_loop().time() + settings.kp_grace_seconds
         composing.cancel()
         await asyncio.wait([composing])
@@ -167,7 +167,7 @@ async def _take_in(
     """
     size = at_first
     while deliveries := await subscription.batch(limit=size, linger=LINGER):
-        size = min(2 * size, limit) if len(deliveries) == size else at_first
+        size = min(limit, max(at_first, 2 * len(deliveries)))
         by_order: dict[int, list[Delivery]] = {}
         for delivery in deliveries:
             assert isinstance(delivery.message, WriteOrderReady)  # noqa: S101 - the route carries nothing else

@@ -53,7 +53,7 @@ def as_claimable(rows: Sequence[Any]) -> list[dict[str, Any]]:
     theirs = len(_ORDER_NAMES)
     claimable = []
     for row in rows:
-        # Ends with its names, before the application's columns.
+        # zip ends with the order's names, before the application's columns.
         order: dict[str, Any] = dict(zip(_ORDER_NAMES, row, strict=False))
         order["application"] = dict(zip(_APPLICATION_NAMES, row[theirs:], strict=True))
         claimable.append(order)

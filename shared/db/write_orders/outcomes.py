@@ -201,9 +201,9 @@ async def _write_attempts(connection: AsyncConnection, settlements: Sequence[Set
     # One row each: of several outcomes of one attempt the last is the one that counts.
     rows = {
         one.token: {
-            "plain": (plain := one.outcome),
+            "plain": one.outcome,
             "lease_token": one.token,
-            "outcome": plain if one.token in held else f"late: {plain}",
+            "outcome": one.outcome if one.token in held else f"late: {one.outcome}",
             "settled_at": one.settled_at or one.at,
             "reply_code": one.code,
             "reply_text": one.text or one.reason,
