@@ -144,7 +144,7 @@ class Deliverer:
             nonlocal granted
             self._coming.discard(order.token)
             with sending.step("intent"):
-                while (answer := await self.intents.enqueue(intent)) is None:
+                while (answer := await self.intents.submit(intent)) is None:
                     await self._at_its_slot(holding)
             granted = answer
             return granted

@@ -127,9 +127,7 @@ async def _work(
     for part in parts:
         _end_with(part, stop, log)
     try:
-        limit = settings.claim_batch
-        at_first = min(settings.kp_smtp_connections, limit)
-        left_over = await _take_in(deliverer, subscription, claimed, acks, at_first, limit, stop, log)
+        left_over = await _take_in(deliverer, subscription, claimed, acks, settings.claim_batch, stop, log)
         over_at = asyncio.get_running_loop().time() + settings.kp_grace_seconds
         composing.cancel()
         await asyncio.wait([composing])
@@ -156,18 +154,12 @@ async def _take_in(
     subscription: Subscription,
     claimed: "asyncio.Queue[Holding]",
     acks: "Acks",
-    at_first: int,
     limit: int,
     stop: asyncio.Event,
     log: Any,
 ) -> Sequence[Holding]:
-    """Claims what doorbells name until `stop`; returns what it holds then and no sender can have.
-
-    A backlog is claimed in ever larger batches up to `limit`: its first letters do not wait for hundreds of others.
-    """
-    size = at_first
-    while deliveries := await subscription.batch(limit=size, linger=LINGER):
-        size = min(limit, max(at_first, 2 * len(deliveries)))
+    """Claims what doorbells name until `stop`; returns what it holds then and no sender can have."""
+    while deliveries := await subscription.batch(limit=limit, linger=LINGER):
         by_order: dict[int, list[Delivery]] = {}
         for delivery in deliveries:
             assert isinstance(delivery.message, WriteOrderReady)  # noqa: S101 - the route carries nothing else
