@@ -163,6 +163,7 @@ def _html_source(place: str, source: str | None, language: str, *, inline: bool)
     return inline_styles(place, pieces) if inline else source
 
 
+# Asked for every letter, of a few tags.
 @lru_cache(256)
 def language_of(tag: str | None) -> str | None:
     """'de' or 'en' for a language tag such as 'en-GB'; None for a language that letters are not written in."""

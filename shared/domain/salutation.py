@@ -25,6 +25,7 @@ def is_addressed(salutation: str | None, last_name: str | None) -> bool:
     return bool(_tidy(last_name)) and form in _WOMEN | _MEN
 
 
+# Asked for every letter, of a few tags.
 @lru_cache(256)
 def is_english(language: str) -> bool:
     """Whether the language tag ('en', 'en-GB') is English."""
