@@ -73,7 +73,7 @@ def sign_in(page: Page, name: str) -> None:
 
 
 def barriers(page: Page) -> list[str]:
-    """What axe finds serious or critical on a page."""
+    """What axe finds serious or critical on a page. After a click, wait first for something of the page it opens."""
     # Not as a script element, which the page's policy forbids.
     page.evaluate(AXE)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

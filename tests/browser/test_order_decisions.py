@@ -75,6 +75,7 @@ def test_d30_a_letter_by_hand_goes_out_and_is_found_by_its_kind(visit: Callable[
     expect(page.locator("tbody")).to_contain_text(number)
     page.select_option("#f-type", label="Einladung")
     page.get_by_role("button", name="Filtern").click()
+    expect(page.get_by_role("heading", name="Nichts gefunden")).to_be_visible()
     expect(page.locator("tbody tr")).to_have_count(0)
     assert barriers(page) == []
 
@@ -119,6 +120,7 @@ def test_d36_a_dispatch_that_waits_goes_when_somebody_says_so(visit: Callable[..
     page.locator("main").get_by_role("link", name=re.compile(rf"{count} angehalten")).click()
     page.get_by_role("link", name=STUCK, exact=True).click()
     notice = page.get_by_role("alert").filter(has_text="wartet auf Sie")
+    expect(notice).to_be_visible()
     assert barriers(page) == []
     notice.get_by_role("button").click()
     expect(page.get_by_role("status")).to_be_visible()
