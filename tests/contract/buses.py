@@ -52,8 +52,8 @@ async def nothing_more(subscription: Subscription) -> None:
             await subscription.batch(limit=1, linger=0)
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - the state is the broker's
             await asyncio.sleep(0.02)
 

@@ -103,9 +103,10 @@ def _environment(folder: Path, distribution: int, epmd: int) -> dict[str, str]:
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODENAME": "kp-test@localhost",
         "RABBITMQ_DIST_PORT": str(distribution),
-        # The runtime spins for work that may come, at the cost of whoever shares its cores.
+        # The runtime spins for work that may come, at the cost of whoever shares its cores. A dead letter that is not
+        # confirmed is tried again after three minutes, or so many milliseconds.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} "
-        "+sbwt none +sbwtdcpu none +sbwtdio none",
+        "+sbwt none +sbwtdcpu none +sbwtdio none -rabbit dead_letter_worker_publisher_confirm_timeout 10000",
         # Files that do not exist or are empty: nothing of the machine's own node is read.
         "RABBITMQ_CONF_ENV_FILE": str(folder / "env.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
