@@ -39,7 +39,7 @@ def _temporary_files() -> Iterator[None]:
     if "TMPDIR" in os.environ or not _has_room():
         yield
         return
-    folder = tempfile.mkdtemp(prefix="kontaktpflege-tests-", dir=_MEMORY)
+    folder = tempfile.mkdtemp(prefix="kp-tests-", dir=_MEMORY)
     try:
         # A database server has a user of its own, who passes through.
         os.chmod(folder, 0o711)

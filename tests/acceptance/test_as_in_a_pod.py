@@ -30,12 +30,15 @@ ON_BUS = ("scheduler", "evaluator", "mailer", "console")
 ROLES = (*ON_BUS, "public", "mailbox")
 #: The pods' user and group (deploy/kubernetes/base/every-pod.yaml).
 USER = 10001
-#: One folder stays writable; then root becomes that user, in no other group and without any right of root's.
+#: One folder stays writable, wherever it is; then root becomes that user, in no other group and without any right of
+#: root's.
 SEALED = """
 set -e
 mount --make-rprivate /
+around=$(df --output=target "$1" | tail -n 1)
 mount --bind "$1" "$1"
 mount -o remount,bind,ro /
+mount -o remount,bind,ro "$around"
 shift
 exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all "$@"
 """

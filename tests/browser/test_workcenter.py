@@ -23,11 +23,12 @@ def test_d32_a_letter_blocked_in_the_workcenter_is_blocked_in_the_job_file_and_b
     page = visit("operate")
     page.goto("/workcenter?state=planned")
     assert barriers(page) == []
-    row = page.locator("tbody tr").first
-    number, person = row.locator("a").nth(0).inner_text(), row.locator("a").nth(1).inner_text()
     page.get_by_role("button", name="Angekreuzte blockieren").click()
     expect(page.locator("#h-reason")).to_be_visible()
-    page.locator("tbody tr").first.get_by_role("checkbox").check()
+    # Plans may have grown since the page before.
+    row = page.locator("tbody tr").first
+    number, person = row.locator("a").nth(0).inner_text(), row.locator("a").nth(1).inner_text()
+    row.get_by_role("checkbox").check()
     page.fill("#f-reason", "ruft an")
     page.get_by_role("button", name="Angekreuzte blockieren").click()
     expect(page.get_by_role("status")).to_contain_text("blockiert: 1")

@@ -15,10 +15,10 @@ from shared.bus import rabbitmq_connection, rabbitmq_publisher
 from shared.bus.connect import look, open_bus
 from shared.bus.interface import Bus
 from shared.bus.messages import JobDue, WriteOrderReady
-from shared.bus.topology import DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT, EXCHANGE, entities
+from shared.bus.topology import DELIVERY_LIMIT, EXCHANGE, entities
 from shared.errors import Unavailable
 from tests.chaos.nodes import Broker
-from tests.contract.buses import ORDERS, depth, has, ids, nothing_more, opened, orders, put_garbage, receive, until
+from tests.contract.buses import ORDERS, depth, ids, nothing_more, opened, orders, receive, until
 from tests.servers.fresh import at_path
 from tests.servers.processes import free_port
 from tests.servers.relay import Relay
@@ -385,22 +385,6 @@ async def test_rabbitmq_c57_what_a_crash_loop_leaves_behind_is_a_dead_letter_and
         # The sweep rings again for a queued order; the new doorbell is as good as the first one.
         await until(lambda: publishes_one(bus))
         assert ids(await receive(subscription, 1)) == [1]
-
-
-async def test_rabbitmq_keeps_a_dead_letter_that_has_no_way_until_there_is_one(amqp_url: str) -> None:
-    dead = f"{ORDERS}.dead"
-    async with opened(amqp_url) as bus:
-        await bus.subscribe(WriteOrderReady, prefetch=10)
-        with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
-            channel = connection.channel()
-            channel.queue_unbind(dead, DEAD_LETTER_EXCHANGE.name, ORDERS)
-            put_garbage(amqp_url, b"none of ours")
-            await until(lambda: has(bus, ORDERS, 0))
-            await asyncio.sleep(0.5)
-            assert await has(bus, dead, 0)
-            channel.queue_bind(dead, DEAD_LETTER_EXCHANGE.name, ORDERS)
-        # A broker that is not set up by these tests tries again after three minutes.
-        await until(lambda: has(bus, dead, 1), 240)
 
 
 async def has_dead_letter(bus: Bus) -> bool:
