@@ -7,25 +7,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.site import PASSWORD, Site, Visitor, barriers, sign_in
 
-PAGES = (
-    "/",
-    "/monitor",
-    "/settings",
-    "/settings/statuses",
-    "/settings/users",
-    "/settings/users/new",
-    "/settings/history",
-)
-
-
-def test_every_page_is_free_of_barriers_and_fits_a_telephone(visit: Callable[..., Page]) -> None:
-    page = visit("admin", "de", 360)
-    for path in PAGES:
-        answer = page.goto(path)
-        assert answer is not None and answer.status == 200, path
-        assert barriers(page) == [], path
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-
 
 def test_the_overview_tells_the_next_dispatches_and_who_is_alive(visit: Callable[..., Page], site: Site) -> None:
     site.stack.wait_for(lambda: "console" in site.stack.cli("queues").stdout, 20, "signs of life")

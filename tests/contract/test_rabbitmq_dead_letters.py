@@ -1,0 +1,25 @@
+"""What RabbitMQ does with a dead letter that it cannot hand over: nothing is lost."""
+
+import asyncio
+
+import pika
+
+from shared.bus.messages import WriteOrderReady
+from shared.bus.topology import DEAD_LETTER_EXCHANGE
+from tests.contract.buses import ORDERS, has, opened, put_garbage, until
+
+
+async def test_rabbitmq_keeps_a_dead_letter_that_has_no_way_until_there_is_one(amqp_url: str) -> None:
+    dead = f"{ORDERS}.dead"
+    async with opened(amqp_url) as bus:
+        await bus.subscribe(WriteOrderReady, prefetch=10)
+        with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
+            channel = connection.channel()
+            channel.queue_unbind(dead, DEAD_LETTER_EXCHANGE.name, ORDERS)
+            put_garbage(amqp_url, b"none of ours")
+            await until(lambda: has(bus, ORDERS, 0))
+            await asyncio.sleep(0.5)
+            assert await has(bus, dead, 0)
+            channel.queue_bind(dead, DEAD_LETTER_EXCHANGE.name, ORDERS)
+        # A broker that is not set up by these tests tries again after three minutes.
+        await until(lambda: has(bus, dead, 1), 240)
