@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import (
     JSON,
@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -88,6 +89,10 @@ class _AnyOf(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
 
+    def self_group(self, against: OperatorType | None = None) -> Self:
+        """A condition as it stands: with `= 1` behind it SQLite would look at every row, whatever the index."""
+        return self
+
 
 def any_of(column: ColumnElement[Any], ids: Collection[int] | ColumnElement[Any]) -> ColumnElement[bool]:
     """`column IN ids` whose text does not change with the number of ids: statements stay prepared and compiled.
@@ -107,6 +112,26 @@ def _any_on_postgresql(element: _AnyOf, compiler: SQLCompiler, **options: Any) -
 def _any_on_sqlite(element: _AnyOf, compiler: SQLCompiler, **options: Any) -> str:
     column, ids = element.clauses
     return f"{compiler.process(column, **options)} IN (SELECT value FROM json_each({compiler.process(ids, **options)}))"
+
+
+class unindexed(FunctionElement[int]):
+    """A column of ids by whose index SQLite is not to search: it has no statistics, and takes each index for a handful.
+
+    PostgreSQL knows how many rows have the same value, and gets the column as it is.
+    """
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(unindexed, "postgresql")
+def _bare_on_postgresql(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(unindexed, "sqlite")
+def _signed_on_sqlite(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
 
 
 class lease_clock(FunctionElement[datetime]):

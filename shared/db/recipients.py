@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, not
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.visitors import iterate
 
-from shared.db.column_types import IdList, any_of
+from shared.db.column_types import IdList, any_of, unindexed
 from shared.db.prepared import Prepared
 from shared.db.queries import QueryDay, StoredQuery, conditions, last_contact_at
 from shared.db.tables import applications, blocks, contact_jobs, persons, write_orders
@@ -86,7 +86,9 @@ def recipients(query: StoredQuery, on: QueryDay, scope: Scope) -> Select[Any]:
     if isinstance(scope, LookScope):
         own = write_orders.c
         base = select(own.id.label("order_id"), _A.id.label("application_id"), _A.person_id)
-        source = write_orders.join(applications, _A.id == own.application_id).join(persons, _P.id == _A.person_id)
+        # From the orders to their applications: these alone are few.
+        source = write_orders.join(applications, _A.id == unindexed(own.application_id))
+        source = source.join(persons, _P.id == _A.person_id)
         held = [any_of(own.id, bindparam(ORDER_IDS, type_=IdList())), *_rules(query, scope.rules, on, own.id)]
         return base.select_from(source).where(*held, *_matching(query, on))
     statement = select(
@@ -215,7 +217,8 @@ def _guarding_orders(
         select(o.occasion_day, o.state, o.job_name)
         .select_from(_GUARDS.join(_GUARDED, _GUARDED.c.id == o.application_id))
         .where(
-            o.lineage_id == rules.lineage_id,
+            # All letters of a job have its lineage; the person has few.
+            unindexed(o.lineage_id) == rules.lineage_id,
             _GUARDED.c.person_id == _A.person_id,
             o.occasion_day.between(on.day - near, on.day + near),
             counts,
