@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, literal_column, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import any_of
+from shared.db.column_types import any_of, unindexed
 from shared.db.order_list import OrderFilter, needing_a_person, order_conditions
 from shared.db.tables import applications, blocks, contact_jobs, dispatch_runs, form_letters, write_orders
 from shared.errors import NotFound
@@ -33,12 +33,12 @@ async def orders_page(
         ids = _below(select(found.c.id), found.c.id, before, size)
     elif which.needs_person:
         # Kind by kind, each by its own index: an OR would walk all orders where few need a person.
-        rest = await ids_of(connection, replace(which, needs_person=False))
+        rest = await ids_of(connection, replace(which, needs_person=False), walked=True)
         kinds = [_below(rest.where(kind), _O.id, before, size).subquery() for kind in needing_a_person()]
         every = union_all(*(select(kind.c.id) for kind in kinds)).subquery()
         ids = _below(select(every.c.id), every.c.id, None, size)
     else:
-        ids = _below(await ids_of(connection, which), _O.id, before, size)
+        ids = _below(await ids_of(connection, which, walked=True), _O.id, before, size)
     page = ids.subquery("page")
     statement = select(*_SHOWN).join_from(write_orders, page, page.c.id == _O.id)
     statement = statement.join(applications, _A.id == _O.application_id).order_by(_O.id.desc())
@@ -50,15 +50,15 @@ def _below(statement: Select[Any], key: ColumnElement[int], before: int | None, 
     return below.order_by(key.desc()).limit(size)
 
 
-async def ids_of(connection: AsyncConnection, which: OrderFilter) -> Select[Any]:
-    """The statement of the filter's ids, to be counted."""
-    conditions = [*await order_conditions(connection, which), *await _through_runs(connection, which)]
+async def ids_of(connection: AsyncConnection, which: OrderFilter, *, walked: bool = False) -> Select[Any]:
+    """The statement of the filter's ids, to be counted, or `walked` through until a page is full."""
+    conditions = [*await order_conditions(connection, which), *await _through_runs(connection, which, walked=walked)]
     if which.recruiter is None and which.person_id is None:
         return select(_O.id).where(*conditions)
     return select(_O.id).join_from(write_orders, applications, _A.id == _O.application_id).where(*conditions)
 
 
-async def _through_runs(connection: AsyncConnection, which: OrderFilter) -> list[ColumnElement[bool]]:
+async def _through_runs(connection: AsyncConnection, which: OrderFilter, *, walked: bool) -> list[ColumnElement[bool]]:
     """What a job or a day means for the runs: an index of the orders by either is one that each letter pays for."""
     of_job = which.job_id is not None or which.deleted_job is not None
     if not of_job and which.on is None:
@@ -67,7 +67,7 @@ async def _through_runs(connection: AsyncConnection, which: OrderFilter) -> list
     runs = select(_R.id).where(*(column == value for column, value in asked.items() if value is not None))
     if which.deleted_job is not None:
         runs = runs.where(_R.job_id.is_(None))
-    of_runs = any_of(_O.run_id, list((await connection.execute(runs)).scalars()))
+    of_runs = any_of(unindexed(_O.run_id) if walked else _O.run_id, list((await connection.execute(runs)).scalars()))
     if of_job:
         return [of_runs]
     by_hand = _O.type != literal_column("'contact_job'", _O.type.type)

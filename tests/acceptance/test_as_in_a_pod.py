@@ -37,8 +37,9 @@ set -e
 mount --make-rprivate /
 around=$(df --output=target "$1" | tail -n 1)
 mount --bind "$1" "$1"
-mount -o remount,bind,ro /
-mount -o remount,bind,ro "$around"
+for place in / /tmp /var/tmp /dev/shm "$around"; do
+  if mountpoint --quiet "$place"; then mount -o remount,bind,ro "$place"; fi
+done
 shift
 exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all "$@"
 """

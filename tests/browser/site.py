@@ -75,7 +75,7 @@ def sign_in(page: Page, name: str) -> None:
 def barriers(page: Page) -> list[str]:
     """What axe finds serious or critical on a page. After a click, wait first for something of the page it opens."""
     # Not as a script element, which the page's policy forbids; and without reading style sheets and media once more,
-    # which rules about sound are for: there is none.
+    # for rules that are of moderate impact or off.
     page.evaluate(AXE)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")
     return [

@@ -80,6 +80,8 @@ def test_s19_a_new_password_ends_the_other_sessions_and_signing_out_this_one(vis
     page.get_by_role("button", name="Speichern").click()
     expect(page.locator("#h-old")).to_have_text("Das ist nicht Ihr jetziges Passwort.")
     for old, new in ((PASSWORD, "ein neues Passwort"), ("ein neues Passwort", PASSWORD)):
+        page.goto("/profile")
+        expect(page.get_by_role("status")).to_have_count(0)
         page.fill("input[name=old]", old)
         page.fill("input[name=new]", new)
         page.get_by_role("button", name="Speichern").click()

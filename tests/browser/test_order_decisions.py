@@ -58,6 +58,7 @@ def test_d30_a_letter_by_hand_goes_out_and_is_found_by_its_kind(visit: Callable[
     choice.select_option(choice.locator("optgroup[label='Absage'] option").first.get_attribute("value"))
     page.get_by_role("button", name="Schreiben ansehen …").click()
     # Nothing is sent unseen.
+    expect(page.get_by_role("button", name="Ja, jetzt senden")).to_be_visible()
     subject = page.locator("main dd").nth(2).inner_text()
     assert subject and barriers(page) == []
     page.get_by_role("button", name="Anderes wählen").click()

@@ -10,14 +10,16 @@ from sqlalchemy import create_engine
 from shared.db.queries import QueryDay, StoredQuery
 from shared.db.recipients import ORDER_IDS, JobRules, LookScope, PlanScope, Scope, recipients
 from shared.db.tables import metadata
+from shared.domain.filters import parse_filters
 
 RULES = JobRules(1, 1, guard_days=30, cap_days=7)
-EVERYBODY = StoredQuery(1, "Alle", 1, (), {}, {})
+#: By a filter that has an index, which could be where a search begins.
+POOL = StoredQuery(1, "Pool", 1, parse_filters("Pool", [{"field": "status", "in": ["Pool"]}]), {"pool": 1}, {})
 
 
 def plan(scope: Scope) -> Sequence[str]:
     """The steps by which SQLite answers, the outermost loop first."""
-    statement = recipients(EVERYBODY, QueryDay(date(2026, 11, 23), ZoneInfo("Europe/Berlin")), scope)
+    statement = recipients(POOL, QueryDay(date(2026, 11, 23), ZoneInfo("Europe/Berlin")), scope)
     given = statement.params({ORDER_IDS: [1, 2]}) if isinstance(scope, LookScope) else statement
     with create_engine("sqlite://").connect() as connection:
         metadata.create_all(connection)

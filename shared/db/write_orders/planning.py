@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import traces
-from shared.db.column_types import Identifier, Instant, PlainText, any_of
+from shared.db.column_types import Identifier, Instant, PlainText, any_of, unindexed
 from shared.db.job_locks import share_jobs
 from shared.db.person_changes import note_people
 from shared.db.tables import applications, contact_jobs, dispatch_runs, write_orders
@@ -275,7 +275,8 @@ def _has_letter_by_now(run: PlannedRun, person_id: ColumnElement[int]) -> Column
         exists()
         .select_from(_THEIR_LETTER.join(_THEIR_APPLICATION, theirs.id == letter.application_id))
         .where(
-            letter.lineage_id == run.lineage_id,
+            # All letters of a job have its lineage; the person has few.
+            unindexed(letter.lineage_id) == run.lineage_id,
             letter.occasion_day == run.occasion_day,
             letter.state != "withdrawn",
             theirs.person_id == person_id,

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.column_types import Instant, any_of, lease_clock
+from shared.db.column_types import Instant, any_of, lease_clock, unindexed
 from shared.db.tables import applications, attempts, contact_jobs, write_orders
 from shared.db.write_orders.states import SILENT, UNCLAIMED, Change, in_state, record_orders, stop_orders
 
@@ -100,9 +100,11 @@ def _is_there(*which: ColumnElement[bool]) -> ColumnElement[bool]:
     Apart, so that each finds its index: a lineage may have a million orders under way.
     """
     mine, theirs, o = _MINE.c, _THEIRS.c, _OTHER.c
-    beside = (o.lineage_id == _O.lineage_id, o.id != _O.id, *which)
+    beside = (o.id != _O.id, *which)
+    then = (o.lineage_id == _O.lineage_id, o.person_id == _O.person_id)
     by_now = (mine.id == _O.application_id, theirs.person_id == mine.person_id, o.application_id == theirs.id)
-    return or_(exists().where(o.person_id == _O.person_id, *beside), exists().where(*by_now, *beside))
+    of_lineage = unindexed(o.lineage_id) == _O.lineage_id
+    return or_(exists().where(*then, *beside), exists().where(*by_now, of_lineage, *beside))
 
 
 async def withdraw_expired(connection: AsyncConnection, now: datetime) -> int:
