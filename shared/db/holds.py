@@ -17,7 +17,7 @@ from shared.db.column_types import Identifier
 from shared.db.engine import Database
 from shared.db.history import record_changes
 from shared.db.prepared import Prepared
-from shared.db.system_settings import read_settings_rows
+from shared.db.system_settings import lock_system_settings, read_settings_rows
 from shared.db.tables import attempts, system_settings
 from shared.db.write_orders.upkeep import want_ringing
 from shared.errors import Refused
@@ -46,14 +46,21 @@ async def hold_in_force(
     table of settings, where it was read in this transaction already.
     """
     kept = await read_settings_rows(connection) if rows is None else rows
-    hold = _told(kept[_HOLD]) if _HOLD in kept else None
-    unknown = mark is not None and mark not in _marks(kept.get(_HOLD)) and mark not in _marks(kept.get(_RELEASED))
     # Not the claim alone: a replica may have taken over with the claim and without what was sent after it.
-    if unknown and not await _KNOWN.fetch(connection, mark=mark):
-        since = hold["since"] if hold else now.isoformat()
-        hold = {"since": since, "reason": REASON, "marks": [*_marks(kept.get(_HOLD)), mark]}
-        await _keep(connection, _HOLD, hold)
-    return str(hold["reason"]) if hold else None
+    if mark is not None and _is_new(mark, kept) and not await _KNOWN.fetch(connection, mark=mark):
+        # Since the settings were read another mailer may have begun the hold, and a person released it.
+        await lock_system_settings(connection)
+        kept = await read_settings_rows(connection)
+        if _is_new(mark, kept):
+            since = _told(kept[_HOLD])["since"] if _HOLD in kept else now.isoformat()
+            hold = {"since": since, "reason": REASON, "marks": [*_marks(kept.get(_HOLD)), mark]}
+            await _keep(connection, _HOLD, hold)
+            return REASON
+    return str(_told(kept[_HOLD])["reason"]) if _HOLD in kept else None
+
+
+def _is_new(mark: int, kept: Mapping[str, Any]) -> bool:
+    return mark not in _marks(kept.get(_HOLD)) and mark not in _marks(kept.get(_RELEASED))
 
 
 async def begin_hold(connection: AsyncConnection, forgotten_at: datetime, now: datetime) -> bool:
@@ -80,6 +87,7 @@ async def load_hold(connection: AsyncConnection) -> dict[str, Any] | None:
 async def release_hold(database: Database, *, author: str, now: datetime) -> int:
     """Lets letters go again; returns how many wait. Raises Refused if there is no hold."""
     async with database.begin() as connection:
+        await lock_system_settings(connection)
         rows = select(_S.name, _S.value).where(_S.name.in_((_HOLD, _RELEASED))).with_for_update()
         kept: dict[str, Any] = {row.name: row.value for row in await connection.execute(rows)}
         if _HOLD not in kept:

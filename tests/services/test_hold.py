@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db import holds
 from shared.db.holds import hold_in_force, load_hold, release_hold
 from shared.db.tables import attempts, contact_entries, events, system_settings, write_orders
 from shared.db.write_orders.intents import Intent
@@ -157,3 +159,26 @@ async def test_c56_a_mailer_asks_without_a_letter_that_is_due(world: World, tmp_
         await restore(world)
         await mailer.remember()
         assert await hold_of(world)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # on SQLite one writes at a time
+async def test_c56_what_was_released_meanwhile_is_not_held_once_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.begin(*PEOPLE)
+    now, known = world.clock.now(), holds._KNOWN
+
+    class Released:
+        """Another mailer begins the hold, and a person releases it, before this one has looked for the mark."""
+
+        async def fetch(self, connection: AsyncConnection, **values: Any) -> Any:
+            monkeypatch.setattr(holds, "_KNOWN", known)
+            async with world.database.begin() as other:
+                assert await hold_in_force(other, 7, now)
+            await release_hold(world.database, author="anna", now=now)
+            return await known.fetch(connection, **values)
+
+    monkeypatch.setattr(holds, "_KNOWN", Released())
+    async with world.database.begin() as connection:
+        assert await hold_in_force(connection, 7, now) is None
+    assert await hold_of(world) is None
