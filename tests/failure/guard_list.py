@@ -362,7 +362,7 @@ GUARDS = (
         "a database that forgot what was sent sends nothing",
         "I3",
         "shared/db/holds.py",
-        "    if unknown and not await _KNOWN.fetch(connection, mark=mark):\n",
+        "    if mark is not None and _is_new(mark, kept) and not await _KNOWN.fetch(connection, mark=mark):\n",
         "    if False:\n",
         "tests/services/test_hold.py::test_c27_a_database_replaced_in_mid_run_is_noticed_at_the_next_claim",
     ),
